@@ -1,0 +1,112 @@
+//! Admission: a message is checked against its schema and its deliveries are planned.
+
+use crate::error::{Code, ErrorRecord, Problem};
+use crate::journal::NewMessage;
+use crate::message::Message;
+use crate::route::{Route, Scope};
+use crate::schema::Catalog;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+/// A delivery planned at admission.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Planned {
+    pub system: String,
+    pub key: Option<String>,
+    /// Set when a route's expression failed: the delivery starts parked, so that nothing is lost.
+    pub error: Option<ErrorRecord>,
+}
+
+/// Schemas and routes of a deployment.
+#[derive(Default)]
+pub struct Rules {
+    pub catalog: Catalog,
+    pub routes: Vec<Route>,
+}
+
+impl Rules {
+    /// Checks `message` and plans its deliveries: one per system, in the order of the routes.
+    ///
+    /// # Errors
+    /// `invalid-event`, `unknown-type`, `invalid-data`, `not-a-question`.
+    pub fn admit(&self, message: Message, place: Option<String>) -> Result<NewMessage, Problem> {
+        message.check()?;
+        self.catalog.validate(&message.r#type, &message.data)?;
+        if self.catalog.answer_type(&message.r#type).is_some() {
+            let text = format!("`{}` is a question, not a message", message.r#type);
+            return Err(Problem::new(Code::NotAQuestion, text).at("type"));
+        }
+        let deliveries = self.plan(&message);
+        Ok(NewMessage { digest: digest(&message), message: Arc::new(message), deliveries, place })
+    }
+
+    /// The system that answers a question, by the first route that covers it and whose condition holds.
+    ///
+    /// # Errors
+    /// `unknown-type`, `invalid-data`, `not-a-question`, `no-answerer`, `condition-failed`.
+    pub fn answerer(&self, question: &Message) -> Result<&str, Problem> {
+        question.check()?;
+        self.catalog.validate(&question.r#type, &question.data)?;
+        if self.catalog.answer_type(&question.r#type).is_none() {
+            let text = format!("`{}` is a message, not a question", question.r#type);
+            return Err(Problem::new(Code::NotAQuestion, text).at("type"));
+        }
+        let scope = Scope::of(question)?;
+        for route in self.routes.iter().filter(|r| r.covers(&question.r#type)) {
+            if route.when.as_ref().map_or(Ok(true), |when| when.truth(&scope))?
+                && let Some(system) = route.to.first()
+            {
+                return Ok(system);
+            }
+        }
+        Err(Problem::new(Code::NoAnswerer, format!("no route for questions of type `{}`", question.r#type)))
+    }
+
+    fn plan(&self, message: &Message) -> Vec<Planned> {
+        let mut planned: Vec<Planned> = Vec::new();
+        let mut scope = None;
+        for route in self.routes.iter().filter(|r| r.covers(&message.r#type)) {
+            let found = if route.when.is_none() && route.key.is_none() {
+                Ok(Some(message.default_key().map(str::to_string)))
+            } else {
+                scope
+                    .get_or_insert_with(|| Scope::of(message))
+                    .as_ref()
+                    .map_err(Clone::clone)
+                    .and_then(|s| apply(route, message, s))
+            };
+            let (key, error) = match found {
+                Ok(None) => continue,
+                Ok(Some(key)) => (key, None),
+                Err(problem) => (message.default_key().map(str::to_string), Some(problem.record())),
+            };
+            for system in &route.to {
+                // Two routes to one system are one delivery: its effect happens once.
+                if !planned.iter().any(|p| &p.system == system) {
+                    planned.push(Planned { system: system.clone(), key: key.clone(), error: error.clone() });
+                }
+            }
+        }
+        planned
+    }
+}
+
+fn apply(route: &Route, message: &Message, scope: &Scope) -> Result<Option<Option<String>>, Problem> {
+    if let Some(when) = &route.when
+        && !when.truth(scope)?
+    {
+        return Ok(None);
+    }
+    match &route.key {
+        Some(key) => Ok(Some(key.text(scope)?.filter(|k| !k.is_empty()))),
+        None => Ok(Some(message.default_key().map(str::to_string))),
+    }
+}
+
+fn digest(message: &Message) -> String {
+    let mut hash = Sha256::new();
+    hash.update(message.r#type.as_bytes());
+    hash.update([0]);
+    hash.update(message.data.to_string().as_bytes());
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,121 @@
+//! Stable error codes. Every error that leaves the hub has one; `busbar print errors` lists them.
+
+use serde::{Deserialize, Serialize};
+
+/// What the one who sent the input should do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// The same input may succeed later.
+    Retry,
+    /// The same input will never succeed.
+    Reject,
+    /// A defect of the hub or of an adapter.
+    Bug,
+}
+
+macro_rules! codes {
+    ($($variant:ident $code:literal $status:literal $class:ident $meaning:literal $remedy:literal;)*) => {
+        /// A stable code. Its text never changes; new ones may be added.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $(#[doc = $meaning] $variant,)* }
+
+        /// Every code, in the order of the generated list.
+        pub const ALL: &[Code] = &[$(Code::$variant,)*];
+
+        impl Code {
+            /// The code as it appears in problems, the journal and metrics.
+            pub fn as_str(self) -> &'static str { match self { $(Code::$variant => $code,)* } }
+            /// The HTTP status of a problem with this code.
+            pub fn status(self) -> u16 { match self { $(Code::$variant => $status,)* } }
+            /// What the sender should do.
+            pub fn class(self) -> Class { match self { $(Code::$variant => Class::$class,)* } }
+            /// One sentence for the list of errors.
+            pub fn meaning(self) -> &'static str { match self { $(Code::$variant => $meaning,)* } }
+            /// What to do about it.
+            pub fn remedy(self) -> &'static str { match self { $(Code::$variant => $remedy,)* } }
+        }
+    };
+}
+
+codes! {
+    InvalidJson "invalid-json" 400 Reject "The body is not JSON." "Send valid JSON, nested at most 64 deep.";
+    InvalidEvent "invalid-event" 400 Reject "A CloudEvents attribute is missing or malformed." "See CloudEvents 1.0; `place` names the attribute.";
+    InvalidData "invalid-data" 422 Reject "The data does not match the schema of its type." "`place` names the field; the schema is under /v1/schemas/<type>.";
+    UnknownType "unknown-type" 422 Reject "No schema is known for this type." "Use a released type, or add its schema to the deployment.";
+    NotAQuestion "not-a-question" 422 Reject "The type is not a question, or a question was sent as a message." "Questions go to /v1/questions or carry reply_to; messages to /v1/messages.";
+    UnsupportedMediaType "unsupported-media-type" 415 Reject "The content type is none of the CloudEvents modes." "Use application/cloudevents+json, application/cloudevents-batch+json, or application/json with ce- headers.";
+    IdReused "id-reused" 409 Reject "A message with this source and id but other content was accepted earlier." "Give every message its own id.";
+    TooLarge "too-large" 413 Reject "A body, field or batch is over its limit." "Split it, or raise the limit in busbar.toml.";
+    Unauthorized "unauthorized" 401 Reject "No valid key or credential came with the request." "Send `Authorization: Bearer <key>`.";
+    Forbidden "forbidden" 403 Reject "The key has no right to do this." "Use a key with the right, see [[http.keys]].";
+    NotFound "not-found" 404 Reject "There is nothing at this address." "Check the path and the identifier.";
+    MethodNotAllowed "method-not-allowed" 405 Reject "The address exists, but not for this method." "See /openapi.json.";
+    Timeout "timeout" 503 Retry "The request took longer than its limit." "Try again; the same id is safe to send twice.";
+    Busy "busy" 503 Retry "A bound of the hub is reached; nothing was taken." "Try again after Retry-After.";
+    StoreUnavailable "store-unavailable" 503 Retry "The store cannot be written." "Try again; see /readyz and the hub's log.";
+    BrokerUnavailable "broker-unavailable" 503 Retry "The broker cannot be reached." "The hub reconnects by itself; see /readyz.";
+    Unroutable "unroutable" 503 Retry "The broker had no queue for the message." "Bind a queue, or give the system a `queue` in busbar.toml.";
+    NoAnswerer "no-answerer" 404 Reject "No route leads this question to a system." "Add a route for the type.";
+    AnswerTimeout "answer-timeout" 504 Retry "The answering system did not answer before the deadline." "Try again, or raise the deadline.";
+    AnswerFailed "answer-failed" 502 Retry "The answering system failed." "See the detail and the journal of that system.";
+    ConditionFailed "condition-failed" 422 Reject "A route's expression could not be evaluated for this message." "Mend the expression (`has(data.field)`), then retry the delivery.";
+    Rejected "rejected" 422 Reject "An adapter or a system rejected the input for good." "See the detail; mend the input and send it again.";
+    Transient "transient" 503 Retry "A system could not be reached or asked to try later." "The hub tries again by itself.";
+    RateLimited "rate-limited" 429 Retry "A system asked to slow down." "The hub tries again by itself.";
+    SystemUnauthorized "system-unauthorized" 502 Retry "A system refused the hub's credentials." "Check the system's credentials in busbar.toml.";
+    UnknownOutcome "unknown-outcome" 502 Reject "A call was sent and no answer came: it may or may not have happened." "Ask the system, then retry or skip the delivery.";
+    AdapterTrap "adapter-trap" 500 Bug "The adapter crashed; its instance was thrown away." "Report it with the input; see `busbar adapter try`.";
+    AdapterTimeout "adapter-timeout" 504 Retry "The adapter ran longer than its deadline." "Raise `limits.deadline-ms`, or mend the adapter.";
+    AdapterLimit "adapter-limit" 500 Reject "The adapter reached one of its limits." "See the detail for which; raise it under `limits` if it is right.";
+    AdapterOther "adapter-other" 502 Retry "The adapter failed in a way of its own." "See the detail.";
+    MissingGrant "missing-grant" 403 Reject "The adapter asked for something the system has no grant for." "Add the grant under the system's `grants`, if it should have it.";
+    InvalidEmit "invalid-emit" 502 Bug "The adapter stated a message that its schema refuses." "Report it with the input; nothing was taken over.";
+    NoSuchEntry "no-such-entry" 404 Reject "The system's adapter has no such entry point." "See `busbar adapter inspect`.";
+    FileUnreadable "file-unreadable" 500 Retry "The file could not be read or moved." "Check the folder's permissions and free space.";
+    Internal "internal" 500 Bug "Something that should not happen." "Report it with the hub's log.";
+}
+
+/// One error: a stable code, a text for a person, and the place in the input.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{}: {detail}{}", code.as_str(), place.as_ref().map(|p| format!(" (at {p})")).unwrap_or_default())]
+pub struct Problem {
+    pub code: Code,
+    /// For a person; may quote the input's structure, never secrets.
+    pub detail: String,
+    /// JSON Pointer, attribute name, or place in a file.
+    pub place: Option<String>,
+    /// An adapter's own code of a rejection, e.g. `total-mismatch`.
+    pub own_code: Option<String>,
+    /// Milliseconds after which trying again makes sense, where the far end said so.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Problem {
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), place: None, own_code: None, retry_after_ms: None }
+    }
+
+    pub fn at(mut self, place: impl Into<String>) -> Self {
+        self.place = Some(place.into());
+        self
+    }
+
+    /// The record that goes to the journal.
+    pub fn record(&self) -> ErrorRecord {
+        ErrorRecord {
+            code: self.own_code.clone().unwrap_or_else(|| self.code.as_str().to_string()),
+            detail: self.detail.clone(),
+            place: self.place.clone(),
+        }
+    }
+}
+
+/// An error as the journal keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorRecord {
+    pub code: String,
+    pub detail: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub place: Option<String>,
+}

@@ -1,0 +1,26 @@
+//! busbar's rules. Decides, never acts: no socket, no clock, no database, no wasmtime.
+//!
+//! A message enters as a [`Message`], [`Rules::admit`] checks it against its schema and plans its
+//! deliveries, [`Lanes`] says which delivery may run next, [`outcome::decide`] what follows from how
+//! it ended. The world is reached through the traits of [`ports`]; [`fakes`] implements them in memory.
+
+mod admit;
+mod error;
+pub mod fakes;
+mod fakes_store;
+mod journal;
+mod lanes;
+mod message;
+pub mod outcome;
+pub mod ports;
+mod route;
+mod schema;
+
+pub use admit::{Planned, Rules};
+pub use error::{ALL as ALL_CODES, Class, Code, ErrorRecord, Problem};
+pub use journal::*;
+pub use lanes::{Job, Lanes, Offer};
+pub use message::{Message, Payload, parse_json, valid_type};
+pub use outcome::{Failure, Next, Policy, Rejection};
+pub use route::{Expr, Route};
+pub use schema::Catalog;

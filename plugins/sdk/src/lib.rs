@@ -1,0 +1,84 @@
+//! What every Rust adapter of busbar shares.
+//!
+//! The types and host functions are generated from `wit/v1` ([`bindings`]) and re-exported under
+//! short names; the other modules hold what more than one adapter needs. Everything outside
+//! [`bindings`] and the four host-calling helpers ([`settings`], [`Emitter::host`],
+//! [`Lines::of_input`], the macro [`adapter!`]) is pure and runs natively in unit tests.
+
+pub mod bindings;
+pub mod dates;
+mod emit;
+pub mod encoding;
+mod failures;
+pub mod ids;
+mod lines;
+pub mod money;
+pub mod replies;
+mod settings;
+
+pub use bindings::busbar::adapter::types::{Delay, Draft, Failure, Header, Message, Rejection};
+pub use bindings::busbar::adapter::{clock, config, credentials, http, input, log, messages, random, state};
+pub use bindings::receive::exports::busbar::adapter::receive::{Request as HookRequest, Response as HookResponse};
+pub use emit::{BATCH_DRAFTS, Emitter};
+pub use failures::{data_of, draft, header, rejected, rejection, transient};
+pub use lines::{Line, Lines, MAX_LINE_BYTES};
+pub use settings::{parse_settings, settings};
+
+/// Makes a component of plain functions: one for each export of the adapter.
+///
+/// ```ignore
+/// busbar_sdk::adapter! { deliver: deliver, receive: receive }
+///
+/// fn deliver(message: busbar_sdk::Message) -> Result<(), busbar_sdk::Failure> { … }
+/// ```
+///
+/// | entry | function |
+/// |---|---|
+/// | `deliver` | `fn(Message) -> Result<(), Failure>` |
+/// | `receive` | `fn(HookRequest) -> Result<HookResponse, Failure>` |
+/// | `decode` | `fn() -> Result<(), Failure>` |
+/// | `answer` | `fn(Message) -> Result<Draft, Failure>` |
+#[macro_export]
+macro_rules! adapter {
+    ($($entry:ident: $function:path),+ $(,)?) => {
+        struct Adapter;
+        $($crate::adapter_entry!($entry, $function, Adapter);)+
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! adapter_entry {
+    (deliver, $function:path, $adapter:ident) => {
+        impl $crate::bindings::deliver::exports::busbar::adapter::deliver::Guest for $adapter {
+            fn deliver(message: $crate::Message) -> Result<(), $crate::Failure> {
+                $function(message)
+            }
+        }
+        $crate::bindings::deliver::export_deliver!($adapter);
+    };
+    (receive, $function:path, $adapter:ident) => {
+        impl $crate::bindings::receive::exports::busbar::adapter::receive::Guest for $adapter {
+            fn receive(request: $crate::HookRequest) -> Result<$crate::HookResponse, $crate::Failure> {
+                $function(request)
+            }
+        }
+        $crate::bindings::receive::export_receive!($adapter);
+    };
+    (decode, $function:path, $adapter:ident) => {
+        impl $crate::bindings::decode::exports::busbar::adapter::decode::Guest for $adapter {
+            fn decode() -> Result<(), $crate::Failure> {
+                $function()
+            }
+        }
+        $crate::bindings::decode::export_decode!($adapter);
+    };
+    (answer, $function:path, $adapter:ident) => {
+        impl $crate::bindings::answer::exports::busbar::adapter::answer::Guest for $adapter {
+            fn answer(question: $crate::Message) -> Result<$crate::Draft, $crate::Failure> {
+                $function(question)
+            }
+        }
+        $crate::bindings::answer::export_answer!($adapter);
+    };
+}
