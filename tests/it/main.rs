@@ -1,1 +1,7 @@
-fn main() {}
+//! Every test that needs more than one part: contracts of the ports, and the project's own order.
+
+mod contracts {
+    mod store;
+}
+mod servers;
+mod tidy;

@@ -26,6 +26,16 @@ pub enum Offer<T> {
     Full,
 }
 
+/// What to read from the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refill {
+    /// Deliveries with larger ids than this,
+    pub after: i64,
+    /// at most so many.
+    pub room: usize,
+    generation: u64,
+}
+
 /// The lanes of one system.
 #[derive(Debug)]
 pub struct Lanes<T> {
@@ -36,8 +46,8 @@ pub struct Lanes<T> {
     /// Offered jobs up to this id are here or were settled; later ones only when contiguous.
     frontier: i64,
     behind: bool,
-    /// The largest id that was refused: it is in the store only.
-    refused: i64,
+    /// Counts what made the lanes fall behind, so that a refill notices what came meanwhile.
+    generation: u64,
     runnable: VecDeque<Job<T>>,
     delayed: BTreeSet<(i64, i64)>,
     waiting: HashMap<i64, Job<T>>,
@@ -55,7 +65,7 @@ impl<T> Lanes<T> {
             held: 0,
             frontier: 0,
             behind: true,
-            refused: 0,
+            generation: 0,
             runnable: VecDeque::new(),
             delayed: BTreeSet::new(),
             waiting: HashMap::new(),
@@ -70,8 +80,7 @@ impl<T> Lanes<T> {
             return Offer::Taken;
         }
         if self.behind || self.held >= self.window_max {
-            self.behind = true;
-            self.refused = self.refused.max(job.id);
+            self.fall_behind();
             return Offer::Full;
         }
         self.insert(job)
@@ -88,16 +97,23 @@ impl<T> Lanes<T> {
         self.insert(job)
     }
 
-    /// Where to go on reading from the store, if it is worth it now.
-    pub fn wants_refill(&self) -> Option<(i64, usize)> {
-        let room = self.window_max.saturating_sub(self.held);
-        (self.behind && room * 2 >= self.window_max).then_some((self.frontier, room))
+    /// The store has deliveries that were not offered here.
+    pub fn fall_behind(&mut self) {
+        self.behind = true;
+        self.generation += 1;
     }
 
-    /// The store had nothing after the frontier: new ones may come directly, unless one was refused
-    /// while the store was read.
-    pub fn caught_up(&mut self) {
-        self.behind = self.refused > self.frontier;
+    /// Where to go on reading from the store, if it is worth it now.
+    pub fn wants_refill(&self) -> Option<Refill> {
+        let room = self.window_max.saturating_sub(self.held);
+        let worth = self.behind && room * 2 >= self.window_max;
+        worth.then_some(Refill { after: self.frontier, room, generation: self.generation })
+    }
+
+    /// The store had nothing more when `refill` was read: new ones may come directly, unless one was
+    /// refused meanwhile.
+    pub fn caught_up(&mut self, refill: Refill) {
+        self.behind = self.generation != refill.generation;
     }
 
     fn insert(&mut self, job: Job<T>) -> Offer<T> {
@@ -179,6 +195,11 @@ impl<T> Lanes<T> {
         let behind: Vec<_> = self.keys.remove(key).into_iter().flatten().collect();
         self.held = self.held.saturating_sub(1 + behind.len());
         behind
+    }
+
+    /// A parked delivery holds `key`: later ones wait behind it.
+    pub fn hold(&mut self, key: String) {
+        self.parked.insert(key);
     }
 
     pub fn in_flight(&self) -> usize {

@@ -19,7 +19,7 @@ mod schema;
 pub use admit::{Planned, Rules};
 pub use error::{ALL as ALL_CODES, Class, Code, ErrorRecord, Problem};
 pub use journal::*;
-pub use lanes::{Job, Lanes, Offer};
+pub use lanes::{Job, Lanes, Offer, Refill};
 pub use message::{Message, Payload, parse_json, valid_type};
 pub use outcome::{Failure, Next, Policy, Rejection};
 pub use route::{Expr, Route};

@@ -1,0 +1,13 @@
+//! The busbar host: acts on what `busbar-core` decides.
+
+pub mod amqp;
+pub mod app;
+pub mod cli;
+pub mod cloudevents;
+pub mod config;
+pub mod egress;
+pub mod files;
+pub mod hub;
+pub mod rest;
+pub mod store;
+pub mod wasm;

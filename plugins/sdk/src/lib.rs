@@ -32,6 +32,8 @@ pub use settings::{parse_settings, settings};
 /// fn deliver(message: busbar_sdk::Message) -> Result<(), busbar_sdk::Failure> { … }
 /// ```
 ///
+/// The exports exist on wasm only: a native linker does not accept their names.
+///
 /// | entry | function |
 /// |---|---|
 /// | `deliver` | `fn(Message) -> Result<(), Failure>` |
@@ -41,7 +43,8 @@ pub use settings::{parse_settings, settings};
 #[macro_export]
 macro_rules! adapter {
     ($($entry:ident: $function:path),+ $(,)?) => {
-        struct Adapter;
+        #[doc(hidden)]
+        pub struct Adapter;
         $($crate::adapter_entry!($entry, $function, Adapter);)+
     };
 }
@@ -55,6 +58,7 @@ macro_rules! adapter_entry {
                 $function(message)
             }
         }
+        #[cfg(target_arch = "wasm32")]
         $crate::bindings::deliver::export_deliver!($adapter);
     };
     (receive, $function:path, $adapter:ident) => {
@@ -63,6 +67,7 @@ macro_rules! adapter_entry {
                 $function(request)
             }
         }
+        #[cfg(target_arch = "wasm32")]
         $crate::bindings::receive::export_receive!($adapter);
     };
     (decode, $function:path, $adapter:ident) => {
@@ -71,6 +76,7 @@ macro_rules! adapter_entry {
                 $function()
             }
         }
+        #[cfg(target_arch = "wasm32")]
         $crate::bindings::decode::export_decode!($adapter);
     };
     (answer, $function:path, $adapter:ident) => {
@@ -79,6 +85,7 @@ macro_rules! adapter_entry {
                 $function(question)
             }
         }
+        #[cfg(target_arch = "wasm32")]
         $crate::bindings::answer::export_answer!($adapter);
     };
 }

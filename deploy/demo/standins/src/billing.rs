@@ -3,9 +3,11 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /api/accounts/{number}` | 200 `{"number","holder","address","status","balance","currency"}` or 404 |
-//! | `POST /api/payments` | 201 `{"entry","account","balance"}` |
+//! | `GET /api/accounts/{number}` | 200 `{"number","holder","address","status","due","currency"}` or 404 |
+//! | `POST /api/payments` | 201 `{"entry","account","due"}` |
 //! | `POST /api/invoices` | the same |
+//!
+//! `due` is a decimal string: what the customer owes, negative when paid ahead.
 //!
 //! Each wants `Authorization: Bearer <token>` (else 401). A POST wants `Idempotency-Key` (else 400); a
 //! repeat of a key gets the first answer again, or 422 when its body is another. A body has at least
@@ -13,6 +15,8 @@
 //! zero) and `currency`; anything else is 422, and so is an account that billing does not know.
 
 mod ledger;
+#[cfg(test)]
+mod tests;
 
 pub use ledger::{Account, Effect, Kind, Ledger};
 
@@ -25,7 +29,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use ledger::{Answer, Book};
+use ledger::{Answer, Book, Refusal};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -97,14 +101,14 @@ async fn account(
             return refusal;
         }
         match lock(&shared.book).look_up(&number) {
-            Some((account, balance)) => reply(
+            Some((account, due)) => reply(
                 StatusCode::OK,
                 json!({
                     "number": number,
                     "holder": account.holder,
                     "address": account.address,
                     "status": "open",
-                    "balance": money::decimal(balance),
+                    "due": money::decimal(due),
                     "currency": "RUB",
                 }),
             ),
@@ -165,7 +169,8 @@ fn execute(shared: &Shared, kind: Kind, headers: &HeaderMap, body: &[u8]) -> Res
             response.headers_mut().insert("idempotent-replayed", replayed);
             response
         }
-        Err(refusal) => refuse(StatusCode::UNPROCESSABLE_ENTITY, &refusal),
+        Err(Refusal::Invalid(text)) => refuse(StatusCode::UNPROCESSABLE_ENTITY, &text),
+        Err(Refusal::Broken(text)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &text),
     }
 }
 

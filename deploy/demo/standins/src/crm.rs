@@ -131,3 +131,25 @@ fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Event, String> {
     let data = serde_json::from_slice(body).map_err(|error| format!("body: {error}"))?;
     Ok(Event { source, id, kind, attributes, data, received: 1 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn keeps_an_event_once_and_counts_its_repeats() {
+        let crm = start("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let client = crate::http_client().unwrap();
+        let send = async |id: &str| {
+            let request = client.post(format!("http://{}/events", crm.addr())).header("ce-id", id);
+            let request = request.header("ce-specversion", "1.0").header("ce-source", "/demo/bank");
+            let request = request.header("ce-type", "t.v1").header("ce-subject", "%D0%9B%D0%A1");
+            request.json(&json!({ "a": "1" })).send().await.unwrap().status().as_u16()
+        };
+        assert_eq!([send("1").await, send("2").await, send("1").await, send("").await], [200, 200, 200, 400]);
+        let ledger = crm.ledger();
+        assert_eq!((ledger.count("t.v1"), ledger.repeats(), ledger.refused), (2, 1, 1));
+        let subject = ledger.events.first().unwrap().attributes.get("subject");
+        assert_eq!(subject.map(String::as_str), Some("ЛС"));
+    }
+}

@@ -37,7 +37,7 @@ pub struct Ledger {
     pub webhooks: Vec<Webhook>,
     /// Verified ones whose id was known already; answered like the first.
     pub repeats: u64,
-    /// Unsigned, forged or stale ones; answered with 401.
+    /// Unsigned, forged or stale ones, answered with 401; and bodies that are no JSON, with 400.
     pub refused: u64,
     ids: BTreeSet<String>,
 }
@@ -72,30 +72,24 @@ pub async fn start(addr: SocketAddr, secret: &str) -> anyhow::Result<Portal> {
     Ok(Portal { server: serve(addr, router).await?, shared })
 }
 
-async fn receive(
-    State(shared): State<Arc<Shared>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> (StatusCode, Json<Value>) {
-    let verified = verify(&shared.secret, &headers, &body, now_seconds()).and_then(|id| {
-        let body = serde_json::from_slice(&body).context("body")?;
-        Ok(Webhook { id, body })
-    });
+async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> (StatusCode, Json<Value>) {
+    let verified = verify(&shared.secret, &headers, &body, now_seconds());
+    let parsed = serde_json::from_slice(&body);
     let mut ledger = lock(&shared.ledger);
-    match verified {
-        Ok(webhook) => {
-            if ledger.ids.insert(webhook.id.clone()) {
-                ledger.webhooks.push(webhook);
+    let (status, error) = match (verified, parsed) {
+        (Ok(id), Ok(body)) => {
+            if ledger.ids.insert(id.clone()) {
+                ledger.webhooks.push(Webhook { id, body });
             } else {
                 ledger.repeats += 1;
             }
-            (StatusCode::OK, Json(json!({ "received": true })))
+            return (StatusCode::OK, Json(json!({ "received": true })));
         }
-        Err(error) => {
-            ledger.refused += 1;
-            (StatusCode::UNAUTHORIZED, Json(json!({ "error": format!("{error:#}") })))
-        }
-    }
+        (Err(error), _) => (StatusCode::UNAUTHORIZED, format!("{error:#}")),
+        (Ok(_), Err(error)) => (StatusCode::BAD_REQUEST, format!("body: {error}")),
+    };
+    ledger.refused += 1;
+    (status, Json(json!({ "error": error })))
 }
 
 /// Returns the `webhook-id` when one of the `v1` signatures is ours.

@@ -66,9 +66,8 @@ impl Statement {
     /// The documents without repeats, in order.
     pub fn distinct(&self) -> impl Iterator<Item = &Document> {
         let numbered = self.documents.iter().enumerate();
-        let first = |place: usize, document: &Document| {
-            !self.documents.iter().take(place).any(|earlier| earlier == document)
-        };
+        let first =
+            |place: usize, document: &Document| !self.documents.iter().take(place).any(|earlier| earlier == document);
         numbered.filter(move |(place, document)| first(*place, document)).map(|(_, document)| document)
     }
 
@@ -160,7 +159,8 @@ impl Text {
 
     fn side(&mut self, prefix: &str, side: &Side<'_>) {
         self.field(&format!("{prefix}Счет"), side.account);
-        self.field(prefix, &format!("ИНН {} {}", side.inn, side.name));
+        let inn = if side.inn.is_empty() { String::new() } else { format!("ИНН {} ", side.inn) };
+        self.field(prefix, &format!("{inn}{}", side.name));
         self.field(&format!("{prefix}ИНН"), side.inn);
         self.field(&format!("{prefix}1"), side.name);
         self.field(&format!("{prefix}РасчСчет"), side.account);

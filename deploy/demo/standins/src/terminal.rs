@@ -47,20 +47,9 @@ impl Terminal {
     }
 
     /// Reports a payment taken; `txn_date` is `YYYYMMDDhhmmss`.
-    pub async fn pay(
-        &self,
-        txn_id: &str,
-        txn_date: &str,
-        account: &str,
-        sum: &str,
-    ) -> anyhow::Result<Reply> {
-        let query = [
-            ("command", "pay"),
-            ("txn_id", txn_id),
-            ("txn_date", txn_date),
-            ("account", account),
-            ("sum", sum),
-        ];
+    pub async fn pay(&self, txn_id: &str, txn_date: &str, account: &str, sum: &str) -> anyhow::Result<Reply> {
+        let query =
+            [("command", "pay"), ("txn_id", txn_id), ("txn_date", txn_date), ("account", account), ("sum", sum)];
         self.send(&query).await
     }
 

@@ -14,8 +14,8 @@ use std::path::Path;
 pub struct Account {
     pub holder: String,
     pub address: String,
-    /// Kopecks; negative when the customer owes.
-    pub opening_balance: i64,
+    /// Kopecks owed when it was opened here; negative when paid ahead.
+    pub opening_due: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -95,10 +95,17 @@ pub(super) enum Answer {
     Repeat(Value),
 }
 
+/// Nothing was executed; the text is for the sender.
+pub(super) enum Refusal {
+    Invalid(String),
+    /// The ledger file cannot be written.
+    Broken(String),
+}
+
 /// The ledger and what is needed to go on with it.
 pub(super) struct Book {
     accounts: Option<BTreeMap<String, Account>>,
-    balances: BTreeMap<String, i64>,
+    dues: BTreeMap<String, i64>,
     /// Place in `ledger.effects` by key.
     keys: BTreeMap<String, usize>,
     ledger: Ledger,
@@ -106,17 +113,9 @@ pub(super) struct Book {
 }
 
 impl Book {
-    pub fn open(
-        accounts: Option<BTreeMap<String, Account>>,
-        file: Option<&Path>,
-    ) -> anyhow::Result<Self> {
-        let mut book = Self {
-            accounts,
-            balances: BTreeMap::new(),
-            keys: BTreeMap::new(),
-            ledger: Ledger::default(),
-            file: None,
-        };
+    pub fn open(accounts: Option<BTreeMap<String, Account>>, file: Option<&Path>) -> anyhow::Result<Self> {
+        let mut book =
+            Self { accounts, dues: BTreeMap::new(), keys: BTreeMap::new(), ledger: Ledger::default(), file: None };
         let Some(path) = file else { return Ok(book) };
         for effect in read(path).with_context(|| format!("ledger {}", path.display()))? {
             book.enter(effect);
@@ -133,32 +132,37 @@ impl Book {
         self.ledger.unauthorized += 1;
     }
 
-    /// The account and its balance in kopecks; counted as a lookup.
+    /// The account and its due in kopecks; counted as a lookup.
     pub fn look_up(&mut self, number: &str) -> Option<(Account, i64)> {
         let found = self.account(number);
         match found {
             Some(_) => self.ledger.found += 1,
             None => self.ledger.not_found += 1,
         }
-        found.map(|account| (account, self.balance(number)))
+        found.map(|account| (account, self.due(number)))
     }
 
-    /// Executes a body under a key, or finds that it was executed. The error is for the sender.
-    pub fn execute(&mut self, key: &str, kind: Kind, body: Value) -> Result<Answer, String> {
+    /// Executes a body under a key, or finds that it was executed.
+    pub fn execute(&mut self, key: &str, kind: Kind, body: Value) -> Result<Answer, Refusal> {
         if let Some(first) = self.keys.get(key).and_then(|place| self.ledger.effects.get(*place)) {
             if first.kind != kind || first.body != body {
                 self.ledger.refused += 1;
-                return Err("this Idempotency-Key was used for another request".to_owned());
+                return Err(Refusal::Invalid("this Idempotency-Key was used for another request".to_owned()));
             }
             let answer = first.answer.clone();
             *self.ledger.requests.entry(key.to_owned()).or_default() += 1;
             return Ok(Answer::Repeat(answer));
         }
-        let effect = self.prepare(key, kind, body).inspect_err(|_| self.ledger.refused += 1)?;
+        let effect = match self.prepare(key, kind, body) {
+            Ok(effect) => effect,
+            Err(text) => {
+                self.ledger.refused += 1;
+                return Err(Refusal::Invalid(text));
+            }
+        };
         let answer = effect.answer.clone();
         if let Some(file) = &mut self.file {
-            let line = serde_json::to_string(&effect).map_err(|error| error.to_string())?;
-            writeln!(file, "{line}").map_err(|error| error.to_string())?;
+            append(file, &effect).map_err(|error| Refusal::Broken(format!("ledger file: {error}")))?;
         }
         self.enter(effect);
         Ok(Answer::First(answer))
@@ -178,18 +182,18 @@ impl Book {
         if self.account(&account).is_none() {
             return Err(format!("no account has the number {account}"));
         }
-        let balance = self.balance(&account) + change(kind, amount);
+        let due = self.due(&account) + change(kind, amount);
         let answer = json!({
             "entry": format!("B-{:06}", self.ledger.effects.len() + 1),
             "account": account,
-            "balance": money::decimal(balance),
+            "due": money::decimal(due),
         });
         Ok(Effect { key: key.to_owned(), kind, reference, account, amount, body, answer })
     }
 
     fn enter(&mut self, effect: Effect) {
-        let balance = self.balance(&effect.account) + change(effect.kind, effect.amount);
-        self.balances.insert(effect.account.clone(), balance);
+        let due = self.due(&effect.account) + change(effect.kind, effect.amount);
+        self.dues.insert(effect.account.clone(), due);
         self.keys.insert(effect.key.clone(), self.ledger.effects.len());
         *self.ledger.requests.entry(effect.key.clone()).or_default() += 1;
         self.ledger.effects.push(effect);
@@ -198,21 +202,30 @@ impl Book {
     fn account(&self, number: &str) -> Option<Account> {
         match &self.accounts {
             Some(accounts) => accounts.get(number).cloned(),
-            None => Some(Account::default()),
+            None => Some(Account {
+                holder: "Потребитель".to_owned(),
+                address: format!("место поставки {number}"),
+                opening_due: 0,
+            }),
         }
     }
 
-    fn balance(&self, number: &str) -> i64 {
-        let opening = || self.account(number).map_or(0, |account| account.opening_balance);
-        self.balances.get(number).copied().unwrap_or_else(opening)
+    fn due(&self, number: &str) -> i64 {
+        let opening = || self.account(number).map_or(0, |account| account.opening_due);
+        self.dues.get(number).copied().unwrap_or_else(opening)
     }
 }
 
 fn change(kind: Kind, amount: i64) -> i64 {
     match kind {
-        Kind::Payment => amount,
-        Kind::Invoice => -amount,
+        Kind::Payment => -amount,
+        Kind::Invoice => amount,
     }
+}
+
+fn append(file: &mut File, effect: &Effect) -> std::io::Result<()> {
+    // One write, so that a kill leaves a whole line or none.
+    file.write_all(format!("{}\n", serde_json::to_string(effect)?).as_bytes())
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<Effect>> {

@@ -83,11 +83,14 @@ pub fn statement() -> Statement {
     Statement { documents, ..account_of_utility() }
 }
 
-/// Three documents, and a closing balance that is ten kopecks too high.
+/// Three payments that are in no other file, and a closing balance that is ten kopecks too high.
 pub fn broken() -> Statement {
-    let documents = RECOGNISED.iter().take(3).enumerate();
-    let documents = documents.map(|(place, row)| document(row, place, true)).collect();
-    Statement { documents, closing_error: 10, ..account_of_utility() }
+    let rows = RECOGNISED.iter().take(3).enumerate();
+    let documents = rows.map(|(place, row)| {
+        let document = document(row, place, true);
+        Document { number: format!("9{}", document.number), ..document }
+    });
+    Statement { documents: documents.collect(), closing_error: 10, ..account_of_utility() }
 }
 
 /// The accounts that billing knows, by number: all of the statement and the terminal's.
@@ -95,8 +98,9 @@ pub fn accounts() -> BTreeMap<String, Account> {
     let holders = RECOGNISED.iter().map(|(_, _, holder, number, _)| (*number, *holder));
     let all = holders.chain([(TERMINAL_ACCOUNT, "Ромашкина Ева Демидовна")]);
     let opened = |(number, holder): (&str, &str)| {
-        let address = format!("г. Заречинск, ул. Родниковая, {}", number.trim_start_matches("10020030"));
-        let account = Account { holder: holder.to_owned(), address, opening_balance: -125_040 };
+        let house = number.trim_start_matches("1002003").trim_start_matches('0');
+        let address = format!("г. Заречинск, ул. Родниковая, {house}");
+        let account = Account { holder: holder.to_owned(), address, opening_due: 125_040 };
         (number.to_owned(), account)
     };
     all.map(opened).collect()

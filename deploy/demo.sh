@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Builds busbar and its adapters and plays the demo. All arguments go to busbar-demo, e.g. --stay.
+set -euo pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$root"
+target="${CARGO_TARGET_DIR:-$root/target}"
+started=$SECONDS
+
+step() {
+  printf '\n== %s\n' "$1"
+}
+
+if ! command -v cargo >/dev/null && [[ -x "$HOME/.cargo/bin/cargo" ]]; then
+  PATH="$HOME/.cargo/bin:$PATH"
+fi
+if ! command -v cargo >/dev/null; then
+  echo "deploy/demo.sh: cargo is not installed. Install a Rust toolchain (https://rustup.rs):" >&2
+  echo "  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh" >&2
+  exit 2
+fi
+
+step "1/4 The adapters' compile target (the first time up to a minute, later nothing)"
+deploy/common/prepare.sh
+
+step "2/4 The hub and the demo (the first time about 15 minutes, later seconds)"
+cargo build --locked --bin busbar --bin busbar-demo
+
+step "3/4 The adapters (the first time about two minutes, later seconds)"
+"$target/debug/busbar" adapter build --all --into deploy/demo/adapters
+
+built=$((SECONDS - started))
+step "4/4 The demo (a few seconds)"
+code=0
+"$target/debug/busbar-demo" --busbar "$target/debug/busbar" --deployment deploy/demo "$@" || code=$?
+
+result="failed with exit code $code"
+if ((code == 0)); then
+  result="passed"
+fi
+printf '\ndeploy/demo.sh: the demo %s; prepared and built in %d s, played in %d s.\n' \
+  "$result" "$built" "$((SECONDS - started - built))"
+exit "$code"

@@ -1,0 +1,11 @@
+//! RabbitMQ: the topology, the connection that comes back, publishing, and the hub's intake.
+
+mod intake;
+mod link;
+mod publish;
+mod topology;
+mod transport;
+
+pub use intake::run as run_intake;
+pub use topology::{SystemQueue, Topology};
+pub use transport::RabbitTransport;

@@ -1,0 +1,107 @@
+//! Publishing with confirms and `mandatory`. One publisher per hub gathers what waits and has it
+//! confirmed together.
+
+use super::link::Live;
+use super::transport::{fields, is_live};
+use busbar_core::ports::Outgoing;
+use busbar_core::{Code, Problem};
+use futures::future::join_all;
+use lapin::options::BasicPublishOptions;
+use lapin::types::ShortString;
+use lapin::{BasicProperties, Channel, Confirmation};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+const BATCH_MAX: usize = 256;
+
+pub type Job = (Outgoing, oneshot::Sender<Result<(), Problem>>);
+
+/// Publishes until nobody can hand over any more.
+pub async fn run(mut jobs: mpsc::Receiver<Job>, live: watch::Receiver<Option<Arc<Live>>>, timeout: Duration) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let (outgoing, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+        let count = outgoing.len();
+        let now = is_live(&live);
+        let results = match now {
+            Some(live) => publish(&live.publishing, outgoing, timeout).await,
+            None => vec![Err(down("no connection to the broker")); count],
+        };
+        for (result, answer) in results.into_iter().zip(answers) {
+            metrics::counter!("busbar_published_total", "outcome" => result.as_ref().err().map_or("ok", |p| p.code.as_str())).increment(1);
+            let _ = answer.send(result);
+        }
+    }
+}
+
+/// Publishes a batch; a message is a success only after its confirm, and only when it was not returned.
+/// Unroutable messages are confirmed too, and lapin hands a return to whichever confirm comes next, so
+/// returns are matched by `message_id` over the whole batch.
+pub async fn publish(channel: &Channel, batch: Vec<Outgoing>, timeout: Duration) -> Vec<Result<(), Problem>> {
+    let mut ids = Vec::with_capacity(batch.len());
+    let mut confirms = Vec::with_capacity(batch.len());
+    for outgoing in batch {
+        let id = crate::hub::new_id();
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let properties = properties(&outgoing, &id);
+        let Outgoing { exchange, routing_key, payload, .. } = outgoing;
+        let sent = channel
+            .basic_publish(exchange.as_str().into(), short(&routing_key), options, &payload.body, properties)
+            .await;
+        confirms.push(async { tokio::time::timeout(timeout, async { sent?.await }).await });
+        ids.push((id, routing_key));
+    }
+    let mut returned: HashMap<String, String> = HashMap::new();
+    let mut results = Vec::with_capacity(ids.len());
+    for confirm in join_all(confirms).await {
+        results.push(match confirm {
+            Ok(Ok(confirmation)) => {
+                let acked = confirmation.is_ack();
+                let requested = confirmation != Confirmation::NotRequested;
+                if let Some(message) = confirmation.take_message() {
+                    let id = message.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default();
+                    returned.insert(id, message.reply_text.to_string());
+                }
+                if acked && requested { Ok(()) } else { Err(down("the broker did not take the message")) }
+            }
+            Ok(Err(error)) => Err(down(&error.to_string())),
+            Err(_) => Err(down("no confirm in time (amqp.confirm-timeout-ms)")),
+        });
+    }
+    for (result, (id, routing_key)) in results.iter_mut().zip(ids) {
+        if let Some(reason) = returned.get(&id) {
+            *result = Err(Problem::new(Code::Unroutable, format!("routing key `{routing_key}`: {reason}")));
+        }
+    }
+    results
+}
+
+fn properties(outgoing: &Outgoing, id: &str) -> BasicProperties {
+    let mut properties = BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_message_id(short(id))
+        .with_content_type(short(outgoing.payload.content_type.as_deref().unwrap_or("application/json")))
+        .with_headers(fields(&outgoing.payload));
+    if let Some(reply_to) = &outgoing.reply_to {
+        properties = properties.with_reply_to(short(reply_to));
+    }
+    if let Some(correlation_id) = &outgoing.correlation_id {
+        properties = properties.with_correlation_id(short(correlation_id));
+    }
+    properties
+}
+
+/// AMQP short strings hold 255 bytes; what is longer is cut at a character.
+fn short(text: &str) -> ShortString {
+    let mut end = text.len().min(255);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default().into()
+}
+
+pub fn down(text: &str) -> Problem {
+    Problem::new(Code::BrokerUnavailable, text)
+}

@@ -1,0 +1,104 @@
+//! Exchanges and queues (design, section 7). Declared at every connection, so that a broker that does
+//! not have them as they must be is noticed before a message is taken.
+
+use busbar_core::{Code, Problem};
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, ExchangeKind};
+
+/// Times a message may come back before the broker puts it aside. Large, because a hub that is killed
+/// hands messages back as well; set, because RabbitMQ 4 drops after 20 otherwise.
+const DELIVERY_LIMIT: i32 = 100_000;
+
+/// A queue that the hub declares for a system that speaks canonical messages over AMQP.
+#[derive(Clone, Debug)]
+pub struct SystemQueue {
+    pub queue: String,
+    /// Message types, bound on `busbar.out`; `*` for all.
+    pub messages: Vec<String>,
+    /// Question types, bound on `busbar.requests`.
+    pub questions: Vec<String>,
+}
+
+/// Everything the hub declares.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    pub prefix: String,
+    pub queues: Vec<SystemQueue>,
+}
+
+impl Topology {
+    pub fn incoming(&self) -> String {
+        format!("{}.in", self.prefix)
+    }
+
+    pub fn outgoing(&self) -> String {
+        format!("{}.out", self.prefix)
+    }
+
+    pub fn requests(&self) -> String {
+        format!("{}.requests", self.prefix)
+    }
+
+    pub fn dead(&self) -> String {
+        format!("{}.dead", self.prefix)
+    }
+
+    /// Declares exchanges, queues and bindings.
+    ///
+    /// # Errors
+    /// `broker-unavailable`, naming what exists with other properties and what to do.
+    pub async fn declare(&self, channel: &Channel) -> Result<(), Problem> {
+        for exchange in [self.incoming(), self.outgoing(), self.requests(), self.dead()] {
+            let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+            let result = channel
+                .exchange_declare(exchange.as_str().into(), ExchangeKind::Topic, options, FieldTable::default())
+                .await;
+            result.map_err(|e| different("exchange", &exchange, &e))?;
+        }
+        self.queue(channel, &self.dead(), false).await?;
+        bind(channel, &self.dead(), &self.dead(), "#").await?;
+        self.queue(channel, &self.incoming(), true).await?;
+        bind(channel, &self.incoming(), &self.incoming(), "#").await?;
+        for system in &self.queues {
+            self.queue(channel, &system.queue, true).await?;
+            for kind in &system.messages {
+                let key = if kind == "*" { "#" } else { kind };
+                bind(channel, &system.queue, &self.outgoing(), key).await?;
+            }
+            for kind in &system.questions {
+                bind(channel, &system.queue, &self.requests(), kind).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn queue(&self, channel: &Channel, name: &str, dead_letters: bool) -> Result<(), Problem> {
+        let mut arguments = FieldTable::default();
+        let text = |t: &str| AMQPValue::LongString(t.into());
+        arguments.insert("x-queue-type".into(), text("quorum"));
+        if dead_letters {
+            arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
+            arguments.insert("x-dead-letter-exchange".into(), text(&self.dead()));
+            arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+            // At-least-once dead-lettering needs it (RabbitMQ, quorum queues, dead lettering).
+            arguments.insert("x-overflow".into(), text("reject-publish"));
+        }
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        channel.queue_declare(name.into(), options, arguments).await.map(drop).map_err(|e| different("queue", name, &e))
+    }
+}
+
+async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), Problem> {
+    let bound = channel
+        .queue_bind(queue.into(), exchange.into(), key.into(), QueueBindOptions::default(), FieldTable::default())
+        .await;
+    bound.map_err(|e| different("binding", queue, &e))
+}
+
+fn different(what: &str, name: &str, error: &lapin::Error) -> Problem {
+    let text = format!(
+        "{what} `{name}`: {error}; if it exists with other properties, drain and delete it, or set another amqp.prefix"
+    );
+    Problem::new(Code::BrokerUnavailable, text)
+}

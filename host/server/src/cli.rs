@@ -1,0 +1,112 @@
+//! The command line.
+
+mod adapter;
+mod build;
+mod cases;
+mod client;
+mod key;
+mod print;
+mod run;
+mod script;
+mod toolchain;
+
+pub use cases::run_case;
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The integration hub of an electricity utility.
+#[derive(Parser)]
+#[command(name = "busbar", version, about, long_about = None, after_help = "Exit codes: 0 done, 1 failed (the reason is on stderr), 2 wrong arguments.")]
+pub struct Cli {
+    /// Output for programs: JSON, one value a line.
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the hub of a deployment until it is told to stop.
+    Run(run::RunArgs),
+    /// Report every mistake in a deployment at once, with file, line and remedy.
+    Check(run::CheckArgs),
+    /// Send messages to a running hub.
+    Send(client::SendArgs),
+    /// Look into the journal of a running hub.
+    Messages(client::MessagesArgs),
+    /// Build, look at and try adapters.
+    #[command(subcommand)]
+    Adapter(AdapterCommand),
+    /// API keys for the REST interface.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Print generated documents.
+    Print(print::PrintArgs),
+}
+
+#[derive(Subcommand)]
+enum AdapterCommand {
+    /// Build adapters from source into components.
+    Build(build::BuildArgs),
+    /// Show what an adapter exports, imports, declares, and how large it is.
+    Inspect(adapter::InspectArgs),
+    /// Run one call of an adapter without a hub; messages, calls and logs come out as JSON lines.
+    Try(adapter::TryArgs),
+    /// Run an adapter's cases through the real component.
+    Test(adapter::TestArgs),
+}
+
+/// Where a running hub is.
+#[derive(Args)]
+pub struct HubArgs {
+    /// Address of the hub.
+    #[arg(long, env = "BUSBAR_URL", default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// API key.
+    #[arg(long, env = "BUSBAR_KEY", hide_env_values = true)]
+    key: Option<String>,
+}
+
+/// Runs the command.
+pub async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let json = cli.json;
+    match cli.command {
+        Command::Run(args) => run::run(args, json).await,
+        Command::Check(args) => run::check(&args, json),
+        Command::Send(args) => client::send(args, json).await,
+        Command::Messages(args) => client::messages(args, json).await,
+        Command::Adapter(AdapterCommand::Build(args)) => build::build(&args, json),
+        Command::Adapter(AdapterCommand::Inspect(args)) => adapter::inspect(&args, json),
+        Command::Adapter(AdapterCommand::Try(args)) => adapter::try_once(args).await,
+        Command::Adapter(AdapterCommand::Test(args)) => adapter::test(&args, json).await,
+        Command::Key(command) => key::key(&command, json),
+        Command::Print(args) => print::print(&args),
+    }
+}
+
+/// The component behind a name or a path: `osmp`, `deploy/demo/adapters/osmp.wasm`.
+fn component_path(name: &str) -> anyhow::Result<PathBuf> {
+    let given = PathBuf::from(name);
+    if given.extension().is_some_and(|e| e == "wasm") {
+        return Ok(given);
+    }
+    let built = PathBuf::from(build::BUILT).join(format!("{name}.wasm"));
+    if built.exists() {
+        return Ok(built);
+    }
+    anyhow::bail!("no adapter `{name}`: build it with `busbar adapter build {name}`, or give the path of a .wasm file")
+}

@@ -1,0 +1,198 @@
+//! `adapter inspect`, `adapter try` and `adapter test`.
+
+use super::cases::{Input, Outcome, run_case, run_scripted, show_request};
+use super::component_path;
+use super::script::Setup;
+use crate::config;
+use crate::wasm::inspect::inspect as look;
+use crate::wasm::{Loaded, Runtime};
+use anyhow::{Context, bail};
+use busbar_core::Rules;
+use clap::Args;
+use serde_json::{Value, json};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+#[derive(Args)]
+pub struct InspectArgs {
+    /// Name of a built adapter, or path of a .wasm file.
+    adapter: String,
+}
+
+#[derive(Args)]
+pub struct TryArgs {
+    /// Name of a built adapter, or path of a .wasm file.
+    adapter: String,
+    /// decode, deliver, receive or answer.
+    entry: String,
+    /// The file to decode; the message or question as CloudEvents JSON; the request as JSON
+    /// (`method`, `path`, `query`, `headers`, `body`). `-` reads standard input.
+    input: String,
+    /// The system's settings, a JSON object.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// A case's `setup.json`: what the world answers.
+    #[arg(long)]
+    setup: Option<PathBuf>,
+    /// Folder of the canonical schemas.
+    #[arg(long, default_value = "schemas")]
+    schemas: PathBuf,
+}
+
+#[derive(Args)]
+pub struct TestArgs {
+    /// Names of adapters; all built ones where absent.
+    names: Vec<String>,
+    /// Folder of the adapters' workspace.
+    #[arg(long, default_value = "plugins")]
+    plugins: PathBuf,
+    /// Folder of the canonical schemas.
+    #[arg(long, default_value = "schemas")]
+    schemas: PathBuf,
+}
+
+pub fn inspect(args: &InspectArgs, as_json: bool) -> anyhow::Result<ExitCode> {
+    let path = component_path(&args.adapter)?;
+    let found = look(&std::fs::read(&path).with_context(|| path.display().to_string())?)?;
+    if as_json {
+        println!("{}", serde_json::to_string(&found)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let manifest = found.manifest.unwrap_or_default();
+    let none = |list: &[String]| if list.is_empty() { "nothing".to_string() } else { list.join(", ") };
+    println!("{} {}  {}", manifest.name, manifest.version, manifest.description);
+    println!("file       {}, {} kB", path.display(), found.bytes / 1000);
+    println!("sha256     {}", found.sha256);
+    println!("contract   busbar:adapter@{}", found.contract);
+    println!("exports    {}", none(&found.exports));
+    println!("imports    {}", none(&found.imports));
+    if !found.foreign_imports.is_empty() {
+        println!("foreign    {}: the host does not have these, it will not load", none(&found.foreign_imports));
+    }
+    println!("states     {}", none(&manifest.emits));
+    println!("takes      {}", none(&manifest.delivers));
+    println!("asks       {}", none(&manifest.asks));
+    println!("answers    {}", none(&manifest.answers));
+    println!("format     {}", manifest.spec);
+    if let Some(properties) = manifest.config_schema.get("properties").and_then(Value::as_object) {
+        println!("config");
+        for (name, schema) in properties {
+            println!("  {name}: {}", schema.get("description").and_then(Value::as_str).unwrap_or_default());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A runtime and the canonical types, for running adapters without a hub.
+pub struct Bench {
+    pub runtime: Arc<Runtime>,
+    pub rules: Arc<Rules>,
+}
+
+impl Bench {
+    /// # Errors
+    /// When the schemas cannot be read or the machine cannot run adapters.
+    pub fn new(schemas: &Path) -> anyhow::Result<Self> {
+        let catalog = config::catalog(schemas).map_err(anyhow::Error::msg)?;
+        Ok(Self { runtime: Arc::new(Runtime::new(None)?), rules: Arc::new(Rules { catalog, routes: Vec::new() }) })
+    }
+
+    /// # Errors
+    /// When the file is missing or no adapter.
+    pub fn load(&self, path: &Path) -> anyhow::Result<Arc<Loaded>> {
+        let wasm = std::fs::read(path).with_context(|| path.display().to_string())?;
+        Ok(Arc::new(Loaded::load(&self.runtime, &wasm)?))
+    }
+}
+
+pub async fn try_once(args: TryArgs) -> anyhow::Result<ExitCode> {
+    let bench = Bench::new(&args.schemas)?;
+    let loaded = bench.load(&component_path(&args.adapter)?)?;
+    let read = |path: &PathBuf| std::fs::read(path).with_context(|| path.display().to_string());
+    let mut setup: Setup = match &args.setup {
+        Some(path) => serde_json::from_slice(&read(path)?).with_context(|| path.display().to_string())?,
+        None => Setup::default(),
+    };
+    if let Some(path) = &args.config {
+        setup.config = serde_json::from_slice(&read(path)?).with_context(|| path.display().to_string())?;
+    }
+    let mut bytes = Vec::new();
+    if args.input == "-" {
+        std::io::stdin().read_to_end(&mut bytes)?;
+    } else {
+        bytes = read(&PathBuf::from(&args.input))?;
+    }
+    let name = Path::new(&args.input).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let outcome =
+        run_scripted(&bench.runtime, &loaded, &bench.rules, setup, Input { entry: args.entry, name, bytes }).await?;
+    print(&outcome);
+    Ok(if outcome.result == json!("ok") { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(outcome: &Outcome) {
+    for (level, text) in &outcome.seen.logs {
+        println!("{}", json!({ "log": { "level": level.as_str().to_lowercase(), "text": text } }));
+    }
+    for request in &outcome.seen.http {
+        println!("{}", json!({ "call": { "http": show_request(request) } }));
+    }
+    for question in &outcome.seen.asked {
+        println!("{}", json!({ "call": { "ask": question.to_structured() } }));
+    }
+    for message in &outcome.messages {
+        println!("{}", json!({ "message": message }));
+    }
+    if !outcome.state.is_empty() {
+        println!("{}", json!({ "state": outcome.state }));
+    }
+    let extra = [("response", &outcome.response), ("answer", &outcome.answer)];
+    for (name, value) in extra.into_iter().filter_map(|(n, v)| v.as_ref().map(|v| (n, v))) {
+        println!("{}", json!({ name: value }));
+    }
+    println!("{}", json!({ "result": outcome.result }));
+}
+
+pub async fn test(args: &TestArgs, as_json: bool) -> anyhow::Result<ExitCode> {
+    let bench = Bench::new(&args.schemas)?;
+    let mut names = args.names.clone();
+    if names.is_empty() {
+        let entries = std::fs::read_dir(&args.plugins).with_context(|| args.plugins.display().to_string())?;
+        let adapters = entries.flatten().filter(|e| e.path().join("adapter.toml").exists());
+        names = adapters.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+    }
+    let (mut passed, mut failed) = (0, 0);
+    for name in &names {
+        let loaded = bench.load(&component_path(name)?)?;
+        let cases = args.plugins.join(name).join("cases");
+        let entries = std::fs::read_dir(&cases).with_context(|| cases.display().to_string())?;
+        let mut folders: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(|p| p.is_dir()).collect();
+        folders.sort();
+        for folder in folders {
+            let case = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let result = run_case(&bench.runtime, &loaded, &bench.rules, &folder).await;
+            let error = result.err().map(|e| format!("{e:#}"));
+            if error.is_some() {
+                failed += 1
+            } else {
+                passed += 1
+            }
+            match (as_json, &error) {
+                (true, _) => {
+                    println!("{}", json!({ "adapter": name, "case": case, "ok": error.is_none(), "error": error }))
+                }
+                (false, None) => println!("ok      {name}/{case}"),
+                (false, Some(error)) => println!("FAILED  {name}/{case}\n{error}"),
+            }
+        }
+    }
+    if passed + failed == 0 {
+        bail!("there were no cases to run");
+    }
+    if !as_json {
+        println!("{passed} cases passed, {failed} failed");
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,256 @@
+//! Cases: an input, what the world answers, and what must come out. Run through the real component.
+
+use super::script::{Script, Seen, Setup};
+use crate::wasm::{self, Authorization, HttpRequest, Loaded, Runtime};
+use anyhow::{Context, bail};
+use busbar_core::ports::{Emitted, HookRequest, HookResponse, InputFile, Run};
+use busbar_core::{Failure, Message, Rules, StateWrite};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Everything observable of one call.
+pub struct Outcome {
+    pub result: Value,
+    pub response: Option<Value>,
+    pub answer: Option<Value>,
+    pub messages: Vec<Value>,
+    pub state: Map<String, Value>,
+    pub seen: Seen,
+}
+
+/// The input of one call.
+pub struct Input {
+    pub entry: String,
+    pub name: String,
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RequestInput {
+    method: String,
+    #[serde(default = "root")]
+    path: String,
+    #[serde(default)]
+    query: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    body: Value,
+}
+
+fn root() -> String {
+    "/".into()
+}
+
+/// Runs one call with a scripted world.
+///
+/// # Errors
+/// When the input has not the form that its entry point needs.
+pub async fn run_scripted(
+    runtime: &Arc<Runtime>,
+    loaded: &Arc<Loaded>,
+    rules: &Arc<Rules>,
+    setup: Setup,
+    input: Input,
+) -> anyhow::Result<Outcome> {
+    let script = Arc::new(Script::new(setup)?);
+    let caller = script.caller(runtime, loaded, rules);
+    let mut outcome = match input.entry.as_str() {
+        "decode" => {
+            let collected: Arc<Mutex<Vec<Emitted>>> = Arc::default();
+            let sink = collected.clone();
+            let size_bytes = u64::try_from(input.bytes.len()).unwrap_or(u64::MAX);
+            let file = InputFile { name: input.name, size_bytes, reader: Box::new(Cursor::new(input.bytes)) };
+            let sink = Box::new(move |emitted: Vec<Emitted>| {
+                sink.lock().unwrap_or_else(PoisonError::into_inner).extend(emitted);
+                Ok(())
+            });
+            let mut run = wasm::decode(&caller, file, sink).await;
+            if run.result.is_ok() {
+                run.emitted = std::mem::take(&mut collected.lock().unwrap_or_else(PoisonError::into_inner));
+            }
+            outcome(run).0
+        }
+        "deliver" => outcome(wasm::deliver(&caller, Arc::new(event(&input.bytes)?), 1, Vec::new()).await).0,
+        "receive" => {
+            let (mut outcome, response) = outcome(wasm::receive(&caller, request(&input.bytes)?).await);
+            outcome.response = response.as_ref().map(show_response);
+            outcome
+        }
+        "answer" => {
+            let (mut outcome, answer) = outcome(wasm::answer(&caller, event(&input.bytes)?).await);
+            outcome.answer = answer.map(|message| draft(&message, None));
+            outcome
+        }
+        other => bail!("no entry point `{other}`; there are decode, deliver, receive, answer"),
+    };
+    outcome.seen = script.take_seen();
+    Ok(outcome)
+}
+
+fn event(bytes: &[u8]) -> anyhow::Result<Message> {
+    let mut value: Value = busbar_core::parse_json(bytes)?;
+    if let Some(map) = value.as_object_mut() {
+        map.entry("specversion").or_insert_with(|| "1.0".into());
+        map.entry("source").or_insert_with(|| "/case/crm".into());
+    }
+    Ok(Message::from_structured(value)?)
+}
+
+fn request(bytes: &[u8]) -> anyhow::Result<HookRequest> {
+    let input: RequestInput = busbar_core::parse_json(bytes)?;
+    let body = match input.body {
+        Value::Null => Vec::new(),
+        Value::String(text) => text.into_bytes(),
+        other => other.to_string().into_bytes(),
+    };
+    let headers = input.headers.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
+    Ok(HookRequest { method: input.method, path: input.path, query: input.query, headers, body })
+}
+
+fn outcome<T>(run: Run<T>) -> (Outcome, Option<T>) {
+    let (result, value) = match run.result {
+        Ok(value) => (json!("ok"), Some(value)),
+        Err(failure) => (json!({ "failure": show_failure(&failure) }), None),
+    };
+    let write =
+        |w: StateWrite| (w.key, w.value.map_or(Value::Null, |v| String::from_utf8_lossy(&v).into_owned().into()));
+    let outcome = Outcome {
+        result,
+        response: None,
+        answer: None,
+        messages: run.emitted.into_iter().map(|e| draft(&e.message, e.place)).collect(),
+        state: run.state.into_iter().map(write).collect(),
+        seen: Seen::default(),
+    };
+    (outcome, value)
+}
+
+fn show_failure(failure: &Failure) -> Value {
+    let delay = |case: &str, reason: &str, retry_after_ms: &Option<u64>| {
+        let mut shown = json!({ "case": case, "reason": reason });
+        if let Some(ms) = retry_after_ms {
+            shown["retry-after-ms"] = json!(ms);
+        }
+        shown
+    };
+    match failure {
+        Failure::Transient { reason, retry_after_ms } => delay("transient", reason, retry_after_ms),
+        Failure::RateLimited { reason, retry_after_ms } => delay("rate-limited", reason, retry_after_ms),
+        Failure::Rejected(rejection) => {
+            let mut shown = json!({ "case": "rejected", "code": rejection.code, "reason": rejection.reason });
+            if let Some(place) = &rejection.place {
+                shown["place"] = json!(place);
+            }
+            shown
+        }
+        Failure::Unauthorized(text) => json!({ "case": "unauthorized", "reason": text }),
+        Failure::UnknownOutcome(text) => json!({ "case": "unknown-outcome", "reason": text }),
+        Failure::Other(text) => json!({ "case": "other", "reason": text }),
+        Failure::Hub(problem) => json!({ "case": "hub", "code": problem.code.as_str(), "reason": problem.detail }),
+    }
+}
+
+fn draft(message: &Message, place: Option<String>) -> Value {
+    let mut map = Map::new();
+    map.insert("id".into(), message.id.clone().into());
+    map.insert("type".into(), message.r#type.clone().into());
+    let optional = [("subject", &message.subject), ("time", &message.time), ("partitionkey", &message.partitionkey)];
+    for (name, value) in optional {
+        if let Some(value) = value {
+            map.insert(name.into(), value.clone().into());
+        }
+    }
+    map.insert("data".into(), message.data.clone());
+    if let Some(place) = place {
+        map.insert("place".into(), place.into());
+    }
+    Value::Object(map)
+}
+
+fn show_response(response: &HookResponse) -> Value {
+    let headers: BTreeMap<String, String> =
+        response.headers.iter().map(|(n, v)| (n.to_lowercase(), v.clone())).collect();
+    json!({ "status": response.status, "headers": headers, "body": String::from_utf8_lossy(&response.body) })
+}
+
+pub fn show_request(request: &HttpRequest) -> Value {
+    let headers: BTreeMap<String, String> =
+        request.headers.iter().map(|(n, v)| (n.to_lowercase(), v.clone())).collect();
+    let text = String::from_utf8_lossy(&request.body).into_owned();
+    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    let mut shown = json!({ "method": request.method, "url": request.url, "headers": headers, "body": body });
+    if let Some(authorization) = &request.authorization {
+        shown["authorization"] = match authorization {
+            Authorization::Basic(name) => json!({ "basic": name }),
+            Authorization::Bearer(name) => json!({ "bearer": name }),
+            Authorization::Header(header, name) => json!({ "header": header, "credential": name }),
+        };
+    }
+    shown
+}
+
+impl Outcome {
+    /// The same keys as `expected.json` may have.
+    pub fn show(&self) -> Value {
+        let mut shown = json!({
+            "result": self.result,
+            "messages": self.messages,
+            "calls": self.seen.http.iter().map(show_request).collect::<Vec<_>>(),
+            "asked": self.seen.asked.iter().map(|q| draft(q, None)).collect::<Vec<_>>(),
+            "state": self.state,
+        });
+        if let Some(response) = &self.response {
+            shown["response"] = response.clone();
+        }
+        if let Some(answer) = &self.answer {
+            shown["answer"] = answer.clone();
+        }
+        shown
+    }
+}
+
+/// Runs the case in `folder`; the error says what came out otherwise than expected.
+///
+/// # Errors
+/// The difference, key by key, or what is wrong with the case itself.
+pub async fn run_case(
+    runtime: &Arc<Runtime>,
+    loaded: &Arc<Loaded>,
+    rules: &Arc<Rules>,
+    folder: &Path,
+) -> anyhow::Result<()> {
+    let input = input_file(folder)?;
+    let bytes = std::fs::read(&input)?;
+    let setup: Setup = read_json(&folder.join("setup.json"))?.unwrap_or_default();
+    let expected: Map<String, Value> = read_json(&folder.join("expected.json"))?.context("no expected.json")?;
+    let entry = setup.entry.clone().unwrap_or_else(|| "decode".into());
+    let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let shown = run_scripted(runtime, loaded, rules, setup, Input { entry, name, bytes }).await?.show();
+    let mut differences = Vec::new();
+    for (key, wanted) in &expected {
+        let found = shown.get(key).unwrap_or(&Value::Null);
+        if found != wanted {
+            differences.push(format!("{key}:\n  expected {wanted}\n  found    {found}"));
+        }
+    }
+    if differences.is_empty() { Ok(()) } else { bail!("{}", differences.join("\n")) }
+}
+
+fn input_file(folder: &Path) -> anyhow::Result<PathBuf> {
+    let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let mut inputs = entries.flatten().map(|e| e.path()).filter(|p| p.file_stem().is_some_and(|s| s == "input"));
+    inputs.next().with_context(|| format!("{} has no input.*", folder.display()))
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?)),
+        Err(_) => Ok(None),
+    }
+}

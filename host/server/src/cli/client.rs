@@ -1,0 +1,227 @@
+//! `send` and `messages`: a client of the REST interface.
+
+use super::HubArgs;
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use serde_json::Value;
+use std::io::Read;
+use std::process::ExitCode;
+
+#[derive(Args)]
+pub struct SendArgs {
+    /// CloudEvents as JSON: one event, an array, or one event a line; `-` reads standard input.
+    file: String,
+    #[command(flatten)]
+    hub: HubArgs,
+}
+
+#[derive(Args)]
+pub struct MessagesArgs {
+    #[command(subcommand)]
+    what: Option<What>,
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    hub: HubArgs,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Everything that happened to one message.
+    Show {
+        /// The journal's number.
+        seq: String,
+    },
+    /// Files, hook requests, questions and refused messages.
+    Intakes {
+        /// Only of this system.
+        #[arg(long)]
+        system: Option<String>,
+        /// `accepted`, `repeated` or `refused`.
+        #[arg(long)]
+        outcome: Option<String>,
+    },
+}
+
+#[derive(Args)]
+struct Filter {
+    #[arg(long)]
+    r#type: Option<String>,
+    #[arg(long)]
+    source: Option<String>,
+    #[arg(long)]
+    subject: Option<String>,
+    #[arg(long)]
+    id: Option<String>,
+    /// With a delivery to this system.
+    #[arg(long)]
+    system: Option<String>,
+    /// With a delivery in this state: `ready`, `done`, `parked` or `dead`.
+    #[arg(long)]
+    state: Option<String>,
+    /// `next` of the page before.
+    #[arg(long)]
+    after: Option<String>,
+    /// How many, at most 500.
+    #[arg(long)]
+    limit: Option<u32>,
+}
+
+pub async fn send(args: SendArgs, json: bool) -> anyhow::Result<ExitCode> {
+    let mut text = String::new();
+    if args.file == "-" {
+        std::io::stdin().read_to_string(&mut text)?;
+    } else {
+        text = std::fs::read_to_string(&args.file).with_context(|| args.file.clone())?;
+    }
+    let events = parse(&text)?;
+    for chunk in events.chunks(500) {
+        let request = client()?.post(format!("{}/v1/messages", args.hub.url.trim_end_matches('/')));
+        let request =
+            request.header("content-type", "application/cloudevents-batch+json").body(serde_json::to_vec(chunk)?);
+        let answer = call(request, &args.hub).await?;
+        for accepted in list(&answer, "accepted") {
+            if json {
+                println!("{accepted}");
+            } else {
+                let known = if accepted["duplicate"] == true { "known already" } else { "accepted" };
+                println!("{known}: {} as number {}", word(accepted, "id"), word(accepted, "seq"));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn parse(text: &str) -> anyhow::Result<Vec<Value>> {
+    match serde_json::from_str(text) {
+        Ok(Value::Array(events)) => return Ok(events),
+        Ok(event) => return Ok(vec![event]),
+        Err(_) => {}
+    }
+    let line = |(i, line): (usize, &str)| serde_json::from_str(line).with_context(|| format!("line {}", i + 1));
+    text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()).map(line).collect()
+}
+
+pub async fn messages(args: MessagesArgs, json: bool) -> anyhow::Result<ExitCode> {
+    let base = args.hub.url.trim_end_matches('/').to_string();
+    let http = client()?;
+    match args.what {
+        Some(What::Show { seq }) => {
+            let answer = call(http.get(format!("{base}/v1/messages/{seq}")), &args.hub).await?;
+            if json {
+                println!("{answer}");
+            } else {
+                println!("{}", serde_json::to_string_pretty(&answer)?);
+            }
+        }
+        Some(What::Intakes { system, outcome }) => {
+            let url = url(&format!("{base}/v1/intakes"), &[("system", system), ("outcome", outcome)])?;
+            let answer = call(http.get(url), &args.hub).await?;
+            list(&answer, "intakes").iter().for_each(|intake| show_intake(intake, json));
+        }
+        None => {
+            let f = args.filter;
+            let query = [
+                ("type", f.r#type),
+                ("source", f.source),
+                ("subject", f.subject),
+                ("id", f.id),
+                ("system", f.system),
+                ("state", f.state),
+                ("after", f.after),
+                ("limit", f.limit.map(|l| l.to_string())),
+            ];
+            let answer = call(http.get(url(&format!("{base}/v1/messages"), &query)?), &args.hub).await?;
+            list(&answer, "messages").iter().for_each(|message| show_message(message, json));
+            if let (false, Some(next)) = (json, answer["next"].as_str()) {
+                println!("more: --after {next}");
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_message(message: &Value, json: bool) {
+    if json {
+        println!("{message}");
+        return;
+    }
+    println!(
+        "{:>8}  {}  {:<24} {:<14} {}",
+        word(message, "seq"),
+        word(message, "received-at"),
+        word(message, "type"),
+        word(message, "subject"),
+        word(message, "id")
+    );
+    for delivery in list(message, "deliveries") {
+        let error = delivery["error"]["detail"].as_str().map(|e| format!(": {e}")).unwrap_or_default();
+        println!(
+            "          -> {:<16} {} after {} attempts{error}",
+            word(delivery, "system"),
+            word(delivery, "state"),
+            delivery["attempts"]
+        );
+    }
+}
+
+fn show_intake(intake: &Value, json: bool) {
+    if json {
+        println!("{intake}");
+        return;
+    }
+    println!(
+        "{}  {:<8} {:<12} {:<9} {} ({} messages)",
+        word(intake, "at"),
+        word(intake, "kind"),
+        word(intake, "system"),
+        word(intake, "outcome"),
+        word(intake, "name"),
+        intake["messages"]
+    );
+    if let Some(detail) = intake["error"]["detail"].as_str() {
+        println!(
+            "          {}: {detail} at {}",
+            intake["error"]["code"].as_str().unwrap_or_default(),
+            intake["error"]["place"].as_str().unwrap_or("-")
+        );
+    }
+}
+
+fn client() -> anyhow::Result<reqwest::Client> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(reqwest::Client::builder().build()?)
+}
+
+fn url(base: &str, query: &[(&str, Option<String>)]) -> anyhow::Result<url::Url> {
+    let mut url = url::Url::parse(base)?;
+    for (name, value) in query {
+        if let Some(value) = value {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+    }
+    Ok(url)
+}
+
+async fn call(request: reqwest::RequestBuilder, hub: &HubArgs) -> anyhow::Result<Value> {
+    let request = match &hub.key {
+        Some(key) => request.bearer_auth(key),
+        None => request,
+    };
+    let response = request.send().await.with_context(|| format!("no hub at {}; is it running? see --url", hub.url))?;
+    let status = response.status();
+    let body: Value = response.json().await.with_context(|| format!("{} answered {status} without JSON", hub.url))?;
+    if !status.is_success() {
+        let place = body["place"].as_str().map(|p| format!(" at {p}")).unwrap_or_default();
+        bail!("{} ({}){place}\nremedy: {}", word(&body, "detail"), word(&body, "code"), word(&body, "remedy"));
+    }
+    Ok(body)
+}
+
+fn word<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or("-")
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value[name].as_array().map(Vec::as_slice).unwrap_or_default()
+}

@@ -1,0 +1,98 @@
+//! `run` and `check`.
+
+use crate::config::{self, Report, Severity};
+use anyhow::Context;
+use clap::Args;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use serde_json::json;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+#[derive(Args)]
+pub struct RunArgs {
+    /// Folder with `busbar.toml`.
+    deployment: PathBuf,
+    /// Listen here instead of `http.listen`.
+    #[arg(long)]
+    listen: Option<String>,
+    /// Seconds for what runs to end after SIGTERM or Ctrl-C.
+    #[arg(long, default_value_t = 20)]
+    drain: u64,
+}
+
+#[derive(Args)]
+pub struct CheckArgs {
+    /// Folder with `busbar.toml`.
+    deployment: PathBuf,
+    /// Warnings are errors.
+    #[arg(long)]
+    strict: bool,
+}
+
+/// lapin prints returned messages with their content: personal data stays out of the log.
+const LOG_DEFAULT: &str = "info,lapin=error,hyper=warn,sqlx=warn";
+
+pub async fn run(args: RunArgs, json: bool) -> anyhow::Result<ExitCode> {
+    let filter = EnvFilter::try_from_env("BUSBAR_LOG").unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        log.json().init()
+    } else {
+        log.with_ansi(std::io::stderr().is_terminal()).init()
+    }
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (deployment, report) = config::load(&args.deployment);
+    if !report.findings.is_empty() {
+        eprintln!("{}", report.render(std::io::stderr().is_terminal()));
+    }
+    let Some(mut deployment) = deployment else {
+        anyhow::bail!("{} has mistakes; nothing was started", report.path);
+    };
+    if let Some(listen) = args.listen {
+        deployment.config.http.listen = listen;
+    }
+    let metrics = PrometheusBuilder::new().install_recorder().context("metrics")?;
+    let (name, systems) = (deployment.config.name.clone(), deployment.systems.len());
+    let running = crate::app::start(deployment, Some(metrics)).await?;
+    tracing::info!(address = %running.address, deployment = name, systems, "busbar is ready");
+    if json {
+        println!("{}", json!({ "ready": true, "address": running.address.to_string() }));
+    } else {
+        println!("busbar is ready: http://{}  (deployment {name}, {systems} systems)", running.address);
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: nothing more is taken, what runs may end");
+    running.stop(Duration::from_secs(args.drain)).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn check(args: &CheckArgs, json: bool) -> anyhow::Result<ExitCode> {
+    let (_, report) = config::load(&args.deployment);
+    let failed = report.has_errors() || (args.strict && !report.findings.is_empty());
+    if json {
+        println!("{}", report.json());
+    } else {
+        show(&report);
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn show(report: &Report) {
+    if !report.findings.is_empty() {
+        println!("{}\n", report.render(std::io::stdout().is_terminal()));
+    }
+    let (errors, warnings) = (report.count(Severity::Error), report.count(Severity::Warning));
+    match (errors, warnings) {
+        (0, 0) => println!("{}: no mistakes", report.path),
+        (errors, warnings) => println!("{}: {errors} errors, {warnings} warnings", report.path),
+    }
+}

@@ -1,0 +1,27 @@
+//! Configuration: its shape, reading it, and finding every mistake in it at once.
+
+mod adapters;
+mod check;
+mod finding;
+mod load;
+pub mod model;
+mod routes;
+mod source;
+
+pub use finding::{Finding, Report, Severity};
+pub use load::{Deployment, System, load};
+pub use model::Config;
+
+use busbar_core::Catalog;
+use std::path::Path;
+
+/// The canonical schemas in `root`.
+///
+/// # Errors
+/// What is wrong with each file, for a person.
+pub fn catalog(root: &Path) -> Result<Catalog, String> {
+    check::read_catalog(root).map_err(|errors| {
+        let lines: Vec<_> = errors.into_iter().map(|(_, message, remedy)| format!("{message}; {remedy}")).collect();
+        lines.join("\n")
+    })
+}

@@ -1,0 +1,249 @@
+//! The checks of a system against its adapter: is it there, is it the pinned one, does its config
+//! fit, are its grants right.
+
+use super::check::{against, closest};
+use super::finding::Report;
+use super::load::System;
+use super::source::{Source, escape};
+use crate::wasm::inspect::{Inspection, inspect};
+use busbar_core::Catalog;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Name of the file with the adapters' digests, in the form of `sha256sum`.
+pub const DIGESTS: &str = "SHA256SUMS";
+
+/// An adapter's file, checked.
+#[derive(Clone)]
+pub struct AdapterFile {
+    pub wasm: Arc<Vec<u8>>,
+    pub inspection: Inspection,
+}
+
+pub fn check_adapters(
+    folder: &Path,
+    catalog: &Catalog,
+    systems: &mut BTreeMap<String, System>,
+    source: &Source,
+    report: &mut Report,
+) {
+    let folder = folder.join("adapters");
+    let digests = read_digests(&folder);
+    let mut files: BTreeMap<String, Option<AdapterFile>> = BTreeMap::new();
+    for (name, system) in systems {
+        let at = format!("/systems/{}", escape(name));
+        let Some(adapter) = system.config.adapter.clone() else {
+            for part in ["folder", "hook", "config", "grants", "limits"] {
+                if source.says(&format!("{at}/{part}")) {
+                    report.error(
+                        "needs-adapter",
+                        source.key(&format!("{at}/{part}")),
+                        format!("`{part}` needs an adapter"),
+                        "remove it, or name an adapter",
+                    );
+                }
+            }
+            continue;
+        };
+        let place = format!("{at}/adapter");
+        let file =
+            files.entry(adapter.clone()).or_insert_with(|| read(&folder, &adapter, &digests, source, &place, report));
+        let Some(file) = file.clone() else { continue };
+        check_config(&file.inspection, source, &at, report);
+        check_entries(system, &file.inspection, source, &at, report);
+        check_grants(system, &file.inspection, source, &at, report);
+        check_types(system, catalog, source, &at, report);
+        system.adapter = Some(file);
+    }
+}
+
+fn read_digests(folder: &Path) -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(folder.join(DIGESTS)).unwrap_or_default();
+    let line = |line: &str| line.split_once("  ").map(|(digest, name)| (name.trim().to_string(), digest.to_string()));
+    text.lines().filter_map(line).collect()
+}
+
+fn read(
+    folder: &Path,
+    adapter: &str,
+    digests: &BTreeMap<String, String>,
+    source: &Source,
+    place: &str,
+    report: &mut Report,
+) -> Option<AdapterFile> {
+    let file = format!("{adapter}.wasm");
+    let path = folder.join(&file);
+    let span = source.value_span(place);
+    let Ok(wasm) = std::fs::read(&path) else {
+        let names: Vec<String> = std::fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|e| e.file_name().to_str()?.strip_suffix(".wasm").map(str::to_string))
+            .collect();
+        let remedy = closest(adapter, &names).map_or_else(
+            || format!("build it with `busbar adapter build {adapter} --into {}`", folder.display()),
+            |near| format!("did you mean `{near}`?"),
+        );
+        report.error("missing-adapter", span, format!("no adapter {}", path.display()), remedy);
+        return None;
+    };
+    let inspection = match inspect(&wasm) {
+        Ok(inspection) => inspection,
+        Err(problem) => {
+            report.error(
+                "broken-adapter",
+                span,
+                format!("{}: {}", path.display(), problem.detail),
+                "build it anew with `busbar adapter build`",
+            );
+            return None;
+        }
+    };
+    match digests.get(&file) {
+        None => report.error(
+            "unpinned-adapter",
+            span.clone(),
+            format!("no digest of {file} in {}", folder.join(DIGESTS).display()),
+            format!("look at it with `busbar adapter inspect`, then add the line `{}  {file}`", inspection.sha256),
+        ),
+        Some(pinned) if *pinned != inspection.sha256 => report.error(
+            "wrong-digest",
+            span.clone(),
+            format!("{file} has the digest {}, pinned is {pinned}", inspection.sha256),
+            format!("if the new file is right, put its digest into {}", folder.join(DIGESTS).display()),
+        ),
+        Some(_) => {}
+    }
+    if !inspection.foreign_imports.is_empty() {
+        report.error(
+            "broken-adapter",
+            span,
+            format!("{file} imports {}, which the host does not have", inspection.foreign_imports.join(", ")),
+            "build it against wit/v1 alone",
+        );
+    }
+    Some(AdapterFile { wasm: Arc::new(wasm), inspection })
+}
+
+fn check_config(inspection: &Inspection, source: &Source, at: &str, report: &mut Report) {
+    let Some(schema) = inspection.manifest.as_ref().map(|m| &m.config_schema).filter(|s| s.is_object()) else { return };
+    let pointer = format!("{at}/config");
+    // Taking things out while looking must not touch what the system gets.
+    let mut copy = source.value.clone();
+    if copy.pointer(&pointer).is_none()
+        && let Some(system) = copy.pointer_mut(at).and_then(serde_json::Value::as_object_mut)
+    {
+        system.insert("config".into(), serde_json::json!({}));
+    }
+    let mut copy = source.with(copy);
+    match jsonschema::options().with_pattern_options(jsonschema::PatternOptions::regex()).build(schema) {
+        Ok(validator) => against(&validator, &mut copy, &pointer, report),
+        Err(error) => report.error(
+            "broken-adapter",
+            source.value_span(&format!("{at}/adapter")),
+            format!("its config schema is broken: {error}"),
+            "report it to the adapter's author",
+        ),
+    }
+}
+
+fn check_entries(system: &System, inspection: &Inspection, source: &Source, at: &str, report: &mut Report) {
+    let needs =
+        [("folder", system.config.folder.is_some(), "decode"), ("hook", system.config.hook.is_some(), "receive")];
+    for (part, there, entry) in needs {
+        if there && !inspection.exports.iter().any(|e| e == entry) {
+            let remedy = format!("it has {}; see `busbar adapter inspect`", inspection.exports.join(", "));
+            report.error(
+                "no-such-entry",
+                source.key(&format!("{at}/{part}")),
+                format!("`{part}` needs an adapter that exports `{entry}`"),
+                remedy,
+            );
+        }
+    }
+}
+
+/// Each grant against the import that uses it. An empty list or `false` written down says that the
+/// missing grant is meant.
+fn check_grants(system: &System, inspection: &Inspection, source: &Source, at: &str, report: &mut Report) {
+    let grants = &system.config.grants;
+    let http = inspection.imports_interface("http");
+    let credentials = http || inspection.imports_interface("credentials");
+    let rows = [
+        ("http", http, !grants.http.is_empty()),
+        ("private-addresses", http, !grants.private_addresses.is_empty()),
+        ("credentials", credentials, !grants.credentials.is_empty()),
+        ("emit", inspection.imports_function("messages.emit"), !grants.emit.is_empty()),
+        ("ask", inspection.imports_function("messages.ask"), !grants.ask.is_empty()),
+        ("lookup", inspection.imports_function("messages.lookup"), grants.lookup),
+        ("state", inspection.imports_interface("state"), grants.state),
+        ("clock", inspection.imports_interface("clock"), grants.clock),
+        ("random", inspection.imports_interface("random"), grants.random),
+    ];
+    for (name, imported, granted) in rows {
+        let place = format!("{at}/grants/{name}");
+        if granted && !imported {
+            report.warning(
+                "unused-grant",
+                source.key(&place),
+                format!("the adapter never uses `{name}`"),
+                "remove the grant",
+            );
+        }
+        // Without own credentials or private peers there is nothing to grant.
+        let optional =
+            name == "private-addresses" || (name == "credentials" && !inspection.imports_interface("credentials"));
+        if imported && !granted && !source.says(&place) && !optional {
+            let none = if ["lookup", "state", "clock", "random"].contains(&name) { "false" } else { "[]" };
+            report.warning(
+                "missing-grant",
+                source.key(&format!("{at}/grants")),
+                format!("the adapter uses `{name}`, for which system has no grant"),
+                format!("grant it, or write `{name} = {none}` if it is not to have it"),
+            );
+        }
+    }
+    for (i, origin) in grants.http.iter().enumerate() {
+        let right = url::Url::parse(origin).is_ok_and(|u| {
+            ["http", "https"].contains(&u.scheme()) && u.origin().ascii_serialization() == origin.trim_end_matches('/')
+        });
+        if !right {
+            report.error(
+                "wrong-value",
+                source.value_span(&format!("{at}/grants/http/{i}")),
+                format!("`{origin}` is no origin"),
+                "scheme, host and port only, e.g. `https://billing.example:8443`",
+            );
+        }
+    }
+    for (i, name) in grants.credentials.iter().enumerate() {
+        if !system.config.credentials.contains_key(name) {
+            report.error(
+                "unknown-credential",
+                source.value_span(&format!("{at}/grants/credentials/{i}")),
+                format!("no credential `{name}` in this system"),
+                "add it under the system's `credentials`",
+            );
+        }
+    }
+}
+
+fn check_types(system: &System, catalog: &Catalog, source: &Source, at: &str, report: &mut Report) {
+    let known: Vec<String> = catalog.types().map(str::to_string).collect();
+    for (list, types) in [("emit", &system.config.grants.emit), ("ask", &system.config.grants.ask)] {
+        for (i, name) in types.iter().enumerate() {
+            if !catalog.contains(name) {
+                unknown_type(name, &known, source.value_span(&format!("{at}/grants/{list}/{i}")), report);
+            }
+        }
+    }
+}
+
+/// Reports a type that has no schema.
+pub fn unknown_type(name: &str, known: &[String], span: super::source::Span, report: &mut Report) {
+    let remedy = closest(name, known)
+        .map_or_else(|| format!("known are: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
+    report.error("unknown-type", span, format!("no schema for message type `{name}`"), remedy);
+}

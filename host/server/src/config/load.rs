@@ -1,0 +1,129 @@
+//! Reads a deployment's folder and checks all of it. Every mistake is found in one go.
+
+use super::adapters::{AdapterFile, check_adapters};
+use super::check;
+use super::finding::Report;
+use super::model::{Config, Reference, SystemConfig, TextOrReference};
+use super::routes::check_routes;
+use super::source::{Source, escape};
+use busbar_core::Rules;
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A deployment without mistakes, ready to be run.
+pub struct Deployment {
+    pub folder: PathBuf,
+    pub config: Config,
+    pub rules: Arc<Rules>,
+    pub systems: BTreeMap<String, System>,
+    pub store_url: SecretString,
+    pub amqp_url: Option<SecretString>,
+}
+
+/// One system with its secrets and, where it has one, its adapter.
+pub struct System {
+    pub config: SystemConfig,
+    pub secrets: BTreeMap<String, SecretString>,
+    pub adapter: Option<AdapterFile>,
+}
+
+/// Reads and checks `folder`. The deployment is there unless the report has errors.
+pub fn load(folder: &Path) -> (Option<Deployment>, Report) {
+    let path = folder.join("busbar.toml");
+    let mut report = Report { path: path.display().to_string(), ..Report::default() };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => {
+            let remedy = "name the folder that has a `busbar.toml`, e.g. `deploy/demo`";
+            report.error("unreadable", 0..0, format!("{}: {error}", path.display()), remedy);
+            return (None, report);
+        }
+    };
+    report.text.clone_from(&text);
+    let (mut source, syntax) = Source::parse(text);
+    for (message, span) in syntax {
+        report.error("syntax", span, message, "see toml.io for the syntax");
+    }
+    check::shape(&mut source, &mut report);
+    let config: Config = match serde_json::from_value(source.value.clone()) {
+        Ok(config) => config,
+        Err(error) => {
+            // The shape check has named the place already, unless it has a gap.
+            if !report.has_errors() {
+                report.error("shape", 0..0, error.to_string(), "see `busbar print config-schema`");
+            }
+            return (None, report);
+        }
+    };
+    let deployment = assemble(folder, config, &source, &mut report);
+    (if report.has_errors() { None } else { Some(deployment) }, report)
+}
+
+fn assemble(folder: &Path, config: Config, source: &Source, report: &mut Report) -> Deployment {
+    let catalog = check::schemas(folder, &config, source, report);
+    let mut secrets = Secrets { folder, source, report };
+    let store_url = secrets.text(&config.store.url, "/store/url");
+    let amqp_url = config.amqp.as_ref().map(|amqp| secrets.text(&amqp.url, "/amqp/url"));
+    let mut systems = BTreeMap::new();
+    for (name, system) in &config.systems {
+        let at = format!("/systems/{}", escape(name));
+        let found = system.credentials.iter().map(|(credential, reference)| {
+            let pointer = format!("{at}/credentials/{}", escape(credential));
+            (credential.clone(), secrets.read(reference, &pointer))
+        });
+        let secrets = found.collect();
+        systems.insert(name.clone(), System { config: system.clone(), secrets, adapter: None });
+    }
+    check::http(&config, source, report);
+    check::systems(&config, source, report);
+    check_adapters(folder, &catalog, &mut systems, source, report);
+    let routes = check_routes(&config, &catalog, &systems, source, report);
+    let rules = Arc::new(Rules { catalog, routes });
+    Deployment { folder: folder.to_path_buf(), config, rules, systems, store_url, amqp_url }
+}
+
+struct Secrets<'a> {
+    folder: &'a Path,
+    source: &'a Source,
+    report: &'a mut Report,
+}
+
+impl Secrets<'_> {
+    fn text(&mut self, from: &TextOrReference, pointer: &str) -> SecretString {
+        match from {
+            TextOrReference::Text(text) => SecretString::from(text.clone()),
+            TextOrReference::Reference(reference) => self.read(reference, pointer),
+        }
+    }
+
+    fn read(&mut self, reference: &Reference, pointer: &str) -> SecretString {
+        let found = match reference {
+            Reference::Env(name) => std::env::var(name).map_err(|_| {
+                (format!("environment variable `{name}` is not set"), format!("set `{name}` for the hub's process"))
+            }),
+            Reference::File(file) => {
+                let path = self.folder.join(file);
+                let read = std::fs::read_to_string(&path).map(|t| t.trim_end_matches(['\r', '\n']).to_string());
+                read.map_err(|e| (format!("{}: {e}", path.display()), "write the secret into that file".into()))
+            }
+        };
+        match found {
+            Ok(text) if !text.is_empty() => SecretString::from(text),
+            Ok(_) => {
+                self.report.error(
+                    "missing-secret",
+                    self.source.value_span(pointer),
+                    "the secret is empty",
+                    "give it a value",
+                );
+                SecretString::from(String::new())
+            }
+            Err((message, remedy)) => {
+                self.report.error("missing-secret", self.source.value_span(pointer), message, remedy);
+                SecretString::from(String::new())
+            }
+        }
+    }
+}

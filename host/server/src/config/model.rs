@@ -1,0 +1,385 @@
+//! The shape of `busbar.toml`. `busbar print config-schema` is generated from here, so the comments
+//! below are its documentation.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One deployment: the whole configuration of one utility.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// Name of the deployment; what a system states has the CloudEvents source `/<name>/<system>`.
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]*$"))]
+    pub name: String,
+    /// Folder of the canonical schemas, relative to this file.
+    #[serde(default = "default_schemas")]
+    pub schemas: String,
+    #[serde(default)]
+    pub store: StoreConfig,
+    #[serde(default)]
+    pub http: HttpConfig,
+    /// Without this section the hub runs on REST, files and hooks alone.
+    #[serde(default)]
+    pub amqp: Option<AmqpConfig>,
+    /// The external systems by name.
+    #[serde(default)]
+    pub systems: BTreeMap<String, SystemConfig>,
+    /// Which message types go to which systems.
+    #[serde(default)]
+    pub routes: Vec<RouteConfig>,
+}
+
+fn default_schemas() -> String {
+    "../../schemas".into()
+}
+
+/// A value written here, or a reference to where it is kept.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum TextOrReference {
+    Text(String),
+    Reference(Reference),
+}
+
+/// Where a secret is kept. Secrets never stand in `busbar.toml` itself.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Reference {
+    /// Name of an environment variable.
+    Env(String),
+    /// File, relative to the deployment's folder; a trailing line break is left out.
+    File(String),
+}
+
+/// The store: messages, deliveries and calls.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct StoreConfig {
+    /// `sqlite:<path>` relative to the deployment's folder, or `postgres://…`, best by reference.
+    pub url: TextOrReference,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { url: TextOrReference::Text("sqlite:data/busbar.db".into()) }
+    }
+}
+
+/// The hub's own HTTP side.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct HttpConfig {
+    /// Address and port; port 0 takes a free one.
+    pub listen: String,
+    /// Who may call the REST interface.
+    pub keys: Vec<KeyConfig>,
+    /// Bytes of a request's body.
+    #[schemars(range(min = 1024))]
+    pub body_bytes_max: usize,
+    /// Bytes of a request's headers.
+    #[schemars(range(min = 8192))]
+    pub header_bytes_max: usize,
+    /// Milliseconds within which the headers of a request must have come.
+    #[schemars(range(min = 1))]
+    pub header_timeout_ms: u64,
+    /// Milliseconds for a whole request.
+    #[schemars(range(min = 1))]
+    pub timeout_ms: u64,
+    /// Requests served at once; more get 503 with `Retry-After`.
+    #[schemars(range(min = 1))]
+    pub concurrency_max: usize,
+    /// Connections open at once; more wait in the listener's backlog.
+    #[schemars(range(min = 1))]
+    pub connections_max: usize,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".into(),
+            keys: Vec::new(),
+            body_bytes_max: 1 << 20,
+            header_bytes_max: 32 << 10,
+            header_timeout_ms: 10_000,
+            timeout_ms: 60_000,
+            concurrency_max: 256,
+            connections_max: 1024,
+        }
+    }
+}
+
+/// An API key; `busbar key new` makes one.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct KeyConfig {
+    /// Who holds it; appears in the journal.
+    pub name: String,
+    /// SHA-256 of the key, hex.
+    #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub sha256: String,
+    pub rights: Vec<Right>,
+}
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Right {
+    /// Send messages and questions.
+    Publish,
+    /// Read the journal; personal data is masked.
+    Read,
+    /// Read personal data as well.
+    ReadPersonal,
+}
+
+/// RabbitMQ.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AmqpConfig {
+    /// `amqp://` or `amqps://` with user, password and virtual host, best by reference.
+    pub url: TextOrReference,
+    /// Prefix of every exchange and queue.
+    #[serde(default = "default_prefix")]
+    pub prefix: String,
+    /// Unacknowledged messages the broker may hand out at once.
+    #[serde(default = "default_prefetch")]
+    #[schemars(range(min = 1))]
+    pub prefetch: u16,
+    /// Milliseconds to wait for a publisher confirm.
+    #[serde(default = "default_confirm_timeout_ms")]
+    #[schemars(range(min = 1))]
+    pub confirm_timeout_ms: u64,
+}
+
+fn default_prefix() -> String {
+    "busbar".into()
+}
+
+fn default_prefetch() -> u16 {
+    1000
+}
+
+fn default_confirm_timeout_ms() -> u64 {
+    30_000
+}
+
+/// How a system that speaks canonical messages itself is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Via {
+    /// Messages are published to `busbar.out` with the type as routing key.
+    Amqp,
+    /// Messages are posted to `url` in the binary mode of the CloudEvents HTTP binding.
+    Http,
+}
+
+/// One external system: an adapter with config, grants, limits and policies, or `via`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct SystemConfig {
+    /// Name of the adapter: `adapters/<name>.wasm` beside this file, with its digest in
+    /// `adapters/SHA256SUMS`.
+    pub adapter: Option<String>,
+    /// For a system that needs no adapter.
+    pub via: Option<Via>,
+    /// `via = "http"`: where to post.
+    pub url: Option<String>,
+    /// `via = "amqp"`: a queue that the hub declares and binds for the types routed to the system.
+    pub queue: Option<String>,
+    /// `via = "http"`: credential sent as bearer token.
+    pub bearer: Option<String>,
+    /// The adapter's own settings, checked against its schema.
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// Secrets by name.
+    pub credentials: BTreeMap<String, Reference>,
+    pub grants: Grants,
+    pub limits: Limits,
+    pub policy: PolicyConfig,
+    /// Files in.
+    pub folder: Option<FolderConfig>,
+    /// Requests to `/hooks/<system>/…`.
+    pub hook: Option<HookConfig>,
+}
+
+/// What the system's adapter may do. Nothing is ambient.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Grants {
+    /// Origins it may call, e.g. `https://billing.example`.
+    pub http: Vec<String>,
+    /// Host names or addresses among those that may lead to loopback, private or link-local networks.
+    pub private_addresses: Vec<String>,
+    /// Names of credentials it may use.
+    pub credentials: Vec<String>,
+    /// Message types it may state.
+    pub emit: Vec<String>,
+    /// Question types it may ask.
+    pub ask: Vec<String>,
+    /// Look up messages that it stated earlier.
+    pub lookup: bool,
+    /// Keep a small state.
+    pub state: bool,
+    pub clock: bool,
+    pub random: bool,
+}
+
+/// Limits of one call of the adapter. Reaching one is a clear error and ends the call.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Limits {
+    /// Milliseconds for a call.
+    pub deadline_ms: u64,
+    /// Milliseconds for decoding one file.
+    pub file_deadline_ms: u64,
+    /// Bytes of memory, summed over the instance.
+    pub memory_bytes: usize,
+    /// Elements of all tables.
+    pub table_elements: usize,
+    /// Bytes that one host call may carry.
+    pub host_call_bytes: usize,
+    /// Bytes of log text.
+    pub log_bytes: usize,
+    /// Outgoing HTTP requests and questions.
+    pub calls: usize,
+    /// Bytes of a request's or answer's body.
+    pub body_bytes: usize,
+    /// Bytes of a request's or answer's headers.
+    pub header_bytes: usize,
+    /// Milliseconds for one outgoing request.
+    pub http_timeout_ms: u64,
+    /// Messages stated in one call; `file-messages` when decoding.
+    pub messages: usize,
+    pub file_messages: usize,
+    /// Bytes of the data of all messages of one call, files aside.
+    pub message_bytes: usize,
+    /// Keys written to the state.
+    pub state_writes: usize,
+    /// Bytes of one state value.
+    pub state_value_bytes: usize,
+    /// Calls of this system's adapter at once.
+    pub concurrency: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            deadline_ms: 30_000,
+            file_deadline_ms: 600_000,
+            memory_bytes: 64 << 20,
+            table_elements: 20_000,
+            host_call_bytes: 8 << 20,
+            log_bytes: 64 << 10,
+            calls: 32,
+            body_bytes: 1 << 20,
+            header_bytes: 32 << 10,
+            http_timeout_ms: 15_000,
+            messages: 1_000,
+            file_messages: 2_000_000,
+            message_bytes: 8 << 20,
+            state_writes: 64,
+            state_value_bytes: 64 << 10,
+            concurrency: 16,
+        }
+    }
+}
+
+/// When a failed delivery is tried again.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct PolicyConfig {
+    /// Attempts in all.
+    #[schemars(range(min = 1))]
+    pub attempts: u32,
+    /// Milliseconds before the second attempt; doubles from there.
+    #[schemars(range(min = 1))]
+    pub backoff_first_ms: u64,
+    /// Milliseconds at most.
+    #[schemars(range(min = 1))]
+    pub backoff_max_ms: u64,
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        let policy = busbar_core::Policy::default();
+        Self {
+            attempts: policy.attempts_max,
+            backoff_first_ms: policy.backoff_first_ms,
+            backoff_max_ms: policy.backoff_max_ms,
+        }
+    }
+}
+
+/// A folder that is watched for files.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FolderConfig {
+    /// Relative to the deployment's folder. Files move to `done/` or `failed/` inside it.
+    pub path: String,
+    /// A file is complete when its size and time stood still for this many milliseconds.
+    #[serde(default = "default_settle_ms")]
+    pub settle_ms: u64,
+    /// Endings of names that are still being written.
+    #[serde(default = "default_unfinished")]
+    pub unfinished: Vec<String>,
+}
+
+fn default_settle_ms() -> u64 {
+    1_000
+}
+
+fn default_unfinished() -> Vec<String> {
+    [".tmp", ".part", ".filepart", ".crdownload"].map(String::from).to_vec()
+}
+
+/// Who may call a system's hook, checked by the host before the adapter sees anything.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct HookConfig {
+    /// Credential with `user:password` for HTTP basic authentication.
+    pub basic: Option<String>,
+    /// Credential for `Authorization: Bearer`.
+    pub bearer: Option<String>,
+    /// The adapter verifies a signature itself, so that the host lets everybody through to it.
+    pub open: bool,
+}
+
+/// One route.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RouteConfig {
+    /// Message types, or `*` for all.
+    #[schemars(length(min = 1))]
+    pub types: Vec<String>,
+    /// Names of systems. A question goes to the first.
+    #[schemars(length(min = 1))]
+    pub to: Vec<String>,
+    /// CEL over `id source type subject time partitionkey correlationid data`.
+    #[serde(default)]
+    pub when: Option<String>,
+    /// CEL; deliveries with the same key to the same system are made one at a time, in order.
+    /// Default: `partitionkey`, else `subject`.
+    #[serde(default)]
+    pub key: Option<String>,
+}
+
+/// An adapter's own words about itself: `adapter.toml` and `config.schema.json`, embedded in the
+/// component by `busbar adapter build` as the custom section `busbar:adapter`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Manifest {
+    pub name: String,
+    pub version: String,
+    pub description: String,
+    /// Message types it states.
+    pub emits: Vec<String>,
+    /// Message types it takes, or `*`.
+    pub delivers: Vec<String>,
+    pub asks: Vec<String>,
+    pub answers: Vec<String>,
+    /// Where the format is from.
+    pub spec: String,
+    /// JSON Schema of its config.
+    #[serde(skip_serializing_if = "serde_json::Value::is_null")]
+    pub config_schema: serde_json::Value,
+}

@@ -1,0 +1,108 @@
+//! The checks of the routes, and their compiled form.
+
+use super::adapters::unknown_type;
+use super::check::closest;
+use super::finding::Report;
+use super::load::System;
+use super::model::{Config, RouteConfig, Via};
+use super::source::Source;
+use busbar_core::{Catalog, Expr, Route};
+use std::collections::BTreeMap;
+
+pub fn check_routes(
+    config: &Config,
+    catalog: &Catalog,
+    systems: &BTreeMap<String, System>,
+    source: &Source,
+    report: &mut Report,
+) -> Vec<Route> {
+    let check = Check { catalog, systems, source };
+    config.routes.iter().enumerate().map(|(i, route)| check.route(&format!("/routes/{i}"), route, report)).collect()
+}
+
+struct Check<'a> {
+    catalog: &'a Catalog,
+    systems: &'a BTreeMap<String, System>,
+    source: &'a Source,
+}
+
+impl Check<'_> {
+    fn route(&self, at: &str, route: &RouteConfig, report: &mut Report) -> Route {
+        let known: Vec<String> = self.catalog.types().map(str::to_string).collect();
+        for (i, name) in route.types.iter().enumerate() {
+            let span = self.source.value_span(&format!("{at}/types/{i}"));
+            if name != "*" && !self.catalog.contains(name) {
+                unknown_type(name, &known, span, report);
+            } else if self.catalog.answer_type(name).is_some() && route.to.len() > 1 {
+                report.error(
+                    "many-answerers",
+                    span,
+                    format!("`{name}` is a question: exactly one system answers it"),
+                    "give the question a route of its own with one system",
+                );
+            }
+        }
+        for (i, system) in route.to.iter().enumerate() {
+            self.target(&format!("{at}/to/{i}"), system, route, report);
+        }
+        Route {
+            types: route.types.clone(),
+            to: route.to.clone(),
+            when: self.expression(&format!("{at}/when"), route.when.as_deref(), report),
+            key: self.expression(&format!("{at}/key"), route.key.as_deref(), report),
+        }
+    }
+
+    fn target(&self, place: &str, name: &str, route: &RouteConfig, report: &mut Report) {
+        let span = self.source.value_span(place);
+        let Some(system) = self.systems.get(name) else {
+            let names: Vec<String> = self.systems.keys().cloned().collect();
+            let remedy = closest(name, &names)
+                .map_or_else(|| format!("known are: {}", names.join(", ")), |n| format!("did you mean `{n}`?"));
+            report.error("unknown-system", span, format!("no system `{name}`"), remedy);
+            return;
+        };
+        if system.config.via == Some(Via::Http) && route.types.iter().any(|t| self.catalog.answer_type(t).is_some()) {
+            return;
+        }
+        let Some(file) = &system.adapter else { return };
+        for kind in &route.types {
+            let question = self.catalog.answer_type(kind).is_some();
+            let entry = if question { "answer" } else { "deliver" };
+            if !file.inspection.exports.iter().any(|e| e == entry) {
+                report.error(
+                    "no-such-entry",
+                    span.clone(),
+                    format!("the adapter of `{name}` does not export `{entry}`"),
+                    format!("it has {}", file.inspection.exports.join(", ")),
+                );
+                return;
+            }
+            let Some(manifest) = &file.inspection.manifest else { continue };
+            let takes = if question { &manifest.answers } else { &manifest.delivers };
+            if kind != "*" && !takes.iter().any(|t| t == "*" || t == kind) {
+                report.error(
+                    "type-not-taken",
+                    span.clone(),
+                    format!("the adapter of `{name}` does not take `{kind}`"),
+                    format!("it takes {}", takes.join(", ")),
+                );
+            }
+        }
+    }
+
+    fn expression(&self, place: &str, text: Option<&str>, report: &mut Report) -> Option<Expr> {
+        match Expr::compile(text?) {
+            Ok(expression) => Some(expression),
+            Err(reason) => {
+                report.error(
+                    "broken-expression",
+                    self.source.value_span(place),
+                    reason,
+                    "write CEL over `id source type subject time partitionkey correlationid data`",
+                );
+                None
+            }
+        }
+    }
+}

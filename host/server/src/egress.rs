@@ -1,0 +1,211 @@
+//! Outgoing HTTP. Names are resolved once and every address is checked, redirects are not followed,
+//! and everything has a limit.
+
+use crate::wasm::{HttpFailure, HttpRequest, HttpResponse};
+use busbar_core::{Code, Problem};
+use futures::StreamExt;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{HeaderName, HeaderValue};
+use std::error::Error;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client for one system, with the system's own rules about addresses.
+pub struct Egress {
+    client: reqwest::Client,
+    private: Arc<Vec<String>>,
+    body_bytes_max: usize,
+    header_bytes_max: usize,
+}
+
+impl Egress {
+    /// `private`: names and addresses that may lead to loopback, private and link-local networks.
+    ///
+    /// # Errors
+    /// `internal` when TLS cannot be set up.
+    pub fn new(private: Vec<String>, body_bytes_max: usize, header_bytes_max: usize) -> Result<Self, Problem> {
+        let private = Arc::new(private);
+        let client = reqwest::Client::builder()
+            .dns_resolver(Arc::new(Guard { private: private.clone() }))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("busbar/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|e| Problem::new(Code::Internal, format!("HTTP client: {e}")))?;
+        Ok(Self { client, private, body_bytes_max, header_bytes_max })
+    }
+
+    /// Sends one request; `authorization` is a whole header, added here so that no record sees it.
+    pub async fn send(
+        &self,
+        request: HttpRequest,
+        authorization: Option<(String, String)>,
+    ) -> Result<HttpResponse, HttpFailure> {
+        let invalid = |what: &str, e: &dyn std::fmt::Display| HttpFailure::Invalid(format!("{what}: {e}"));
+        let url = url::Url::parse(&request.url).map_err(|e| invalid("url", &e))?;
+        self.check_literal(&url)?;
+        let method = reqwest::Method::from_bytes(request.method.as_bytes()).map_err(|e| invalid("method", &e))?;
+        if request.body.len() > self.body_bytes_max {
+            return Err(HttpFailure::Invalid(format!("a body over {} bytes (limits.body-bytes)", self.body_bytes_max)));
+        }
+        let mut bytes = 0;
+        let mut built =
+            self.client.request(method, url).timeout(Duration::from_millis(request.timeout_ms)).body(request.body);
+        for (name, value) in request.headers.into_iter().chain(authorization) {
+            bytes += name.len() + value.len();
+            let header = HeaderName::from_bytes(name.as_bytes()).map_err(|e| invalid("header", &e))?;
+            // Whose message ends where is the host's business: that is how requests are smuggled.
+            if ["host", "content-length", "transfer-encoding", "connection"].contains(&header.as_str()) {
+                continue;
+            }
+            built = built.header(header, HeaderValue::from_str(&value).map_err(|e| invalid(&name, &e))?);
+        }
+        if bytes > self.header_bytes_max {
+            return Err(HttpFailure::Invalid(format!(
+                "headers over {} bytes (limits.header-bytes)",
+                self.header_bytes_max
+            )));
+        }
+        let response = built.send().await.map_err(|e| classify(&e))?;
+        self.read(response).await
+    }
+
+    // The resolver is not asked about literal addresses.
+    fn check_literal(&self, url: &url::Url) -> Result<(), HttpFailure> {
+        let ip = match url.host() {
+            Some(url::Host::Ipv4(ip)) => IpAddr::V4(ip),
+            Some(url::Host::Ipv6(ip)) => IpAddr::V6(ip),
+            Some(url::Host::Domain(_)) => return Ok(()),
+            None => return Err(HttpFailure::Invalid("url: no host".into())),
+        };
+        match forbidden(ip) {
+            Some(kind) if !self.private.contains(&ip.to_string()) => {
+                Err(HttpFailure::Denied(format!("{ip} is a {kind} address (grants.private-addresses)")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn read(&self, response: reqwest::Response) -> Result<HttpResponse, HttpFailure> {
+        let status = response.status().as_u16();
+        let mut headers = Vec::new();
+        let mut bytes = 0;
+        for (name, value) in response.headers() {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            bytes += name.as_str().len() + value.len();
+            headers.push((name.as_str().to_string(), value));
+        }
+        let too_large = |most: usize| HttpFailure::TooLarge(u64::try_from(most).unwrap_or(u64::MAX));
+        if bytes > self.header_bytes_max {
+            return Err(too_large(self.header_bytes_max));
+        }
+        let mut body = Vec::new();
+        let mut stream = response.bytes_stream();
+        while let Some(chunk) = stream.next().await {
+            body.extend_from_slice(&chunk.map_err(|e| HttpFailure::NoAnswer(root(&e)))?);
+            if body.len() > self.body_bytes_max {
+                return Err(too_large(self.body_bytes_max));
+            }
+        }
+        Ok(HttpResponse { status, headers, body })
+    }
+}
+
+fn classify(error: &reqwest::Error) -> HttpFailure {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if let Some(denied) = current.downcast_ref::<Denied>() {
+            return HttpFailure::Denied(denied.0.clone());
+        }
+        cause = current.source();
+    }
+    if error.is_builder() {
+        HttpFailure::Invalid(root(error))
+    } else if error.is_connect() {
+        HttpFailure::Unreachable(root(error))
+    } else if error.is_timeout() {
+        HttpFailure::NoAnswer("no whole answer in time".into())
+    } else {
+        HttpFailure::NoAnswer(root(error))
+    }
+}
+
+fn root(error: &dyn Error) -> String {
+    let mut last = error.to_string();
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        last = current.to_string();
+        cause = current.source();
+    }
+    last
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Denied(String);
+
+struct Guard {
+    private: Arc<Vec<String>>,
+}
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let private = self.private.clone();
+        Box::pin(async move {
+            let host = name.as_str().to_string();
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+            let granted = private.iter().any(|p| p.eq_ignore_ascii_case(&host));
+            // One bad address refuses the name: whoever answers for it must not choose per request.
+            if !granted && let Some((ip, kind)) = found.iter().find_map(|a| forbidden(a.ip()).map(|k| (a.ip(), k))) {
+                return Err(Denied(format!("{host} leads to {ip}, a {kind} address (grants.private-addresses)")).into());
+            }
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Why an address is not for adapters, if it is not: special purposes of RFC 6890 and what cloud
+/// providers put there.
+pub fn forbidden(ip: IpAddr) -> Option<&'static str> {
+    match ip {
+        IpAddr::V4(v4) => forbidden_v4(v4),
+        IpAddr::V6(v6) => {
+            let segments = v6.segments();
+            let embedded = v6.to_ipv4_mapped().or_else(|| match segments {
+                // NAT64, RFC 6052.
+                [0x64, 0xff9b, 0, 0, 0, 0, a, b] => Some(Ipv4Addr::from((u32::from(a) << 16) | u32::from(b))),
+                _ => None,
+            });
+            match embedded {
+                Some(v4) => forbidden_v4(v4),
+                None if v6.is_loopback() => Some("loopback"),
+                None if v6.is_unspecified() => Some("unspecified"),
+                None if v6.is_multicast() => Some("multicast"),
+                None if v6.is_unique_local() => Some("private"),
+                None if v6.is_unicast_link_local() => Some("link-local"),
+                None => None,
+            }
+        }
+    }
+}
+
+fn forbidden_v4(ip: Ipv4Addr) -> Option<&'static str> {
+    let [a, b, ..] = ip.octets();
+    if ip.is_loopback() {
+        Some("loopback")
+    } else if ip.is_private() || (a == 100 && (64..128).contains(&b)) {
+        Some("private")
+    } else if ip.is_link_local() {
+        Some("link-local")
+    } else if a == 0 {
+        Some("unspecified")
+    } else if ip.is_multicast() || ip.is_broadcast() || a >= 240 {
+        Some("multicast or reserved")
+    } else {
+        None
+    }
+}

@@ -1,0 +1,39 @@
+//! The hub: takes messages in, writes them down, makes the deliveries.
+
+mod adapters;
+mod attempt;
+mod committer;
+mod dispatcher;
+mod effects;
+mod file;
+mod intake;
+mod questions;
+mod via;
+
+pub use adapters::WasmAdapters;
+pub use attempt::Attempter;
+pub use committer::{Committer, Pending};
+pub use dispatcher::Dispatcher;
+pub use effects::{HubEffects, SystemSecrets, hmac_sha256};
+pub use file::FileResult;
+pub use intake::Hub;
+pub use intake::reused_problem;
+pub use questions::Questions;
+pub use via::{Via, ViaAmqp, ViaHttp};
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The machine's clock.
+pub struct SystemClock;
+
+impl busbar_core::ports::Clock for SystemClock {
+    fn now_ms(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// A new UUIDv7 as text.
+pub fn new_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}

@@ -1,0 +1,86 @@
+//! The port `Adapters` over the wasm runtime: one loaded adapter per system, bounded at once.
+
+use crate::wasm::{self, Caller};
+use async_trait::async_trait;
+use busbar_core::ports::{Adapters, EmitSink, HookRequest, HookResponse, InputFile, Run};
+use busbar_core::{Call, Code, Failure, Message, Problem};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+struct Slot {
+    caller: Caller,
+    at_once: Semaphore,
+}
+
+/// Adapters of every system that has one.
+#[derive(Default)]
+pub struct WasmAdapters {
+    slots: BTreeMap<String, Slot>,
+}
+
+impl WasmAdapters {
+    pub fn add(&mut self, system: String, caller: Caller) {
+        let at_once = Semaphore::new(caller.system.limits.concurrency.max(1));
+        self.slots.insert(system, Slot { caller, at_once });
+    }
+
+    fn slot(&self, system: &str) -> Result<&Slot, Problem> {
+        self.slots
+            .get(system)
+            .ok_or_else(|| Problem::new(Code::NoSuchEntry, format!("system `{system}` has no adapter")))
+    }
+}
+
+/// Runs one call under the system's bound and counts it.
+async fn counted<T>(slot: &Slot, entry: &'static str, call: impl Future<Output = Run<T>>) -> Run<T> {
+    let Ok(_permit) = slot.at_once.acquire().await else {
+        return failed(Problem::new(Code::Busy, "the hub is stopping"));
+    };
+    let started = std::time::Instant::now();
+    let run = call.await;
+    let outcome = match &run.result {
+        Ok(_) => "ok",
+        Err(failure) => failure.problem().code.as_str(),
+    };
+    let system = slot.caller.system.name.clone();
+    metrics::counter!("busbar_adapter_calls_total", "system" => system.clone(), "entry" => entry, "outcome" => outcome)
+        .increment(1);
+    metrics::histogram!("busbar_adapter_call_seconds", "system" => system, "entry" => entry).record(started.elapsed());
+    run
+}
+
+fn failed<T>(problem: Problem) -> Run<T> {
+    Run { result: Err(Failure::Hub(problem)), emitted: Vec::new(), state: Vec::new(), calls: Vec::new() }
+}
+
+#[async_trait]
+impl Adapters for WasmAdapters {
+    async fn deliver(&self, system: &str, message: Arc<Message>, attempt: u32, recorded: Vec<Call>) -> Run<()> {
+        match self.slot(system) {
+            Ok(slot) => counted(slot, "deliver", wasm::deliver(&slot.caller, message, attempt, recorded)).await,
+            Err(problem) => failed(problem),
+        }
+    }
+
+    async fn receive(&self, system: &str, request: HookRequest) -> Run<HookResponse> {
+        match self.slot(system) {
+            Ok(slot) => counted(slot, "receive", wasm::receive(&slot.caller, request)).await,
+            Err(problem) => failed(problem),
+        }
+    }
+
+    async fn decode(&self, system: &str, file: InputFile, sink: EmitSink) -> Run<()> {
+        match self.slot(system) {
+            Ok(slot) => counted(slot, "decode", wasm::decode(&slot.caller, file, sink)).await,
+            Err(problem) => failed(problem),
+        }
+    }
+
+    async fn answer(&self, system: &str, question: Message) -> Run<Message> {
+        match self.slot(system) {
+            Ok(slot) => counted(slot, "answer", wasm::answer(&slot.caller, question)).await,
+            Err(problem) => failed(problem),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Decoding a file: its messages go to a spool first, and into the store all or none.
+
+use super::Hub;
+use busbar_core::ports::{Emitted, InputFile};
+use busbar_core::{
+    Code, Commit, ErrorRecord, Intake, IntakeKind, IntakeOutcome, Message, NewMessage, Planned, Problem, Rules,
+    parse_json,
+};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+const CHUNK: usize = 500;
+
+/// What became of a file.
+#[derive(Clone, Debug)]
+pub struct FileResult {
+    pub intake: Intake,
+    pub bytes: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    event: serde_json::Value,
+    digest: String,
+    deliveries: Vec<Planned>,
+    place: Option<String>,
+}
+
+impl Hub {
+    /// Decodes `path` with the system's adapter and writes all of its messages or none.
+    ///
+    /// # Errors
+    /// Only when the hub itself cannot go on now (`store-unavailable`, `file-unreadable`); the file must
+    /// be tried again. What is wrong with the file is in the result.
+    pub async fn decode_file(&self, system: &str, path: &Path) -> Result<FileResult, Problem> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let unreadable = |e: std::io::Error| Problem::new(Code::FileUnreadable, format!("{}: {e}", path.display()));
+        let file = File::open(path).map_err(unreadable)?;
+        let bytes = file.metadata().map_err(unreadable)?.len();
+        std::fs::create_dir_all(&self.spool).map_err(unreadable)?;
+        let spool = Spool::new(&self.spool, self.rules.clone()).map_err(unreadable)?;
+        let sink = spool.clone();
+        let input = InputFile { name: name.clone(), size_bytes: bytes, reader: Box::new(file) };
+        let run = self.adapters.decode(system, input, Box::new(move |emitted| sink.write(emitted))).await;
+        let mut intake = self.new_intake(IntakeKind::File, system, &name);
+        let mut head = Commit { calls: run.calls, state: run.state, at_ms: intake.at_ms, ..Commit::default() };
+        if let Err(failure) = run.result {
+            let problem = failure.problem();
+            metrics::counter!("busbar_refused_total", "kind" => "file", "code" => problem.code.as_str()).increment(1);
+            intake.outcome = IntakeOutcome::Refused;
+            intake.error = Some(problem.record());
+            head.intake = Some(intake.clone());
+            self.committer.commit(head).await?.ok();
+            return Ok(FileResult { intake, bytes });
+        }
+        head.intake = Some(intake.clone());
+        let mut reader = spool.read().map_err(unreadable)?;
+        let written = self.committer.commit_stream(head, &mut || chunk(&mut reader)).await?;
+        Ok(FileResult { intake: written.unwrap_or(intake), bytes })
+    }
+
+    /// Writes down that a file could not be taken at all.
+    pub async fn refuse_file(&self, system: &str, name: &str, error: ErrorRecord) -> Result<(), Problem> {
+        let intake = Intake {
+            outcome: IntakeOutcome::Refused,
+            error: Some(error),
+            ..self.new_intake(IntakeKind::File, system, name)
+        };
+        let commit = Commit { at_ms: intake.at_ms, intake: Some(intake), ..Commit::default() };
+        self.committer.commit(commit).await.map(drop)
+    }
+}
+
+/// A file without a name that holds the messages of a file as lines of JSON, so that memory stays flat.
+#[derive(Clone)]
+struct Spool {
+    file: Arc<Mutex<BufWriter<File>>>,
+    rules: Arc<Rules>,
+}
+
+impl Spool {
+    fn new(folder: &Path, rules: Arc<Rules>) -> std::io::Result<Self> {
+        let file = BufWriter::with_capacity(1 << 16, tempfile::tempfile_in(folder)?);
+        Ok(Self { file: Arc::new(Mutex::new(file)), rules })
+    }
+
+    fn write(&self, emitted: Vec<Emitted>) -> Result<(), Problem> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = |e: &dyn std::fmt::Display| Problem::new(Code::FileUnreadable, format!("spool: {e}"));
+        for Emitted { message, place } in emitted {
+            let NewMessage { message, digest, deliveries, place } = self.rules.admit(message, place)?;
+            let line = Line { event: message.to_structured(), digest, deliveries, place };
+            serde_json::to_writer(&mut *file, &line).map_err(|e| failed(&e))?;
+            file.write_all(b"\n").map_err(|e| failed(&e))?;
+        }
+        Ok(())
+    }
+
+    fn read(&self) -> std::io::Result<impl BufRead + Send + use<>> {
+        let mut writer = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.flush()?;
+        let mut file = writer.get_ref().try_clone()?;
+        file.seek(SeekFrom::Start(0))?;
+        Ok(BufReader::with_capacity(1 << 16, file.take(u64::MAX)))
+    }
+}
+
+fn chunk(reader: &mut impl BufRead) -> Result<Vec<NewMessage>, Problem> {
+    let mut chunk = Vec::new();
+    let mut text = Vec::new();
+    while chunk.len() < CHUNK {
+        text.clear();
+        let read = reader
+            .read_until(b'\n', &mut text)
+            .map_err(|e| Problem::new(Code::FileUnreadable, format!("spool: {e}")))?;
+        if read == 0 {
+            break;
+        }
+        let line: Line = parse_json(&text)?;
+        let message = Arc::new(Message::from_structured(line.event)?);
+        chunk.push(NewMessage { message, digest: line.digest, deliveries: line.deliveries, place: line.place });
+    }
+    Ok(chunk)
+}

@@ -1,0 +1,132 @@
+//! The front door: what comes in over REST, AMQP and hooks, checked and written down before anybody
+//! is told that it arrived.
+
+use super::{Committer, Questions, new_id};
+use busbar_core::ports::{Adapters, Clock, HookRequest, HookResponse, Store};
+use busbar_core::{
+    Accepted, Code, Commit, Intake, IntakeKind, IntakeOutcome, Message, NewMessage, OnDiffering, Problem, Rules,
+};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The hub's inner side: everything that inputs need.
+pub struct Hub {
+    pub rules: Arc<Rules>,
+    pub store: Arc<dyn Store>,
+    pub committer: Committer,
+    pub adapters: Arc<dyn Adapters>,
+    pub questions: Arc<Questions>,
+    pub clock: Arc<dyn Clock>,
+    /// Folder for files that are being decoded.
+    pub spool: PathBuf,
+}
+
+/// A refused input: which message of a batch, and why.
+#[derive(Debug)]
+pub struct Refused {
+    pub index: usize,
+    pub problem: Problem,
+}
+
+impl Hub {
+    /// An intake with nothing in it yet.
+    pub fn new_intake(&self, kind: IntakeKind, system: &str, name: &str) -> Intake {
+        Intake {
+            id: new_id(),
+            kind,
+            system: system.to_string(),
+            name: name.chars().take(500).collect(),
+            at_ms: self.clock.now_ms(),
+            outcome: IntakeOutcome::Accepted,
+            messages: 0,
+            duplicates: 0,
+            differing: 0,
+            error: None,
+        }
+    }
+
+    /// Takes messages, all or none, and returns when they are durable.
+    ///
+    /// # Errors
+    /// The first message that is refused, and why; nothing was taken.
+    pub async fn accept(&self, messages: Vec<Message>) -> Result<Vec<Accepted>, Refused> {
+        let mut admitted = Vec::with_capacity(messages.len());
+        for (index, message) in messages.into_iter().enumerate() {
+            admitted.push(self.rules.admit(message, None).map_err(|problem| Refused { index, problem })?);
+        }
+        let names: Vec<_> = admitted.iter().map(|m| m.message.id.clone()).collect();
+        let result = self.committer.commit(self.plain(admitted)).await;
+        match result.map_err(|problem| Refused { index: 0, problem })? {
+            Ok(accepted) => Ok(accepted),
+            Err(reused) => Err(Refused { index: reused.index, problem: reused_problem(names.get(reused.index)) }),
+        }
+    }
+
+    /// A commit of messages alone.
+    pub fn plain(&self, messages: Vec<NewMessage>) -> Commit {
+        Commit { messages, on_differing: Some(OnDiffering::Refuse), at_ms: self.clock.now_ms(), ..Commit::default() }
+    }
+
+    /// Writes down that an input was refused.
+    pub async fn refuse(&self, kind: IntakeKind, system: &str, name: &str, problem: &Problem) {
+        metrics::counter!("busbar_refused_total", "kind" => kind.as_str(), "code" => problem.code.as_str())
+            .increment(1);
+        let intake = Intake {
+            outcome: IntakeOutcome::Refused,
+            error: Some(problem.record()),
+            ..self.new_intake(kind, system, name)
+        };
+        let commit = Commit { at_ms: intake.at_ms, intake: Some(intake), ..Commit::default() };
+        if let Err(problem) = self.committer.commit(commit).await {
+            tracing::warn!(%problem, "a refusal was not written down");
+        }
+    }
+
+    /// Runs a system's `receive` and returns its answer once everything it stated is durable.
+    ///
+    /// # Errors
+    /// Whatever the adapter or the store says; nothing of the request was taken.
+    pub async fn hook(&self, system: &str, request: HookRequest) -> Result<HookResponse, Problem> {
+        match self.hook_once(system, request.clone()).await? {
+            Some(response) => Ok(response),
+            // Another request stated the same id meanwhile: the adapter now sees it by `lookup`.
+            None => self.hook_once(system, request).await?.ok_or_else(|| reused_problem(None)),
+        }
+    }
+
+    async fn hook_once(&self, system: &str, request: HookRequest) -> Result<Option<HookResponse>, Problem> {
+        let name = format!("{} {}", request.method, request.path);
+        let run = self.adapters.receive(system, request).await;
+        let mut intake = self.new_intake(IntakeKind::Hook, system, &name);
+        let admitted: Result<(HookResponse, Vec<NewMessage>), Problem> = match run.result {
+            Ok(response) => {
+                let messages: Result<_, _> =
+                    run.emitted.into_iter().map(|e| self.rules.admit(e.message, e.place)).collect();
+                messages.map(|m| (response, m))
+            }
+            Err(failure) => Err(failure.problem()),
+        };
+        match admitted {
+            Ok((response, messages)) => {
+                let commit =
+                    Commit { intake: Some(intake), state: run.state, calls: run.calls, ..self.plain(messages) };
+                Ok(self.committer.commit(commit).await?.ok().map(|_| response))
+            }
+            Err(problem) => {
+                intake.outcome = IntakeOutcome::Refused;
+                intake.error = Some(problem.record());
+                let commit = Commit { intake: Some(intake), calls: run.calls, ..self.plain(Vec::new()) };
+                self.committer.commit(commit).await?.ok();
+                metrics::counter!("busbar_refused_total", "kind" => "hook", "code" => problem.code.as_str())
+                    .increment(1);
+                Err(problem)
+            }
+        }
+    }
+}
+
+/// The problem of a message that reuses an id.
+pub fn reused_problem(id: Option<&String>) -> Problem {
+    let named = id.map(|id| format!(" `{id}`")).unwrap_or_default();
+    Problem::new(Code::IdReused, format!("the id{named} was used before by this source for other content")).at("id")
+}

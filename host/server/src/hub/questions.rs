@@ -1,0 +1,89 @@
+//! Questions: one system asks, the hub finds who answers, and holds both against their schemas.
+
+use super::attempt::named;
+use super::{Committer, Via, new_id};
+use busbar_core::ports::{Adapters, Clock};
+use busbar_core::{Call, Code, Commit, Intake, IntakeKind, IntakeOutcome, Message, Problem, Rules};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where questions go.
+pub struct Questions {
+    pub rules: Arc<Rules>,
+    pub adapters: Arc<dyn Adapters>,
+    pub via: Arc<BTreeMap<String, Via>>,
+    pub committer: Committer,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Questions {
+    /// Asks and waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Rules::answerer`], and `answer-timeout`, `answer-failed`.
+    pub async fn ask(&self, question: Message, deadline_ms: u64) -> Result<Message, Problem> {
+        let system = self.rules.answerer(&question)?.to_string();
+        let deadline = Duration::from_millis(deadline_ms);
+        let (result, calls) = match tokio::time::timeout(deadline, self.answer(&system, &question, deadline_ms)).await {
+            Ok(found) => found,
+            Err(_) => (
+                Err(Problem::new(Code::AnswerTimeout, format!("`{system}` did not answer within {deadline_ms} ms"))),
+                Vec::new(),
+            ),
+        };
+        let result = result.and_then(|answer| self.check(&question, answer));
+        metrics::counter!("busbar_questions_total", "type" => question.r#type.clone(), "outcome" => outcome(&result))
+            .increment(1);
+        self.write_down(&system, &question, &result, calls).await;
+        result
+    }
+
+    async fn answer(
+        &self,
+        system: &str,
+        question: &Message,
+        deadline_ms: u64,
+    ) -> (Result<Message, Problem>, Vec<Call>) {
+        if let Some(via) = self.via.get(system) {
+            return (via.ask(question, deadline_ms).await, Vec::new());
+        }
+        let run = self.adapters.answer(system, question.clone()).await;
+        let failed = |problem: Problem| Problem::new(Code::AnswerFailed, format!("{}: {problem}", named(question)));
+        (run.result.map_err(|failure| failed(failure.problem())), run.calls)
+    }
+
+    fn check(&self, question: &Message, answer: Message) -> Result<Message, Problem> {
+        let wanted = self.rules.catalog.answer_type(&question.r#type).unwrap_or_default();
+        let failed = |text: String| Problem::new(Code::AnswerFailed, text);
+        if answer.r#type != wanted {
+            return Err(failed(format!("answered with `{}`, expected `{wanted}`", answer.r#type)));
+        }
+        self.rules.catalog.validate(wanted, &answer.data).map_err(|p| failed(p.to_string()))?;
+        Ok(answer)
+    }
+
+    // The record is for explaining; a question is not held up or failed by it.
+    async fn write_down(&self, system: &str, question: &Message, result: &Result<Message, Problem>, calls: Vec<Call>) {
+        let intake = Intake {
+            id: new_id(),
+            kind: IntakeKind::Question,
+            system: system.to_string(),
+            name: named(question),
+            at_ms: self.clock.now_ms(),
+            outcome: if result.is_ok() { IntakeOutcome::Accepted } else { IntakeOutcome::Refused },
+            messages: 0,
+            duplicates: 0,
+            differing: 0,
+            error: result.as_ref().err().map(Problem::record),
+        };
+        let commit = Commit { at_ms: intake.at_ms, intake: Some(intake), calls, ..Commit::default() };
+        if let Err(problem) = self.committer.submit(commit).await {
+            tracing::warn!(%problem, "a question was not written down");
+        }
+    }
+}
+
+fn outcome(result: &Result<Message, Problem>) -> &'static str {
+    result.as_ref().err().map_or("ok", |problem| problem.code.as_str())
+}

@@ -1,0 +1,166 @@
+//! Systems that speak canonical messages themselves: no adapter in between.
+
+use super::attempt::{named, single, status_failure, unreachable};
+use super::effects::SystemSecrets;
+use crate::cloudevents;
+use crate::egress::Egress;
+use crate::wasm::{Authorization, HttpFailure, HttpRequest, HttpResponse, show_request};
+use busbar_core::ports::{Clock, Outgoing, Run, Transport};
+use busbar_core::{Call, Code, Failure, Message, Problem};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How a system without an adapter is reached.
+pub enum Via {
+    Http(Box<ViaHttp>),
+    Amqp(ViaAmqp),
+}
+
+/// CloudEvents HTTP binding, binary mode.
+pub struct ViaHttp {
+    pub url: String,
+    pub bearer: Option<String>,
+    pub secrets: SystemSecrets,
+    pub egress: Egress,
+    pub timeout_ms: u64,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// `busbar.out` with the type as routing key; questions to `busbar.requests`.
+pub struct ViaAmqp {
+    pub transport: Option<Arc<dyn Transport>>,
+    pub out: String,
+    pub requests: String,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Via {
+    pub async fn deliver(&self, message: &Message, attempt: u32) -> Run<()> {
+        match self {
+            Self::Http(http) => http.deliver(message, attempt).await,
+            Self::Amqp(amqp) => amqp.deliver(message, attempt).await,
+        }
+    }
+
+    /// Asks the system and returns its answer, not yet held against a schema.
+    ///
+    /// # Errors
+    /// `answer-timeout`, `answer-failed`, `unroutable`, `broker-unavailable`.
+    pub async fn ask(&self, question: &Message, deadline_ms: u64) -> Result<Message, Problem> {
+        match self {
+            Self::Http(http) => http.ask(question, deadline_ms).await,
+            Self::Amqp(amqp) => {
+                let outgoing = amqp.outgoing(&amqp.requests, question);
+                let transport = amqp.transport.as_ref().ok_or_else(|| unreachable("no broker"))?;
+                Message::from_payload(&transport.ask(outgoing, deadline_ms).await?)
+            }
+        }
+    }
+}
+
+impl ViaHttp {
+    fn request(&self, message: &Message, timeout_ms: u64) -> HttpRequest {
+        HttpRequest {
+            method: "POST".into(),
+            url: self.url.clone(),
+            headers: cloudevents::http_headers(message),
+            body: message.data.to_string().into_bytes(),
+            authorization: self.bearer.clone().map(Authorization::Bearer),
+            timeout_ms,
+        }
+    }
+
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure> {
+        let header = request.authorization.as_ref().map(|a| self.secrets.header(a)).transpose();
+        self.egress.send(request, header.map_err(HttpFailure::Denied)?).await
+    }
+
+    async fn deliver(&self, message: &Message, attempt: u32) -> Run<()> {
+        let request = self.request(message, self.timeout_ms);
+        let (started, shown) = (Instant::now(), show_request(&request));
+        let answer = self.send(request).await;
+        let (outcome, shown_answer) = match &answer {
+            Ok(response) => ("ok", Some(json!({ "status": response.status }))),
+            Err(failure) => (failure.word(), Some(json!({ "error": failure.text() }))),
+        };
+        let result = match answer {
+            Ok(response) if (200..300).contains(&response.status) => Ok(()),
+            Ok(response) => Err(status_failure(
+                response.status,
+                retry_after_ms(&response),
+                format!("{} answered {}", self.url, response.status),
+            )),
+            // The receiver deduplicates by (source, id): repeating is safe.
+            Err(failure @ (HttpFailure::Unreachable(_) | HttpFailure::NoAnswer(_))) => {
+                Err(Failure::Transient { reason: failure.text(), retry_after_ms: None })
+            }
+            Err(failure) => Err(Failure::Other(failure.text())),
+        };
+        single(result, vec![call("http", attempt, shown, shown_answer, outcome, started, self.clock.now_ms())])
+    }
+
+    async fn ask(&self, question: &Message, deadline_ms: u64) -> Result<Message, Problem> {
+        let failed = |text: String| Problem::new(Code::AnswerFailed, format!("{}: {text}", named(question)));
+        let response = self.send(self.request(question, deadline_ms)).await.map_err(|f| failed(f.text()))?;
+        if !(200..300).contains(&response.status) {
+            return Err(failed(format!("answered {}", response.status)));
+        }
+        let headers = response.headers.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+        Message::from_payload(&cloudevents::from_http(headers, response.body))
+    }
+}
+
+/// `Retry-After` in seconds (RFC 9110, section 10.2.3); its date form is not used by machines here.
+fn retry_after_ms(response: &HttpResponse) -> Option<u64> {
+    let header = response.headers.iter().find(|(name, _)| name == "retry-after")?;
+    header.1.trim().parse::<u64>().ok().map(|seconds| seconds.saturating_mul(1000))
+}
+
+impl ViaAmqp {
+    fn outgoing(&self, exchange: &str, message: &Message) -> Outgoing {
+        Outgoing {
+            exchange: exchange.to_string(),
+            routing_key: message.r#type.clone(),
+            payload: cloudevents::payload(message),
+            reply_to: None,
+            correlation_id: Some(message.id.clone()),
+        }
+    }
+
+    async fn deliver(&self, message: &Message, attempt: u32) -> Run<()> {
+        let started = Instant::now();
+        let outgoing = self.outgoing(&self.out, message);
+        let shown = json!({ "exchange": outgoing.exchange, "routing-key": outgoing.routing_key, "id": message.id });
+        let result = match &self.transport {
+            Some(transport) => {
+                transport.publish(vec![outgoing]).await.pop().unwrap_or_else(|| Err(unreachable("no result")))
+            }
+            None => Err(unreachable("no broker")),
+        };
+        let outcome = result.as_ref().err().map_or("ok", |problem| problem.code.as_str());
+        let calls = vec![call("publish", attempt, shown, None, outcome, started, self.clock.now_ms())];
+        single(result.map_err(|p| Failure::Transient { reason: p.to_string(), retry_after_ms: None }), calls)
+    }
+}
+
+fn call(
+    kind: &str,
+    attempt: u32,
+    request: Value,
+    answer: Option<Value>,
+    outcome: &str,
+    started: Instant,
+    now_ms: i64,
+) -> Call {
+    Call {
+        attempt,
+        ordinal: 0,
+        kind: kind.into(),
+        request,
+        answer,
+        outcome: outcome.into(),
+        started_at_ms: now_ms,
+        duration_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+    }
+}

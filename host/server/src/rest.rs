@@ -1,0 +1,100 @@
+//! The REST interface, the hooks, and what operators look at.
+
+mod auth;
+mod hooks;
+mod journal;
+mod messages;
+mod problem;
+mod serve;
+mod system;
+mod views;
+
+use auth::BearerKey;
+pub use auth::{Keys, key_digest};
+pub use problem::ApiProblem;
+pub use serve::{Limits, serve};
+
+use crate::config::model::{HookConfig, HttpConfig};
+use crate::hub::{Dispatcher, Hub, SystemSecrets};
+use axum::Router;
+use axum::extract::Request;
+use axum::routing::any;
+use busbar_core::ports::Transport;
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// Everything the handlers need.
+pub struct Api {
+    pub hub: Arc<Hub>,
+    pub keys: Keys,
+    pub hooks: BTreeMap<String, Hook>,
+    pub dispatcher: Arc<Dispatcher>,
+    pub transport: Option<Arc<dyn Transport>>,
+    pub metrics: Option<PrometheusHandle>,
+    pub limits: HttpConfig,
+    pub stopping: AtomicBool,
+}
+
+impl Api {
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Who may call a system's hook.
+pub struct Hook {
+    pub config: HookConfig,
+    pub secrets: SystemSecrets,
+}
+
+/// What every handler gets.
+pub type Shared = Arc<Api>;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "busbar", description = "Integration hub of an electricity utility: messages in, the journal, and what operators look at. Errors are RFC 9457 problems with a stable `code` and a `remedy`."),
+    components(schemas(problem::Body)),
+    modifiers(&BearerKey),
+)]
+struct Described;
+
+/// All routes, and their description.
+pub fn router(api: Shared) -> Router {
+    let (router, description) = routes().split_for_parts();
+    let description: Arc<str> = serialize(&description).into();
+    router
+        .route("/openapi.json", axum::routing::get(move || system::json_text(description.clone())))
+        .route("/hooks/{system}", any(hooks::hook))
+        .route("/hooks/{system}/{*path}", any(hooks::hook))
+        .fallback(|request: Request| async move { problem::not_found(request.uri().path()) })
+        .method_not_allowed_fallback(|| async { problem::method_not_allowed() })
+        .with_state(api)
+}
+
+fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::with_openapi(Described::openapi())
+        .routes(routes!(messages::publish, journal::messages))
+        .routes(routes!(journal::message))
+        .routes(routes!(messages::ask))
+        .routes(routes!(journal::intakes))
+        .routes(routes!(system::schemas))
+        .routes(routes!(system::schema))
+        .routes(routes!(system::systems))
+        .routes(routes!(system::healthz))
+        .routes(routes!(system::readyz))
+        .routes(routes!(system::metrics))
+}
+
+/// The OpenAPI 3.1 document, for `busbar print openapi`.
+pub fn openapi() -> String {
+    serialize(&routes().split_for_parts().1)
+}
+
+fn serialize(description: &utoipa::openapi::OpenApi) -> String {
+    description.to_pretty_json().unwrap_or_default()
+}

@@ -1,0 +1,75 @@
+//! API keys: random, so that a plain SHA-256 of them is safe to keep in the configuration.
+
+use super::{ApiProblem, Shared};
+use crate::config::model::{KeyConfig, Right};
+use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use busbar_core::{Code, Problem};
+use sha2::{Digest, Sha256};
+use utoipa::Modify;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+
+/// The keys of a deployment.
+#[derive(Default)]
+pub struct Keys(pub Vec<KeyConfig>);
+
+/// Hex SHA-256 of a key, as it stands in the configuration.
+pub fn key_digest(key: &str) -> String {
+    Sha256::digest(key.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Who calls.
+pub struct Caller {
+    pub name: String,
+    rights: Vec<Right>,
+}
+
+impl Caller {
+    /// # Errors
+    /// `forbidden`.
+    pub fn require(&self, right: Right) -> Result<(), ApiProblem> {
+        if self.may(right) {
+            return Ok(());
+        }
+        Err(Problem::new(Code::Forbidden, format!("the key `{}` lacks the right {right:?}", self.name)).into())
+    }
+
+    pub fn may(&self, right: Right) -> bool {
+        self.rights.contains(&right)
+    }
+}
+
+impl FromRequestParts<Shared> for Caller {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiProblem> {
+        let header = parts.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
+        let Some(key) = header.and_then(|h| h.strip_prefix("Bearer ")) else {
+            return Err(Problem::new(Code::Unauthorized, "no key came with the request").into());
+        };
+        let digest = key_digest(key.trim());
+        let found = api
+            .keys
+            .0
+            .iter()
+            .find(|k| bool::from(subtle::ConstantTimeEq::ct_eq(k.sha256.as_bytes(), digest.as_bytes())));
+        match found {
+            Some(key) => Ok(Self { name: key.name.clone(), rights: key.rights.clone() }),
+            None => Err(Problem::new(Code::Unauthorized, "the key is not known").into()),
+        }
+    }
+}
+
+/// Adds the key to the OpenAPI document.
+pub struct BearerKey;
+
+impl Modify for BearerKey {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API key of the deployment."))
+            .build();
+        openapi.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(scheme));
+    }
+}

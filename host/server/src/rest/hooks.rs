@@ -1,0 +1,76 @@
+//! `/hooks/<system>/…`: other systems push in their own format; the system's adapter takes it.
+
+use super::messages::read;
+use super::{ApiProblem, Hook, Shared};
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use busbar_core::ports::{HookRequest, HookResponse};
+use busbar_core::{Code, IntakeKind, Problem};
+use std::collections::HashMap;
+
+pub async fn hook(
+    State(api): State<Shared>,
+    Path(path): Path<HashMap<String, String>>,
+    request: Request,
+) -> Result<Response, ApiProblem> {
+    let system = path.get("system").cloned().unwrap_or_default();
+    let Some(hook) = api.hooks.get(&system) else {
+        return Err(Problem::new(Code::NotFound, format!("no hook for `{system}`")).into());
+    };
+    let (parts, body) = request.into_parts();
+    if let Err(problem) = authenticate(hook, &parts.headers) {
+        // Forged requests are part of the record, without what they carried.
+        api.hub.refuse(IntakeKind::Hook, &system, parts.uri.path(), &problem).await;
+        return Err(problem.into());
+    }
+    let prefix = format!("/hooks/{system}");
+    let path = parts.uri.path().strip_prefix(&prefix).unwrap_or_default();
+    let headers = parts.headers.iter().filter(|(name, _)| *name != AUTHORIZATION || hook.config.open);
+    let headers =
+        headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    let request = HookRequest {
+        method: parts.method.to_string(),
+        path: if path.is_empty() { "/".into() } else { path.into() },
+        query: parts.uri.query().unwrap_or_default().into(),
+        headers: headers.collect(),
+        body: read(body, api.limits.body_bytes_max).await?,
+    };
+    let response = api.hub.hook(&system, request).await?;
+    Ok(respond(response))
+}
+
+fn authenticate(hook: &Hook, headers: &HeaderMap) -> Result<(), Problem> {
+    if hook.config.open {
+        return Ok(());
+    }
+    let header = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let basic = |name: &String| {
+        let given = header.strip_prefix("Basic ").and_then(|h| BASE64_STANDARD.decode(h.trim()).ok());
+        given.is_some_and(|given| hook.secrets.matches(name, &given))
+    };
+    let bearer = |name: &String| {
+        header.strip_prefix("Bearer ").is_some_and(|given| hook.secrets.matches(name, given.trim().as_bytes()))
+    };
+    if hook.config.basic.as_ref().is_some_and(basic) || hook.config.bearer.as_ref().is_some_and(bearer) {
+        return Ok(());
+    }
+    Err(Problem::new(Code::Unauthorized, "no valid credential came with the request"))
+}
+
+fn respond(from: HookResponse) -> Response {
+    let mut response = Response::new(Body::from(from.body));
+    *response.status_mut() = StatusCode::from_u16(from.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in from.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value))
+            && !["content-length", "transfer-encoding", "connection"].contains(&name.as_str())
+        {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}

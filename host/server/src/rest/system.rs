@@ -1,0 +1,102 @@
+//! Schemas, systems, health and metrics.
+
+use super::auth::Caller;
+use super::{ApiProblem, Shared};
+use crate::config::model::Right;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use busbar_core::{Code, Problem};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use utoipa::ToSchema;
+
+/// The message types of the deployment.
+#[utoipa::path(get, path = "/v1/schemas", tag = "schemas", security(("key" = [])), responses((status = 200, body = Value)))]
+pub async fn schemas(State(api): State<Shared>, _caller: Caller) -> Json<Value> {
+    let catalog = &api.hub.rules.catalog;
+    let shown = |name: &str| json!({ "type": name, "answer": catalog.answer_type(name) });
+    Json(json!({ "schemas": catalog.types().map(shown).collect::<Vec<_>>() }))
+}
+
+/// The JSON Schema of one type.
+#[utoipa::path(get, path = "/v1/schemas/{type}", tag = "schemas", security(("key" = [])), params(("type" = String, Path, description = "e.g. payment.received.v1")),
+    responses((status = 200, body = Value, content_type = "application/schema+json"), (status = 404, body = super::problem::Body)))]
+pub async fn schema(
+    State(api): State<Shared>,
+    _caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Response, ApiProblem> {
+    let schema = api.hub.rules.catalog.schema(&name);
+    let schema = schema.ok_or_else(|| Problem::new(Code::NotFound, format!("no schema for type `{name}`")))?;
+    Ok(([(header::CONTENT_TYPE, "application/schema+json")], schema.to_string()).into_response())
+}
+
+/// One system and what is going on with it.
+#[derive(Default, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct SystemShown {
+    name: String,
+    /// Deliveries running now.
+    in_flight: usize,
+    /// Deliveries by state.
+    deliveries: BTreeMap<String, i64>,
+}
+
+/// The systems of the deployment.
+#[utoipa::path(get, path = "/v1/systems", tag = "systems", security(("key" = [])), responses((status = 200, body = Vec<SystemShown>)))]
+pub async fn systems(State(api): State<Shared>, caller: Caller) -> Result<Json<Vec<SystemShown>>, ApiProblem> {
+    caller.require(Right::Read)?;
+    let mut shown: BTreeMap<String, SystemShown> = BTreeMap::new();
+    for (name, in_flight) in api.dispatcher.in_flight() {
+        shown.insert(name.clone(), SystemShown { name, in_flight, ..SystemShown::default() });
+    }
+    for depth in api.hub.store.depths().await? {
+        let system = shown
+            .entry(depth.system.clone())
+            .or_insert_with(|| SystemShown { name: depth.system, ..SystemShown::default() });
+        system.deliveries.insert(depth.state.as_str().to_string(), depth.count);
+    }
+    Ok(Json(shown.into_values().collect()))
+}
+
+/// The process is alive.
+#[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, body = String)))]
+pub async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// The hub takes messages: the store answers, the broker is connected, and it is not stopping.
+#[utoipa::path(get, path = "/readyz", tag = "operations", responses((status = 200, body = Value), (status = 503, body = Value)))]
+pub async fn readyz(State(api): State<Shared>) -> Response {
+    let probe = busbar_core::IntakeFilter { limit: 1, ..Default::default() };
+    let store = api.hub.store.intakes(&probe).await.is_ok();
+    let broker = api.transport.as_ref().map(|t| t.connected());
+    let running = !api.stopping.load(Ordering::SeqCst);
+    let ready = store && broker != Some(false) && running;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "ready": ready, "store": store, "broker": broker, "running": running }))).into_response()
+}
+
+/// Prometheus text format.
+#[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, body = String)))]
+pub async fn metrics(State(api): State<Shared>) -> Result<Response, ApiProblem> {
+    let Some(handle) = &api.metrics else { return Err(Problem::new(Code::NotFound, "metrics are off").into()) };
+    for depth in api.hub.store.depths().await? {
+        metrics::gauge!("busbar_deliveries", "system" => depth.system, "state" => depth.state.as_str())
+            .set(depth.count as f64);
+    }
+    for (system, count) in api.dispatcher.in_flight() {
+        metrics::gauge!("busbar_deliveries_in_flight", "system" => system).set(count as f64);
+    }
+    handle.run_upkeep();
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response())
+}
+
+pub async fn json_text(text: Arc<str>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text.to_string()).into_response()
+}

@@ -1,0 +1,247 @@
+//! What the journal shows, as JSON.
+
+use busbar_core::{Call, Catalog, DeliveryView, ErrorRecord, IntakeView, MessageView};
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use utoipa::ToSchema;
+
+/// RFC 3339 in UTC with milliseconds.
+pub fn time(ms: i64) -> String {
+    let time =
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    time.format(&Rfc3339).unwrap_or_default()
+}
+
+/// An error as the journal keeps it.
+#[derive(Serialize, ToSchema)]
+pub struct Error {
+    /// Stable, see the list of errors; or the adapter's own.
+    code: String,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+}
+
+impl From<ErrorRecord> for Error {
+    fn from(from: ErrorRecord) -> Self {
+        Self { code: from.code, detail: from.detail, place: from.place }
+    }
+}
+
+/// One effect of an adapter with its answer.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct CallShown {
+    attempt: u32,
+    ordinal: u32,
+    /// `http`, `ask`, `state` or `publish`.
+    kind: String,
+    request: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<Value>,
+    /// `ok`, `recorded` (answered from the record, not sent again), or what went wrong.
+    outcome: String,
+    at: String,
+    duration_us: u64,
+}
+
+/// One delivery.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Delivery {
+    id: String,
+    system: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// `ready`, `done`, `parked` or `dead`.
+    state: String,
+    attempts: u32,
+    /// While `ready` after a failure: not before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_at: Option<String>,
+    updated_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Error>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calls: Option<Vec<CallShown>>,
+}
+
+/// A message in a list.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Message {
+    /// The journal's number of the message.
+    seq: String,
+    id: String,
+    source: String,
+    r#type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    received_at: String,
+    deliveries: Vec<Delivery>,
+}
+
+/// A page of messages, newest first.
+#[derive(Serialize, ToSchema)]
+pub struct Messages {
+    messages: Vec<Message>,
+    /// Give it as `after` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// One message with everything that happened to it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Trace {
+    seq: String,
+    received_at: String,
+    /// The CloudEvent.
+    message: Value,
+    /// Where in the input it was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+    /// The input it came in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    intake: Option<Intake>,
+    deliveries: Vec<Delivery>,
+}
+
+/// One input from outside.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Intake {
+    id: String,
+    /// `file`, `hook`, `rest`, `amqp` or `question`.
+    kind: String,
+    system: String,
+    name: String,
+    at: String,
+    /// `accepted`, `repeated` or `refused`.
+    outcome: String,
+    messages: u64,
+    duplicates: u64,
+    /// Known messages whose content differs now; the first one stands.
+    differing: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Error>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    calls: Vec<CallShown>,
+}
+
+/// Inputs, newest first.
+#[derive(Serialize, ToSchema)]
+pub struct Intakes {
+    pub intakes: Vec<Intake>,
+}
+
+/// Shows records to somebody who may or may not see personal data.
+pub struct Shower<'a> {
+    pub catalog: &'a Catalog,
+    pub personal: bool,
+}
+
+impl Shower<'_> {
+    pub fn page(&self, found: Vec<MessageView>, limit: usize) -> Messages {
+        let next = if found.len() < limit { None } else { found.last().map(|m| m.seq.to_string()) };
+        Messages { messages: found.into_iter().map(|m| self.message(m)).collect(), next }
+    }
+
+    fn message(&self, view: MessageView) -> Message {
+        let MessageView { seq, message, received_at_ms, deliveries, .. } = view;
+        Message {
+            seq: seq.to_string(),
+            id: message.id,
+            source: message.source,
+            r#type: message.r#type,
+            subject: message.subject,
+            time: message.time,
+            received_at: time(received_at_ms),
+            deliveries: deliveries.into_iter().map(|d| self.delivery(d, false)).collect(),
+        }
+    }
+
+    pub fn trace(&self, view: MessageView, intake: Option<IntakeView>) -> Trace {
+        let MessageView { seq, mut message, received_at_ms, place, deliveries, .. } = view;
+        if !self.personal {
+            message.data = self.catalog.mask(&message.r#type, &message.data);
+        }
+        Trace {
+            seq: seq.to_string(),
+            received_at: time(received_at_ms),
+            message: message.to_structured(),
+            place,
+            intake: intake.map(|i| self.intake(i)),
+            deliveries: deliveries.into_iter().map(|d| self.delivery(d, true)).collect(),
+        }
+    }
+
+    fn delivery(&self, view: DeliveryView, with_calls: bool) -> Delivery {
+        let waits = view.state == busbar_core::DeliveryState::Ready && view.next_at_ms > 0;
+        Delivery {
+            id: view.id.to_string(),
+            system: view.system,
+            key: view.key,
+            state: view.state.as_str().to_string(),
+            attempts: view.attempts,
+            next_at: waits.then(|| time(view.next_at_ms)),
+            updated_at: time(view.updated_at_ms),
+            error: view.error.map(Error::from),
+            calls: with_calls.then(|| view.calls.into_iter().map(|c| self.call(c)).collect()),
+        }
+    }
+
+    fn call(&self, call: Call) -> CallShown {
+        let show = |value: Value| if self.personal { value } else { mask_bodies(value) };
+        CallShown {
+            attempt: call.attempt,
+            ordinal: call.ordinal,
+            kind: call.kind,
+            request: show(call.request),
+            answer: call.answer.map(show),
+            outcome: call.outcome,
+            at: time(call.started_at_ms),
+            duration_us: call.duration_us,
+        }
+    }
+
+    pub fn intake(&self, view: IntakeView) -> Intake {
+        let IntakeView { intake, calls } = view;
+        Intake {
+            id: intake.id,
+            kind: intake.kind.as_str().to_string(),
+            system: intake.system,
+            name: intake.name,
+            at: time(intake.at_ms),
+            outcome: intake.outcome.as_str().to_string(),
+            messages: intake.messages,
+            duplicates: intake.duplicates,
+            differing: intake.differing,
+            error: intake.error.map(Error::from),
+            calls: calls.into_iter().map(|c| self.call(c)).collect(),
+        }
+    }
+}
+
+// A body on the wire has no schema that says what in it is personal: all of it is hidden, and so is
+// the query, where account numbers and names stand.
+fn mask_bodies(mut value: Value) -> Value {
+    if let Value::Object(map) = &mut value {
+        for name in ["body", "data"] {
+            if let Some(body) = map.get_mut(name) {
+                let bytes = body.as_str().map_or_else(|| body.to_string().len(), str::len);
+                *body = Value::String(format!("*** ({bytes} bytes)"));
+            }
+        }
+        if let Some(Value::String(url)) = map.get_mut("url")
+            && let Some((path, _)) = url.split_once('?')
+        {
+            *url = format!("{path}?***");
+        }
+    }
+    value
+}

@@ -1,0 +1,323 @@
+//! The store: the journal in SQLite or PostgreSQL, one code path over sqlx's Any driver.
+//!
+//! Every write runs in a task of its own, so that nobody can cancel it half way: sqlx 0.9.0 gives a
+//! connection back to its pool with the transaction open when `begin` is cancelled. One connection
+//! writes; the others only read, and see whole transactions.
+
+mod dialect;
+mod find;
+mod read;
+mod rows;
+mod text;
+mod write;
+
+use async_trait::async_trait;
+use busbar_core::ports::{Chunks, Store};
+use busbar_core::*;
+use dialect::Dialect;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
+use std::fmt::Display;
+use std::future::Future;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::time::Duration;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::mpsc;
+use url::Url;
+use write::Write;
+
+const READERS_MAX: u32 = 4;
+/// Writers wait for one another, and a large file takes a while.
+const WRITE_WAIT_MAX: Duration = Duration::from_secs(30);
+const READ_WAIT_MAX: Duration = Duration::from_secs(10);
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(3);
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// The journal in a database.
+pub struct SqlStore {
+    writer: AnyPool,
+    reader: AnyPool,
+    dialect: Dialect,
+}
+
+impl SqlStore {
+    /// Opens `sqlite:<file>` (created with its folder where missing) or `postgres://…` and brings its
+    /// tables up to date.
+    ///
+    /// # Errors
+    /// `store-unavailable` saying why, never with the URL's password.
+    pub async fn open(url: &str) -> Result<Self, Problem> {
+        sqlx::any::install_default_drivers();
+        let (dialect, url) = prepare(url)?;
+        let options = AnyConnectOptions::from_url(&url).map_err(unavailable)?;
+        check(&options, dialect).await?;
+        let writer = pool(1, WRITE_WAIT_MAX, dialect.writer_setup()).connect_lazy_with(options.clone());
+        let reader = pool(READERS_MAX, READ_WAIT_MAX, dialect.reader_setup()).connect_lazy_with(options);
+        let store = Self { writer, reader, dialect };
+        let writer = store.writer.clone();
+        whole(async move { MIGRATIONS.run(&writer).await.map_err(not_migrated) }).await?;
+        Ok(store)
+    }
+
+    /// Whether the store answers, within a few seconds.
+    ///
+    /// # Errors
+    /// `store-unavailable`.
+    pub async fn ping(&self) -> Result<(), Problem> {
+        let asked = self.reader.execute("SELECT value FROM counters WHERE name = 'seq'");
+        let answer = tokio::time::timeout(ANSWER_WAIT_MAX, asked).await.map_err(|_| no_answer())?;
+        answer.map(drop).map_err(unavailable)
+    }
+
+    /// Waits for what is being written and closes every connection.
+    pub async fn close(&self) {
+        self.writer.close().await;
+        self.reader.close().await;
+    }
+}
+
+/// A connection of its own: a pool tries again until its time is up, and does not say why.
+async fn check(options: &AnyConnectOptions, dialect: Dialect) -> Result<(), Problem> {
+    let connecting = tokio::time::timeout(ANSWER_WAIT_MAX, AnyConnection::connect_with(options)).await;
+    let mut connection = connecting.map_err(|_| no_answer())?.map_err(unavailable)?;
+    connection.execute(sqlx::raw_sql(dialect.writer_setup())).await.map_err(unavailable)?;
+    if dialect == Dialect::Postgres {
+        let sql = "SELECT current_setting('server_encoding')";
+        let encoding: String = sqlx::query_scalar(sql).fetch_one(&mut connection).await.map_err(unavailable)?;
+        if encoding != "UTF8" {
+            let detail = format!("store: the database's encoding is {encoding}; create it with ENCODING 'UTF8'");
+            return Err(Problem::new(Code::StoreUnavailable, detail));
+        }
+    }
+    connection.close().await.map_err(unavailable)
+}
+
+fn no_answer() -> Problem {
+    Problem::new(Code::StoreUnavailable, "store: the database does not answer")
+}
+
+fn pool(connections: u32, wait_max: Duration, setup: &'static str) -> AnyPoolOptions {
+    AnyPoolOptions::new().max_connections(connections).acquire_timeout(wait_max).after_connect(move |connection, _| {
+        Box::pin(async move { connection.execute(sqlx::raw_sql(setup)).await.map(drop) })
+    })
+}
+
+/// Finds the dialect; for SQLite also makes the folder.
+fn prepare(url: &str) -> Result<(Dialect, Url), Problem> {
+    let wrong = |detail: String| Problem::new(Code::StoreUnavailable, detail);
+    let Some((scheme, rest)) = url.split_once(':') else {
+        return Err(wrong("the store's URL has no scheme; use sqlite:<file> or postgres://…".into()));
+    };
+    match scheme {
+        "postgres" | "postgresql" => {
+            let parsed = url.parse().map_err(|e| wrong(format!("the store's URL is not a URL: {e}")))?;
+            Ok((Dialect::Postgres, parsed))
+        }
+        "sqlite" => {
+            let file = Path::new(rest.strip_prefix("//").unwrap_or(rest));
+            if rest.contains('?') || rest.starts_with(":memory:") {
+                return Err(wrong("a SQLite store is a file: sqlite:<file>, without options".into()));
+            }
+            let url = sqlite_url(file).map_err(|e| wrong(format!("the store `{}`: {e}", file.display())))?;
+            Ok((Dialect::Sqlite, url))
+        }
+        other => Err(wrong(format!("no store for `{other}:`; use sqlite:<file> or postgres://…"))),
+    }
+}
+
+/// The file is taken literally; sqlx wants it percent-encoded.
+fn sqlite_url(file: &Path) -> std::io::Result<Url> {
+    let (Some(name), Some(folder)) = (file.file_name(), file.parent()) else {
+        return Err(std::io::Error::other("not a file's name"));
+    };
+    let folder = std::path::absolute(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?;
+    // The journal holds personal data: a new folder is for its owner only.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    let file =
+        Url::from_file_path(folder.canonicalize()?.join(name)).map_err(|()| std::io::Error::other("not a path"))?;
+    Url::parse(&format!("sqlite://{}?mode=rwc", file.path())).map_err(std::io::Error::other)
+}
+
+/// Runs a write to its end, whatever becomes of the one who waits for it.
+async fn whole<T: Send + 'static>(
+    write: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::spawn(write).await.map_err(internal)?
+}
+
+async fn begin(writer: &AnyPool, dialect: Dialect) -> Result<Write, Problem> {
+    let tx = writer.begin_with(dialect.begin()).await.map_err(unavailable)?;
+    Ok(Write { tx, dialect })
+}
+
+impl Write {
+    /// Commits when all is well, else rolls back.
+    async fn end<T>(self, result: Result<T, Problem>) -> Result<T, Problem> {
+        match result {
+            Ok(value) => self.tx.commit().await.map(|()| value).map_err(unavailable),
+            Err(problem) => {
+                // A failed rollback changes nothing: the connection is closed then.
+                let _ = self.tx.rollback().await;
+                Err(problem)
+            }
+        }
+    }
+}
+
+/// Writes what comes through `feed`; `None` ends it. A feed that closes without that was abandoned.
+async fn write_stream(
+    write: &mut Write,
+    mut head: Commit,
+    mut feed: mpsc::Receiver<Option<Vec<NewMessage>>>,
+) -> Result<Option<Intake>, Problem> {
+    let first = std::mem::take(&mut head.messages);
+    write.chunk(first, &mut head.intake, head.at_ms).await?;
+    loop {
+        match feed.recv().await {
+            Some(Some(chunk)) => write.chunk(chunk, &mut head.intake, head.at_ms).await?,
+            Some(None) => break,
+            None => return Err(internal("the commit was abandoned")),
+        }
+    }
+    if let Some(intake) = &mut head.intake {
+        intake.settle();
+    }
+    let intake = head.intake.clone();
+    write.rest(head).await?;
+    Ok(intake)
+}
+
+/// Feeds every chunk. One is pulled when the one before is taken: one is in memory while one is
+/// written. A closed channel means that the writer failed; its own problem says why.
+async fn feed_all(feed: mpsc::Sender<Option<Vec<NewMessage>>>, chunks: Chunks<'_>) -> Result<(), Problem> {
+    while let Ok(room) = feed.reserve().await {
+        let chunk = pull(chunks)?;
+        if chunk.is_empty() {
+            room.send(None);
+            break;
+        }
+        room.send(Some(chunk));
+    }
+    Ok(())
+}
+
+/// The source of chunks may block (it waits for an adapter): other tasks of this thread move away.
+fn pull(chunks: Chunks<'_>) -> Result<Vec<NewMessage>, Problem> {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(chunks),
+        _ => chunks(),
+    }
+}
+
+#[async_trait]
+impl Store for SqlStore {
+    async fn commit(&self, batch: Vec<Commit>) -> Result<Vec<Committed>, Problem> {
+        if batch.is_empty() {
+            return Ok(vec![]);
+        }
+        let (writer, dialect) = (self.writer.clone(), self.dialect);
+        whole(async move {
+            let mut write = begin(&writer, dialect).await?;
+            let result = write.batch(batch).await;
+            write.end(result).await
+        })
+        .await
+    }
+
+    async fn commit_stream(&self, head: Commit, chunks: Chunks<'_>) -> Result<Option<Intake>, Problem> {
+        let (writer, dialect) = (self.writer.clone(), self.dialect);
+        let (feed, fed) = mpsc::channel(1);
+        let written = tokio::spawn(async move {
+            let mut write = begin(&writer, dialect).await?;
+            let result = write_stream(&mut write, head, fed).await;
+            write.end(result).await
+        });
+        let fed = feed_all(feed, chunks).await;
+        let written = written.await.map_err(internal)?;
+        fed.and(written)
+    }
+
+    async fn ready(&self, system: &str, after: i64, limit: u32) -> Result<Vec<StoredDelivery>, Problem> {
+        read::ready(&self.reader, system, after, limit).await
+    }
+
+    async fn parked_keys(&self, system: &str) -> Result<Vec<String>, Problem> {
+        read::parked_keys(&self.reader, system).await
+    }
+
+    async fn calls(&self, delivery: i64) -> Result<Vec<Call>, Problem> {
+        let owner = delivery.to_string();
+        let mut calls = read::calls(&self.reader, self.dialect, "delivery", [owner.clone()]).await?;
+        Ok(calls.remove(&owner).unwrap_or_default())
+    }
+
+    async fn state(&self, system: &str, key: &str) -> Result<Option<Vec<u8>>, Problem> {
+        read::state(&self.reader, system, key).await
+    }
+
+    async fn lookup(&self, source: &str, id: &str) -> Result<Option<(i64, Message)>, Problem> {
+        read::lookup(&self.reader, source, id).await
+    }
+
+    async fn messages(&self, filter: &MessageFilter) -> Result<Vec<MessageView>, Problem> {
+        let (sql, values) = find::messages(filter);
+        let mut found = read::messages(&self.reader, sql, values).await?;
+        read::deliveries(&self.reader, self.dialect, &mut found).await?;
+        Ok(found)
+    }
+
+    async fn message(&self, seq: i64) -> Result<Option<MessageView>, Problem> {
+        let mut found = read::messages(&self.reader, find::message(), vec![find::Value::Int(seq)]).await?;
+        read::deliveries(&self.reader, self.dialect, &mut found).await?;
+        let owners = found.iter().flat_map(|m| &m.deliveries).map(|d| d.id.to_string());
+        let mut calls = read::calls(&self.reader, self.dialect, "delivery", owners).await?;
+        for delivery in found.iter_mut().flat_map(|m| &mut m.deliveries) {
+            delivery.calls = calls.remove(&delivery.id.to_string()).unwrap_or_default();
+        }
+        Ok(found.pop())
+    }
+
+    async fn intakes(&self, filter: &IntakeFilter) -> Result<Vec<IntakeView>, Problem> {
+        let (sql, values) = find::intakes(filter);
+        let intakes = read::intakes(&self.reader, sql, values).await?;
+        let owners = intakes.iter().map(|intake| intake.id.clone());
+        let calls = read::calls(&self.reader, self.dialect, "intake", owners).await?;
+        let view = |intake: Intake| IntakeView { calls: calls.get(&intake.id).cloned().unwrap_or_default(), intake };
+        Ok(intakes.into_iter().map(view).collect())
+    }
+
+    async fn depths(&self) -> Result<Vec<Depth>, Problem> {
+        read::depths(&self.reader).await
+    }
+}
+
+fn unavailable(error: sqlx::Error) -> Problem {
+    // The database's own message, without its detail line, which may quote data.
+    let (code, detail) = match &error {
+        sqlx::Error::Database(e) if e.is_unique_violation() || e.is_foreign_key_violation() => {
+            (Code::Internal, e.message().to_string())
+        }
+        sqlx::Error::Database(e) => (Code::StoreUnavailable, e.message().to_string()),
+        sqlx::Error::PoolTimedOut => (Code::StoreUnavailable, "no connection came free in time".to_string()),
+        sqlx::Error::PoolClosed => (Code::StoreUnavailable, "the store is closed".to_string()),
+        other => (Code::StoreUnavailable, other.to_string()),
+    };
+    Problem::new(code, format!("store: {detail}"))
+}
+
+fn not_migrated(error: MigrateError) -> Problem {
+    let detail = match error {
+        MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _) => return unavailable(e),
+        MigrateError::VersionMissing(_) => "the store was written by a newer busbar; use that or a newer one".into(),
+        MigrateError::VersionMismatch(v) => format!("migration {v} of the store is not the one in this program"),
+        other => other.to_string(),
+    };
+    Problem::new(Code::StoreUnavailable, format!("store: {detail}"))
+}
+
+fn internal(error: impl Display) -> Problem {
+    Problem::new(Code::Internal, format!("store: {error}"))
+}

@@ -1,0 +1,60 @@
+//! An adapter, loaded: its component, what it exports, and what it says of itself.
+
+use super::bindings::exports::busbar::adapter as exports;
+use super::engine::Runtime;
+use super::inspect::{self, Inspection};
+use super::state::CallState;
+use busbar_core::{Code, Problem};
+use wasmtime::component::InstancePre;
+
+/// An entry point of an adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    Deliver,
+    Receive,
+    Decode,
+    Answer,
+}
+
+impl Entry {
+    pub const ALL: [Self; 4] = [Self::Deliver, Self::Receive, Self::Decode, Self::Answer];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deliver => "deliver",
+            Self::Receive => "receive",
+            Self::Decode => "decode",
+            Self::Answer => "answer",
+        }
+    }
+}
+
+/// A compiled adapter with its imports resolved; instantiating it costs microseconds.
+pub struct Loaded {
+    pub(crate) pre: InstancePre<CallState>,
+    pub(crate) deliver: Option<exports::deliver::GuestIndices>,
+    pub(crate) receive: Option<exports::receive::GuestIndices>,
+    pub(crate) decode: Option<exports::decode::GuestIndices>,
+    pub(crate) answer: Option<exports::answer::GuestIndices>,
+    pub inspection: Inspection,
+}
+
+impl Loaded {
+    /// # Errors
+    /// `internal` when it is no component of `busbar:adapter`, naming what is wrong.
+    pub fn load(runtime: &Runtime, wasm: &[u8]) -> Result<Self, Problem> {
+        let inspection = inspect::inspect(wasm)?;
+        let component = runtime.cache.component(&runtime.engine, wasm)?;
+        let pre = runtime.linker.instantiate_pre(&component).map_err(|e| {
+            Problem::new(Code::Internal, format!("the component asks for more than the host has: {e:#}"))
+        })?;
+        Ok(Self {
+            deliver: exports::deliver::GuestIndices::new(&pre).ok(),
+            receive: exports::receive::GuestIndices::new(&pre).ok(),
+            decode: exports::decode::GuestIndices::new(&pre).ok(),
+            answer: exports::answer::GuestIndices::new(&pre).ok(),
+            pre,
+            inspection,
+        })
+    }
+}

@@ -1,0 +1,203 @@
+//! Running an adapter: a fresh instance for each call, with every limit set, under a deadline.
+
+use super::bindings::busbar::adapter as wit;
+use super::bindings::exports::busbar::adapter as exports;
+use super::effects::Effects;
+use super::engine::Runtime;
+use super::host::show_message;
+use super::load::Loaded;
+use super::state::{CallState, SystemSpec};
+use busbar_core::ports::{EmitSink, HookRequest, HookResponse, InputFile, Run};
+use busbar_core::{Call, Code, Failure, Message, Problem, Rejection};
+use std::sync::Arc;
+use std::time::Duration;
+use wasmtime::component::Instance;
+use wasmtime::{Store, Trap};
+
+/// Everything a run needs: an adapter as one system has it.
+pub struct Caller {
+    pub runtime: Arc<Runtime>,
+    pub loaded: Arc<Loaded>,
+    pub system: Arc<SystemSpec>,
+    pub effects: Arc<dyn Effects>,
+}
+
+impl Caller {
+    fn state(&self) -> CallState {
+        CallState::new(self.system.clone(), self.effects.clone())
+    }
+
+    fn store(&self, state: CallState) -> Store<CallState> {
+        let fuel = state.limits().host_call_bytes;
+        let mut store = Store::new(&self.runtime.engine, state);
+        store.limiter(|state| state);
+        store.set_hostcall_fuel(fuel);
+        store.set_epoch_deadline(1);
+        // Each tick the guest yields to the host, whose deadline below then has its say.
+        store.epoch_deadline_async_yield_and_update(1);
+        store
+    }
+}
+
+pub async fn deliver(caller: &Caller, message: Arc<Message>, attempt: u32, recorded: Vec<Call>) -> Run<()> {
+    let Some(indices) = &caller.loaded.deliver else { return no_entry("deliver") };
+    let shown = show_message(&message);
+    let mut state = caller.state();
+    state.attempt = attempt;
+    state.recorded = recorded.into_iter().map(Some).collect();
+    state.cause = Some(message);
+    let deadline_ms = state.limits().deadline_ms;
+    let mut store = caller.store(state);
+    let result = limited(deadline_ms, async {
+        let instance = caller.loaded.pre.instantiate_async(&mut store).await?;
+        let guest: exports::deliver::Guest = indices.load(&mut store, &instance)?;
+        guest.call_deliver(&mut store, &shown).await
+    })
+    .await;
+    finish(store, result, |(), _| Ok(()))
+}
+
+pub async fn receive(caller: &Caller, request: HookRequest) -> Run<HookResponse> {
+    let Some(indices) = &caller.loaded.receive else { return no_entry("receive") };
+    let header = |(name, value)| wit::types::Header { name, value };
+    let request = exports::receive::Request {
+        method: request.method,
+        path: request.path,
+        query: request.query,
+        headers: request.headers.into_iter().map(header).collect(),
+        body: request.body,
+    };
+    let state = caller.state();
+    let deadline_ms = state.limits().deadline_ms;
+    let mut store = caller.store(state);
+    let result = limited(deadline_ms, async {
+        let instance = caller.loaded.pre.instantiate_async(&mut store).await?;
+        let guest: exports::receive::Guest = indices.load(&mut store, &instance)?;
+        guest.call_receive(&mut store, &request).await
+    })
+    .await;
+    finish(store, result, |response, _| {
+        Ok(HookResponse {
+            status: response.status,
+            headers: response.headers.into_iter().map(|h| (h.name, h.value)).collect(),
+            body: response.body,
+        })
+    })
+}
+
+pub async fn decode(caller: &Caller, file: InputFile, sink: EmitSink) -> Run<()> {
+    let Some(indices) = &caller.loaded.decode else { return no_entry("decode") };
+    let mut state = caller.state();
+    state.input = Some(file);
+    state.sink = Some(sink);
+    let deadline_ms = state.limits().file_deadline_ms;
+    let mut store = caller.store(state);
+    let result = limited(deadline_ms, async {
+        let instance = caller.loaded.pre.instantiate_async(&mut store).await?;
+        let guest: exports::decode::Guest = indices.load(&mut store, &instance)?;
+        guest.call_decode(&mut store).await
+    })
+    .await;
+    finish(store, result, |(), state| {
+        let rest = std::mem::take(&mut state.emitted);
+        match &mut state.sink {
+            Some(sink) => sink(rest),
+            None => Ok(()),
+        }
+    })
+}
+
+pub async fn answer(caller: &Caller, question: Message) -> Run<Message> {
+    let Some(indices) = &caller.loaded.answer else { return no_entry("answer") };
+    let shown = show_message(&question);
+    let mut state = caller.state();
+    let wanted = state.catalog().answer_type(&question.r#type).unwrap_or_default().to_string();
+    state.cause = Some(Arc::new(question));
+    let deadline_ms = state.limits().deadline_ms;
+    let mut store = caller.store(state);
+    let result = limited(deadline_ms, async {
+        let instance: Instance = caller.loaded.pre.instantiate_async(&mut store).await?;
+        let guest: exports::answer::Guest = indices.load(&mut store, &instance)?;
+        guest.call_answer(&mut store, &shown).await
+    })
+    .await;
+    finish(store, result, |draft, state| {
+        let (message, _) = state.message(draft)?;
+        if message.r#type != wanted {
+            let text = format!("answered with `{}`, expected `{wanted}`", message.r#type);
+            return Err(Problem::new(Code::InvalidEmit, text));
+        }
+        state.catalog().validate(&message.r#type, &message.data)?;
+        Ok(message)
+    })
+}
+
+// The guest yields at every epoch tick, so the timeout is honoured even by an endless loop; the
+// store is dropped afterwards, whatever state it is in.
+async fn limited<T>(deadline_ms: u64, call: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
+    match tokio::time::timeout(Duration::from_millis(deadline_ms), call).await {
+        Ok(result) => result,
+        Err(_) => {
+            let text = format!("no result within {deadline_ms} ms (limits.deadline-ms)");
+            Err(wasmtime::Error::new(Problem::new(Code::AdapterTimeout, text)))
+        }
+    }
+}
+
+fn finish<R, T>(
+    store: Store<CallState>,
+    result: wasmtime::Result<Result<R, wit::types::Failure>>,
+    convert: impl FnOnce(R, &mut CallState) -> Result<T, Problem>,
+) -> Run<T> {
+    let mut state = store.into_data();
+    let result = match result {
+        Ok(Ok(value)) => convert(value, &mut state).map_err(Failure::Hub),
+        Ok(Err(failure)) => Err(convert_failure(failure)),
+        Err(error) => Err(Failure::Hub(trapped(&error))),
+    };
+    let failed = result.is_err();
+    Run {
+        result,
+        emitted: if failed { Vec::new() } else { std::mem::take(&mut state.emitted) },
+        state: if failed { Vec::new() } else { state.state_writes() },
+        calls: state.calls,
+    }
+}
+
+fn trapped(error: &wasmtime::Error) -> Problem {
+    if let Some(problem) = error.downcast_ref::<Problem>() {
+        return problem.clone();
+    }
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        return Problem::new(Code::AdapterTrap, trap.to_string());
+    }
+    let text = error.root_cause().to_string();
+    // The runtime has no error type of its own for this one.
+    if text.contains("fuel") || text.contains("too large") {
+        return Problem::new(Code::AdapterLimit, format!("{text} (limits.host-call-bytes)"));
+    }
+    Problem::new(Code::AdapterTrap, text)
+}
+
+fn convert_failure(failure: wit::types::Failure) -> Failure {
+    match failure {
+        wit::types::Failure::Transient(delay) => {
+            Failure::Transient { reason: delay.reason, retry_after_ms: delay.retry_after_ms }
+        }
+        wit::types::Failure::RateLimited(delay) => {
+            Failure::RateLimited { reason: delay.reason, retry_after_ms: delay.retry_after_ms }
+        }
+        wit::types::Failure::Rejected(rejection) => {
+            let wit::types::Rejection { code, reason, place } = rejection;
+            Failure::Rejected(Rejection { code, reason, place })
+        }
+        wit::types::Failure::Unauthorized(text) => Failure::Unauthorized(text),
+        wit::types::Failure::UnknownOutcome(text) => Failure::UnknownOutcome(text),
+        wit::types::Failure::Other(text) => Failure::Other(text),
+    }
+}
+
+fn no_entry<T>(name: &str) -> Run<T> {
+    let problem = Problem::new(Code::NoSuchEntry, format!("the adapter does not export `{name}`"));
+    Run { result: Err(Failure::Hub(problem)), emitted: Vec::new(), state: Vec::new(), calls: Vec::new() }
+}

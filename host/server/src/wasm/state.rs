@@ -1,0 +1,144 @@
+//! The state of one call of an adapter: its limits, and the record of what it did.
+
+use super::effects::Effects;
+use crate::config::model::{Grants, Limits};
+use busbar_core::ports::{EmitSink, Emitted, InputFile};
+use busbar_core::{Call, Catalog, Code, Message, Problem, StateWrite};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+use wasmtime::ResourceLimiter;
+
+/// What the runtime knows of a system.
+pub struct SystemSpec {
+    pub name: String,
+    /// CloudEvents source of what the system states.
+    pub source: String,
+    /// The adapter's settings as JSON text.
+    pub config: String,
+    pub grants: Grants,
+    pub limits: Limits,
+    pub rules: Arc<busbar_core::Rules>,
+}
+
+/// Store data of one instance.
+pub(crate) struct CallState {
+    pub system: Arc<SystemSpec>,
+    pub effects: Arc<dyn Effects>,
+    pub attempt: u32,
+    /// Calls of earlier attempts; each is used at most once.
+    pub recorded: Vec<Option<Call>>,
+    pub calls: Vec<Call>,
+    pub emitted: Vec<Emitted>,
+    pub sink: Option<EmitSink>,
+    pub state: BTreeMap<String, Option<Vec<u8>>>,
+    pub input: Option<InputFile>,
+    /// The message being delivered or answered: the cause of what is stated.
+    pub cause: Option<Arc<Message>>,
+    pub now_ms: i64,
+    pub messages: usize,
+    pub message_bytes: usize,
+    pub log_bytes: usize,
+    memory_bytes: usize,
+    table_elements: usize,
+}
+
+impl CallState {
+    pub fn new(system: Arc<SystemSpec>, effects: Arc<dyn Effects>) -> Self {
+        let now_ms = effects.now_ms();
+        Self {
+            system,
+            effects,
+            attempt: 1,
+            recorded: Vec::new(),
+            calls: Vec::new(),
+            emitted: Vec::new(),
+            sink: None,
+            state: BTreeMap::new(),
+            input: None,
+            cause: None,
+            now_ms,
+            messages: 0,
+            message_bytes: 0,
+            log_bytes: 0,
+            memory_bytes: 0,
+            table_elements: 0,
+        }
+    }
+
+    pub fn catalog(&self) -> &Catalog {
+        &self.system.rules.catalog
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.system.limits
+    }
+
+    /// # Errors
+    /// `adapter-limit` when no more calls are allowed.
+    pub fn count_call(&self) -> Result<(), Problem> {
+        let made = self.calls.iter().filter(|c| c.kind == "http" || c.kind == "ask").count();
+        if made >= self.limits().calls {
+            return Err(limit(format!("more than {} calls (limits.calls)", self.limits().calls)));
+        }
+        Ok(())
+    }
+
+    /// Writes down one effect.
+    pub fn record(
+        &mut self,
+        kind: &str,
+        request: serde_json::Value,
+        answer: Option<serde_json::Value>,
+        outcome: &str,
+        started: Instant,
+    ) {
+        let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.calls.push(Call {
+            attempt: self.attempt,
+            ordinal: u32::try_from(self.calls.len()).unwrap_or(u32::MAX),
+            kind: kind.into(),
+            request,
+            answer,
+            outcome: outcome.into(),
+            started_at_ms: self.effects.now_ms(),
+            duration_us,
+        });
+    }
+
+    /// The state as the call leaves it.
+    pub fn state_writes(&mut self) -> Vec<StateWrite> {
+        let system = self.system.name.clone();
+        std::mem::take(&mut self.state)
+            .into_iter()
+            .map(|(key, value)| StateWrite { system: system.clone(), key, value })
+            .collect()
+    }
+}
+
+pub(crate) fn limit(detail: impl Into<String>) -> Problem {
+    Problem::new(Code::AdapterLimit, detail)
+}
+
+impl ResourceLimiter for CallState {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // Summed over every memory of the instance: each growth counts what it adds.
+        let grown = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        if grown > self.limits().memory_bytes {
+            let text = format!("more than {} bytes of memory (limits.memory-bytes)", self.limits().memory_bytes);
+            return Err(wasmtime::Error::new(limit(text)));
+        }
+        self.memory_bytes = grown;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let grown = self.table_elements.saturating_add(desired.saturating_sub(current));
+        if grown > self.limits().table_elements {
+            let text = format!("more than {} table elements (limits.table-elements)", self.limits().table_elements);
+            return Err(wasmtime::Error::new(limit(text)));
+        }
+        self.table_elements = grown;
+        Ok(true)
+    }
+}

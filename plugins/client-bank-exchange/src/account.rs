@@ -1,0 +1,151 @@
+//! The customer's account in a payment's purpose or code.
+
+use busbar_sdk::{Failure, rejected};
+use regex_lite::Regex;
+
+// Upper and lower case are spelled out: the engine folds case for ASCII only.
+const PURPOSE_PATTERNS: [&str; 2] = [
+    // ЛС: 500100, л/с 500100, Л.С. №500100, лсч 500100
+    r"(?:^|[^0-9A-Za-zА-Яа-яЁё])[Лл]\s?[./\\]?\s?[Сс](?:[Чч](?:[ЕеЁё][Тт])?)?\.?\s*[:№#N=-]*\s*([0-9]{4,16})(?:$|[^0-9A-Za-zА-Яа-яЁё])",
+    // лицевой счет 500100, лиц. счёт № 500100, лицевого счета: 500100
+    r"(?:^|[^0-9A-Za-zА-Яа-яЁё])[Лл][Ии][Цц](?:[А-Яа-яЁё]*|\.)\s*[Сс][Чч][А-Яа-яЁё]*\.?\s*[:№#N=-]*\s*([0-9]{4,16})(?:$|[^0-9A-Za-zА-Яа-яЁё])",
+];
+const CODE_PATTERNS: [&str; 1] = [r"^\s*([0-9]{6,16})\s*$"];
+
+/// Compiled patterns; the first group of each is an account.
+pub struct Patterns {
+    purpose: Vec<Regex>,
+    code: Vec<Regex>,
+}
+
+/// What was found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    None,
+    One(String),
+    /// Different accounts: crediting any of them would be a guess.
+    Many(Vec<String>),
+}
+
+impl Patterns {
+    /// The configured patterns, or the default ones.
+    ///
+    /// # Errors
+    /// `rejected(bad-config)` naming a pattern that does not compile or has no group.
+    pub fn new(purpose: Option<&[String]>, code: Option<&[String]>) -> Result<Self, Failure> {
+        Ok(Self {
+            purpose: compiled(purpose, &PURPOSE_PATTERNS, "purpose-patterns")?,
+            code: compiled(code, &CODE_PATTERNS, "code-patterns")?,
+        })
+    }
+
+    /// The account named by the purpose, else by the code.
+    pub fn find(&self, purpose: &str, code: &str) -> Found {
+        match matches(&self.purpose, purpose) {
+            Found::None => matches(&self.code, code),
+            found => found,
+        }
+    }
+}
+
+fn compiled(given: Option<&[String]>, default: &[&str], setting: &str) -> Result<Vec<Regex>, Failure> {
+    let compile = |pattern: &str| match Regex::new(pattern) {
+        Ok(regex) if regex.captures_len() >= 2 => Ok(regex),
+        Ok(_) => Err(rejected("bad-config", format!("`{pattern}` has no group"), format!("config, {setting}"))),
+        Err(error) => Err(rejected("bad-config", format!("`{pattern}`: {error}"), format!("config, {setting}"))),
+    };
+    match given {
+        Some(patterns) => patterns.iter().map(|pattern| compile(pattern)).collect(),
+        None => default.iter().map(|pattern| compile(pattern)).collect(),
+    }
+}
+
+fn matches(patterns: &[Regex], text: &str) -> Found {
+    let mut accounts: Vec<String> = Vec::new();
+    for pattern in patterns {
+        let mut start = 0;
+        // A match ends with the byte after the account, which may begin the next one.
+        while let Some(group) = pattern.captures_at(text, start).and_then(|captures| captures.get(1)) {
+            if !accounts.iter().any(|account| account == group.as_str()) {
+                accounts.push(group.as_str().to_owned());
+            }
+            start = group.end().max(start + 1);
+            if !text.is_char_boundary(start) {
+                break;
+            }
+        }
+    }
+    match accounts.len() {
+        0 => Found::None,
+        1 => accounts.pop().map_or(Found::None, Found::One),
+        _ => Found::Many(accounts),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(purpose: &str, code: &str) -> Found {
+        Patterns::new(None, None).unwrap().find(purpose, code)
+    }
+
+    #[test]
+    fn the_ways_people_write_it() {
+        for purpose in [
+            "ЛС: 500100200300",
+            "л/с 500100200300",
+            "Л/С №500100200300, за октябрь",
+            "ЛС №500100200300;ул. Липовая",
+            "лицевой счет 500100200300",
+            "Лицевой счёт № 500100200300.",
+            "оплата по лиц. счету: 500100200300 за свет",
+            "ЛИЦЕВОЙ СЧЕТ N 500100200300",
+            "за электроэнергию лс500100200300",
+            "л.с. 500100200300",
+            "л\\с 500100200300 НДС не облагается",
+            "лс 500100200300 л/с 500100200300",
+        ] {
+            assert_eq!(find(purpose, ""), Found::One("500100200300".into()), "{purpose}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_account() {
+        for purpose in [
+            "",
+            "Оплата по счету 34 от 31.03.2026",
+            "плс 500100",
+            "л/с 03100643000000012100",
+            "л/с 20136У12345",
+            "пульс 1234567",
+            "лс: нет",
+        ] {
+            assert_eq!(find(purpose, ""), Found::None, "{purpose}");
+        }
+    }
+
+    #[test]
+    fn the_code_only_helps_where_the_purpose_is_silent() {
+        assert_eq!(find("за свет", "500100200300"), Found::One("500100200300".into()));
+        assert_eq!(find("ЛС 500100200301", "500100200300"), Found::One("500100200301".into()));
+        for code in ["0", "20217301004122170002", "424330352486400000000ЛС12"] {
+            assert_eq!(find("за свет", code), Found::None, "{code}");
+        }
+    }
+
+    #[test]
+    fn two_accounts_are_ambiguous() {
+        assert_eq!(find("ЛС 500100 ЛС 500200", ""), Found::Many(vec!["500100".into(), "500200".into()]));
+    }
+
+    #[test]
+    fn a_pattern_needs_a_group() {
+        let Failure::Rejected(rejection) = Patterns::new(Some(&["[0-9]+".into()]), None).err().unwrap() else {
+            panic!()
+        };
+        assert_eq!(rejection.place.as_deref(), Some("config, purpose-patterns"));
+        let patterns = Patterns::new(Some(&["договор ([0-9]+)".into()]), Some(&[])).unwrap();
+        assert_eq!(patterns.find("по договор 77 лс 500100", "500100200300"), Found::One("77".into()));
+    }
+}

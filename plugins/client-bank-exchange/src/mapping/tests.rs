@@ -1,0 +1,203 @@
+use super::*;
+
+const HEAD: &str = "1CClientBankExchange\nВерсияФормата=1.03\nКодировка=Windows\nДатаНачала=20.11.2026\nДатаКонца=20.11.2026\nРасчСчет=40702810500000000042\n";
+const SECTION: &str = "СекцияРасчСчет\nДатаНачала=20.11.2026\nДатаКонца=20.11.2026\nРасчСчет=40702810500000000042\nНачальныйОстаток=100.00\nВсегоПоступило=12.50\nВсегоСписано=2.00\nКонечныйОстаток=110.50\nКонецРасчСчет\n";
+const INCOMING: &str = "СекцияДокумент=Платежное поручение\nНомер=1\nДата=19.11.2026\nСумма=12.50\nПлательщикСчет=40817810900000000017\nДатаСписано=\nПлательщик1=Соколова Мария Андреевна\nПолучательСчет=40702810500000000042\nДатаПоступило=20.11.2026\nНазначениеПлатежа=ЛС: 500100200300\nКонецДокумента\n";
+const OUTGOING: &str = "СекцияДокумент=Платежное поручение\nНомер=2\nДата=20.11.2026\nСумма=2\nПлательщикСчет=40702810500000000042\nДатаСписано=20.11.2026\nПолучательСчет=40702810900000000099\nДатаПоступило=\nНазначениеПлатежа=За бумагу\nКонецДокумента\n";
+
+#[derive(Default)]
+struct Seen {
+    drafts: Vec<Draft>,
+    warnings: Vec<String>,
+}
+
+impl Output for Seen {
+    fn emit(&mut self, draft: Draft) {
+        self.drafts.push(draft);
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.warnings.push(text.to_owned());
+    }
+}
+
+fn decode_bytes(bytes: &[u8], control: Control) -> (Result<(), Rejection>, Seen) {
+    let settings = Settings::compiled(RawSettings { control, ..RawSettings::default() }).unwrap();
+    let mut rest = bytes;
+    let mut lines = Lines::new(|max| {
+        let (now, later) = rest.split_at(rest.len().min(max as usize).min(1000));
+        rest = later;
+        now.to_vec()
+    });
+    let mut seen = Seen::default();
+    let result = decode(&settings, &mut lines, &mut seen);
+    (result, seen)
+}
+
+fn good(text: &str) -> Seen {
+    let (result, seen) = decode_bytes(text.as_bytes(), Control::Strict);
+    assert!(result.is_ok(), "{result:?}");
+    seen
+}
+
+fn refused(text: &str) -> (String, String) {
+    let rejection = decode_bytes(text.as_bytes(), Control::Strict).0.unwrap_err();
+    (rejection.code, rejection.place.unwrap())
+}
+
+fn data(draft: &Draft) -> serde_json::Value {
+    serde_json::from_str(&draft.data).unwrap()
+}
+
+fn file(parts: &[&str]) -> String {
+    parts.concat() + "КонецФайла\n"
+}
+
+#[test]
+fn a_statement_becomes_payments_and_one_summary() {
+    let seen = good(&file(&[HEAD, SECTION, INCOMING, OUTGOING]));
+    let types: Vec<_> = seen.drafts.iter().map(|draft| draft.type_.as_str()).collect();
+    assert_eq!(types, ["payment.received.v1", "statement.imported.v1"]);
+    let payment = &seen.drafts[0];
+    assert_eq!(payment.subject.as_deref(), Some("500100200300"));
+    assert_eq!(payment.time.as_deref(), Some("2026-11-20T00:00:00+03:00"));
+    assert_eq!(payment.place.as_deref(), Some("line 16"));
+    assert_eq!(data(payment)["amount"], serde_json::json!({"value": "12.50", "currency": "RUB"}));
+    assert_eq!(data(payment)["document"]["date"], "2026-11-19");
+    let imported = data(&seen.drafts[1]);
+    assert_eq!(imported["documents"]["incoming"], 1);
+    assert_eq!(imported["documents"]["outgoing"], 1);
+    assert_eq!(imported["payments"], serde_json::json!({"received": 1, "rejected": 0}));
+}
+
+#[test]
+fn the_same_document_twice_is_one_message_and_one_count() {
+    let seen = good(&file(&[HEAD, SECTION, INCOMING, OUTGOING, INCOMING]));
+    assert_eq!(seen.drafts.len(), 2);
+    assert_eq!(data(&seen.drafts[1])["documents"]["repeated"], 1);
+}
+
+#[test]
+fn the_same_document_in_another_file_is_the_same_message() {
+    let first = good(&file(&[HEAD, SECTION, INCOMING, OUTGOING]));
+    let later = INCOMING.replace("Сумма=12.50", "Сумма=12.5");
+    let second = good(&file(&[HEAD, SECTION, OUTGOING, &later]));
+    assert_eq!(first.drafts[0].id, second.drafts[0].id);
+    assert_eq!(first.drafts[1].id, second.drafts[1].id);
+}
+
+#[test]
+fn no_customer_account_is_a_rejected_payment() {
+    let seen = good(&file(&[HEAD, SECTION, &INCOMING.replace("ЛС: 500100200300", "за свет"), OUTGOING]));
+    assert_eq!(seen.drafts[0].type_, "payment.rejected.v1");
+    assert_eq!(seen.drafts[0].subject.as_deref(), Some("1"));
+    assert_eq!(data(&seen.drafts[0])["reason"]["code"], "no-account");
+}
+
+#[test]
+fn structure_is_checked() {
+    let whole = file(&[HEAD, SECTION, INCOMING, OUTGOING]);
+    for (text, code, place) in [
+        ("".to_owned(), "not-this-format", "line 1"),
+        ("<xml/>".to_owned(), "not-this-format", "line 1"),
+        (whole.replace("КонецФайла\n", ""), "truncated", "line 36"),
+        (whole.clone() + "СекцияДокумент\n", "data-after-end", "line 38"),
+        (whole.replace("КонецРасчСчет\n", ""), "bad-structure", "line 15"),
+        (whole.replacen("КонецДокумента\n", "", 1), "bad-structure", "line 26"),
+        (whole.replace("Номер=1\n", "Номер\n"), "unreadable-line", "line 17"),
+        (whole.replace("Дата=19.11.2026", "Дата=31.11.2026"), "bad-date", "line 18, field Дата"),
+        (whole.replace("Сумма=12.50", "Сумма=12.505"), "bad-amount", "line 19, field Сумма"),
+        (whole.replace("КонечныйОстаток=110.50\n", ""), "missing-field", "line 14, field КонечныйОстаток"),
+        (whole.replace("=110.50", "=110.51"), "balance-mismatch", "line 14, field КонечныйОстаток"),
+        (whole.replace("Сумма=12.50", "Сумма=12.40"), "total-mismatch", "line 12, field ВсегоПоступило"),
+        (whole.replace("Сумма=2\n", "Сумма=3\n"), "total-mismatch", "line 13, field ВсегоСписано"),
+        (file(&[HEAD, INCOMING]), "not-a-statement", "line 18"),
+        (file(&[HEAD]), "not-a-statement", "line 7"),
+    ] {
+        assert_eq!(refused(&text), (code.to_owned(), place.to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn encodings_and_line_ends_may_be_mixed() {
+    let text = file(&[HEAD, SECTION, INCOMING, OUTGOING]);
+    let plain = good(&text);
+    let windows: Vec<u8> = text.chars().map(windows_byte).collect();
+    let mut mixed = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        if index % 3 == 0 {
+            mixed.extend_from_slice(line.as_bytes());
+        } else {
+            mixed.extend(line.chars().map(windows_byte));
+        }
+        mixed.extend_from_slice([b"\r\n".as_slice(), b"\n", b"\r"][index % 2]);
+    }
+    for bytes in [windows, mixed] {
+        let (result, seen) = decode_bytes(&bytes, Control::Strict);
+        assert!(result.is_ok(), "{result:?}");
+        let data =
+            |seen: &Seen| seen.drafts.iter().map(|draft| (draft.id.clone(), draft.data.clone())).collect::<Vec<_>>();
+        assert_eq!(data(&seen), data(&plain));
+    }
+}
+
+fn windows_byte(c: char) -> u8 {
+    match c {
+        'А'..='я' => (c as u32 - 'А' as u32 + 0xC0) as u8,
+        _ => u8::try_from(c).unwrap(),
+    }
+}
+
+#[test]
+fn unknown_keys_are_only_logged() {
+    let seen = good(&file(&[
+        HEAD,
+        &SECTION.replace("НачальныйОстаток", "НеизвестноеСвойство=1\nНачальныйОстаток"),
+        INCOMING,
+        OUTGOING,
+    ]));
+    assert!(seen.warnings.iter().any(|text| text.contains("НеизвестноеСвойство")), "{:?}", seen.warnings);
+}
+
+#[test]
+fn a_section_for_each_day_counts_its_own_day() {
+    let next = |text: &str| text.replace("20.11.2026", "21.11.2026");
+    let second = next(SECTION).replace("=100.00", "=110.50").replace("=110.50\nКонец", "=121.00\nКонец");
+    let text = file(&[
+        HEAD,
+        SECTION,
+        &second,
+        INCOMING,
+        OUTGOING,
+        &next(INCOMING).replace("Номер=1", "Номер=3"),
+        &next(OUTGOING).replace("Номер=2", "Номер=4"),
+    ]);
+    let seen = good(&text);
+    assert_eq!(seen.drafts.len(), 4);
+    assert_eq!(data(&seen.drafts[3])["period"]["start"], "2026-11-21");
+    assert_eq!(data(&seen.drafts[3])["documents"]["incoming"], 1);
+}
+
+#[test]
+fn money_between_own_accounts_is_no_payment() {
+    let other = SECTION
+        .replace("40702810500000000042", "40702810900000000099")
+        .replace("=12.50", "=2.00")
+        .replace("ВсегоСписано=2.00", "ВсегоСписано=0")
+        .replace("=110.50", "=102.00");
+    let transfer = OUTGOING.replace("ДатаПоступило=", "ДатаПоступило=20.11.2026");
+    let seen = good(&file(&[HEAD, SECTION, &other, INCOMING, &transfer]));
+    assert_eq!(seen.drafts.len(), 3);
+    assert_eq!(data(&seen.drafts[1])["documents"]["internal"], 1);
+    assert_eq!(data(&seen.drafts[2])["documents"]["internal"], 1);
+    assert_eq!(data(&seen.drafts[2])["documents"]["incoming"], 1);
+}
+
+#[test]
+fn without_control_a_list_of_orders_is_taken() {
+    let (result, seen) = decode_bytes(file(&[HEAD, INCOMING]).as_bytes(), Control::Off);
+    assert!(result.is_ok(), "{result:?}");
+    let imported = data(&seen.drafts[1]);
+    assert_eq!(imported["period"]["end"], "2026-11-20");
+    assert!(imported.get("openingBalance").is_none());
+}

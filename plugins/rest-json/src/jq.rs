@@ -1,0 +1,243 @@
+//! jq expressions through the crate `jaq`, without clock, environment or anything else ambient.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use busbar_sdk::{Rejection, money, rejection};
+use jaq_core::load::{Arena, Error as LoadError, File, Loader};
+use jaq_core::native::{Fun, bome, run, v};
+use jaq_core::{Compiler, Ctx, Error, Vars, data, unwrap_valr};
+use jaq_json::{Val, read};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// Everything but the unreserved characters of RFC 3986, 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Definitions of the standard library that need what is left out here: regular expressions, dates, floating point
+/// mathematics, HTML, standard error.
+const LEFT_OUT: [&str; 33] = [
+    "stderr",
+    "debug",
+    "halt",
+    "halt_error",
+    "logb",
+    "significand",
+    "pow10",
+    "drem",
+    "nexttoward",
+    "scalb",
+    "gamma",
+    "capture_of_match",
+    "test",
+    "scan_",
+    "match",
+    "capture",
+    "splits",
+    "sub",
+    "gsub",
+    "scan",
+    "todate",
+    "fromdate",
+    "@html",
+    "@htmld",
+    "@urid",
+    "nan",
+    "infinite",
+    "isnan",
+    "isinfinite",
+    "isfinite",
+    "isnormal",
+    "finites",
+    "normals",
+];
+
+type Data = data::JustLut<Val>;
+
+/// JSON text as a value. The host and [`crate::mapping`] have bounded its depth.
+pub fn parse(text: &str) -> Option<Val> {
+    read::parse_single(text.as_bytes()).ok()
+}
+
+/// The one value that the expression gives for `input`.
+///
+/// # Errors
+/// At `place`: `bad-mapping` when the expression does not compile, `mapping-failed` when it fails or gives no value or
+/// several.
+pub fn evaluate(code: &str, input: Val, place: &str) -> Result<Val, Rejection> {
+    let arena = Arena::default();
+    let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).filter(|def| {
+        let with_flags = def.name == "split" && def.args.len() == 2;
+        !LEFT_OUT.contains(&def.name) && !with_flags
+    });
+    let modules = Loader::new(defs).load(&arena, File { code, path: () }).map_err(|errors| {
+        let texts: Vec<String> = errors.iter().map(|(_, error)| load_error(code, error)).collect();
+        rejection("bad-mapping", format!("`{code}`: {}", texts.join("; ")), place)
+    })?;
+    let funs = jaq_core::funs().chain(jaq_std::base_funs()).chain(jaq_json::funs()).filter(|fun| fun.0 != "halt");
+    let filter = Compiler::default().with_funs(funs.chain(own_funs())).compile(modules).map_err(|errors| {
+        let undefined = errors.iter().flat_map(|(_, errors)| errors);
+        let texts: Vec<String> = undefined.map(|(name, what)| format!("no {} {name}", what.as_str())).collect();
+        rejection("bad-mapping", format!("`{code}`: {}", texts.join("; ")), place)
+    })?;
+    let context = Ctx::<Data>::new(&filter.lut, Vars::new([]));
+    let mut values = filter.id.run((context, input)).map(unwrap_valr);
+    let failed = |reason: String| rejection("mapping-failed", format!("`{code}`: {reason}"), place);
+    match (values.next(), values.next()) {
+        (Some(Ok(value)), None) => Ok(value),
+        // jaq puts the value concerned into its message, which may be long.
+        (Some(Err(error)), _) | (_, Some(Err(error))) => Err(failed(error.to_string().chars().take(200).collect())),
+        (None, _) => Err(failed("gives no value".to_owned())),
+        (Some(Ok(_)), Some(Ok(_))) => Err(failed("gives more than one value".to_owned())),
+    }
+}
+
+/// The value as JSON. jaq's values are more than JSON: bytes, NaN, objects with any keys.
+///
+/// # Errors
+/// `mapping-failed` at `place` for what JSON cannot say.
+pub fn json_text(value: &Val, place: &str) -> Result<String, Rejection> {
+    let text = value.to_string();
+    match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
+        Ok(_) => Ok(text),
+        Err(_) => Err(rejection("mapping-failed", format!("{text} is no JSON"), place)),
+    }
+}
+
+/// A text, number or boolean as text; nothing for null, arrays and objects.
+pub fn scalar_text(value: &Val) -> Option<String> {
+    match value {
+        Val::TStr(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        Val::Bool(_) | Val::Num(_) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+/// As one segment of a path or one value of a query.
+pub fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
+}
+
+/// `@uri` and `@base64`, and money in whole minor units: `"12.50" | to_minor` is 1250, `1250 | from_minor` is `"12.50"`.
+fn own_funs() -> impl Iterator<Item = Fun<Data>> {
+    [
+        run::<Data>(("encode_uri", v(0), |cv| bome(text_of(&cv.1).map(|text| Val::from(encoded(&text)))))),
+        run::<Data>(("encode_base64", v(0), |cv| bome(text_of(&cv.1).map(|text| Val::from(STANDARD.encode(text)))))),
+        run::<Data>(("decode_base64", v(0), |cv| {
+            bome(text_of(&cv.1).and_then(|text| {
+                let bytes = STANDARD.decode(text).map_err(Error::str)?;
+                String::from_utf8(bytes).map(Val::from).map_err(Error::str)
+            }))
+        })),
+        run::<Data>(("to_minor", v(0), |cv| {
+            bome(text_of(&cv.1).and_then(|text| {
+                let minor = money::parse_minor(&text).and_then(|minor| isize::try_from(minor).ok());
+                minor.map(Val::from).ok_or_else(|| Error::str(format_args!("{text} is no sum with two decimals")))
+            }))
+        })),
+        run::<Data>(("from_minor", v(0), |cv| {
+            bome(text_of(&cv.1).and_then(|text| {
+                let minor = text.parse::<i64>();
+                minor.map(|minor| Val::from(money::format_minor(i128::from(minor)))).map_err(Error::str)
+            }))
+        })),
+    ]
+    .into_iter()
+}
+
+fn text_of(value: &Val) -> Result<String, Error<Val>> {
+    scalar_text(value).ok_or_else(|| Error::str(format_args!("{value} is no text")))
+}
+
+fn load_error(code: &str, error: &LoadError<&str>) -> String {
+    let at = |part: &str| jaq_core::load::span(code, part).start;
+    match error {
+        LoadError::Io(_) => "modules are not available".to_owned(),
+        LoadError::Lex(errors) => errors
+            .iter()
+            .map(|(expected, found)| format!("expected {} at byte {}", expected.as_str(), at(found)))
+            .collect::<Vec<_>>()
+            .join(", "),
+        LoadError::Parse(errors) => errors
+            .iter()
+            .map(|(expected, found)| match *found {
+                "" => format!("expected {} at the end", expected.as_str()),
+                found => format!("expected {} before `{found}`", expected.as_str()),
+            })
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(code: &str, input: &str) -> Result<String, (String, String)> {
+        evaluate(code, parse(input).unwrap(), "config, x")
+            .map(|value| value.to_string())
+            .map_err(|rejection| (rejection.code, rejection.reason))
+    }
+
+    #[test]
+    fn money_stays_what_it_is() {
+        assert_eq!(run(".a", r#"{"a":"1234.50"}"#).unwrap(), r#""1234.50""#);
+        assert_eq!(run(".a|tostring", r#"{"a":1234.50}"#).unwrap(), r#""1234.50""#);
+        assert_eq!(run("{a:.a}", r#"{"a":12345678901234567890.10}"#).unwrap(), r#"{"a":12345678901234567890.10}"#);
+        assert_eq!(run(".a|to_minor", r#"{"a":"1234.50"}"#).unwrap(), "123450");
+        assert_eq!(run(".a|from_minor", r#"{"a":-5}"#).unwrap(), r#""-0.05""#);
+        assert_eq!(run(".a|to_minor", r#"{"a":"1.234"}"#).unwrap_err().0, "mapping-failed");
+    }
+
+    #[test]
+    fn the_usual_things_work() {
+        let input = r#"{"n":"Ёлка & К","items":[{"s":"a","v":2},{"s":"b","v":1}],"x":null}"#;
+        for (code, expected) in [
+            (r#"@uri "\(.n)""#, r#""%D0%81%D0%BB%D0%BA%D0%B0%20%26%20%D0%9A""#),
+            (r#""ab"|@base64"#, r#""YWI=""#),
+            (".items|map(.v)|add", "3"),
+            (".items|sort_by(.v)|.[0].s", r#""b""#),
+            (".x // \"none\"", r#""none""#),
+            ("if .x then 1 else 2 end", "2"),
+            ("[.items[]|select(.v>1)|.s]|join(\",\")", r#""a""#),
+            ("with_entries(select(.value != null))|keys", r#"["items","n"]"#),
+            (".n|ascii_downcase|startswith(\"Ё\")", "true"),
+            ("\"31.12.2026\"|split(\".\")|reverse|join(\"-\")", r#""2026-12-31""#),
+            ("reduce .items[] as $i (0; .+$i.v)", "3"),
+            (".items|to_entries|length", "2"),
+            (".x|type", r#""null""#),
+        ] {
+            assert_eq!(run(code, input).as_deref(), Ok(expected), "{code}");
+        }
+    }
+
+    #[test]
+    fn only_json_leaves() {
+        for code in ["0/0", "{(.a|tostring):1}", "{(.a):1}", "\"x\"|tobytes"] {
+            let value = evaluate(code, parse(r#"{"a":1}"#).unwrap(), "").unwrap();
+            let good = code.contains("tostring");
+            assert_eq!(json_text(&value, "").is_ok(), good, "{code} gives {value}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_apart() {
+        for (code, expected) in [
+            ("{", "bad-mapping"),
+            (".a |", "bad-mapping"),
+            ("nosuch", "bad-mapping"),
+            ("now", "bad-mapping"),
+            ("env", "bad-mapping"),
+            ("halt", "bad-mapping"),
+            ("$ENV", "bad-mapping"),
+            ("input", "bad-mapping"),
+            ("include \"a\"; 1", "bad-mapping"),
+            ("error(\"x\")", "mapping-failed"),
+            (".a.b", "mapping-failed"),
+            ("empty", "mapping-failed"),
+            ("1,2", "mapping-failed"),
+        ] {
+            assert_eq!(run(code, r#"{"a":1}"#).unwrap_err().0, expected, "{code}");
+        }
+        let (_, reason) = run("nosuch", "1").unwrap_err();
+        assert_eq!(reason, "`nosuch`: no filter nosuch");
+    }
+}

@@ -1,0 +1,162 @@
+//! The contract of `Store`: one list of cases over the store in memory, SQLite and PostgreSQL.
+
+mod cases;
+mod search;
+mod sql;
+mod twin;
+
+use busbar_core::fakes::MemoryStore;
+use busbar_core::ports::Store;
+use busbar_core::*;
+use busbar_server::store::SqlStore;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+type AnyStore = Arc<dyn Store>;
+
+/// A SQLite store and the folder that it goes away with.
+async fn sqlite() -> (tempfile::TempDir, AnyStore) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("data/busbar.db").display());
+    (folder, Arc::new(SqlStore::open(&url).await.unwrap()))
+}
+
+async fn postgres() -> AnyStore {
+    let url = tokio::task::spawn_blocking(crate::servers::database).await.unwrap();
+    Arc::new(SqlStore::open(&url).await.unwrap())
+}
+
+macro_rules! contract {
+    ($($part:ident::$case:ident)*) => {
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() { super::$part::$case(super::Arc::new(super::MemoryStore::default())).await })*
+        }
+        mod in_sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() { let (_folder, store) = super::sqlite().await; super::$part::$case(store).await })*
+        }
+        mod in_postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() { super::$part::$case(super::postgres().await).await })*
+        }
+    };
+}
+
+contract! {
+    cases::nothing_is_an_empty_answer
+    cases::repeats_are_known_within_a_batch_and_later
+    cases::a_reused_id_leaves_its_commit_out_and_the_others_in
+    cases::differing_content_is_kept_or_refused_as_asked
+    cases::ids_grow_in_the_order_of_commits
+    cases::ready_is_in_order_and_paged
+    cases::an_attempt_changes_its_delivery
+    cases::parked_keys_are_of_their_system
+    cases::calls_belong_to_a_delivery_or_an_intake
+    cases::state_is_set_overwritten_and_deleted
+    cases::a_stream_is_written_whole
+    cases::a_stream_with_a_problem_leaves_nothing
+    cases::a_stream_counts_repeats_and_keeps_the_first
+    cases::unusual_text_comes_back
+    cases::large_values_come_back
+    cases::concurrent_commits_take_each_id_once
+    search::messages_by_each_condition
+    search::messages_by_several_conditions
+    search::messages_page_by_page
+    search::a_message_with_deliveries_and_calls
+    search::intakes_by_condition_and_outcome
+    search::depths_follow_the_deliveries
+}
+
+fn message(source: &str, id: &str, data: Value) -> Message {
+    Message {
+        id: id.into(),
+        source: source.into(),
+        r#type: "payment.received.v1".into(),
+        subject: Some("ЛС-100".into()),
+        time: Some("2025-03-01T10:00:00+05:00".into()),
+        dataschema: None,
+        traceparent: None,
+        partitionkey: None,
+        correlationid: None,
+        causationid: None,
+        extensions: [("region".to_string(), "66".to_string())].into(),
+        data,
+    }
+}
+
+fn planned(system: &str, key: Option<&str>) -> Planned {
+    Planned { system: system.into(), key: key.map(Into::into), error: None }
+}
+
+/// As admission makes it.
+fn admitted(message: Message, deliveries: Vec<Planned>) -> NewMessage {
+    let digest = format!("{} {}", message.r#type, message.data);
+    NewMessage { message: Arc::new(message), digest, deliveries, place: None }
+}
+
+/// A small message from `/demo/bank` that goes to billing with `key`.
+fn new(id: &str, key: &str) -> NewMessage {
+    admitted(message("/demo/bank", id, json!({"amount": "1.00"})), vec![planned("billing", Some(key))])
+}
+
+fn differing(id: &str) -> NewMessage {
+    admitted(message("/demo/bank", id, json!({"amount": "2.00"})), vec![planned("billing", None)])
+}
+
+fn commit(messages: Vec<NewMessage>) -> Commit {
+    Commit { messages, at_ms: 1_000, ..Commit::default() }
+}
+
+fn intake(id: &str) -> Intake {
+    Intake {
+        id: id.into(),
+        kind: IntakeKind::File,
+        system: "bank".into(),
+        name: "выписка.txt".into(),
+        at_ms: 900,
+        outcome: IntakeOutcome::Accepted,
+        messages: 0,
+        duplicates: 0,
+        differing: 0,
+        error: None,
+    }
+}
+
+fn attempted(delivery: i64, state: DeliveryState, attempts: u32) -> Attempted {
+    Attempted { delivery, state, attempts, next_at_ms: 0, error: None, at_ms: 2_000 }
+}
+
+fn call(attempt: u32, ordinal: u32) -> Call {
+    Call {
+        attempt,
+        ordinal,
+        kind: "http".into(),
+        request: json!({"method": "POST", "url": "http://127.0.0.1/платежи"}),
+        answer: (ordinal > 0).then(|| json!({"status": 200})),
+        outcome: "ok".into(),
+        started_at_ms: 1_500,
+        duration_us: u64::from(attempt) * 10,
+    }
+}
+
+fn failed() -> ErrorRecord {
+    ErrorRecord { code: "rejected".into(), detail: "нет такого «счёта»".into(), place: Some("/data/account".into()) }
+}
+
+/// Commits one and expects it to be written.
+async fn write(store: &AnyStore, commit: Commit) -> Vec<Accepted> {
+    store.commit(vec![commit]).await.unwrap().remove(0).unwrap()
+}
+
+async fn all(store: &AnyStore, filter: MessageFilter) -> Vec<MessageView> {
+    store.messages(&MessageFilter { limit: 1_000, ..filter }).await.unwrap()
+}
+
+async fn ids(store: &AnyStore, filter: MessageFilter) -> Vec<String> {
+    all(store, filter).await.into_iter().map(|view| view.message.id).collect()
+}
+
+async fn intakes(store: &AnyStore) -> Vec<IntakeView> {
+    store.intakes(&IntakeFilter { limit: 100, ..IntakeFilter::default() }).await.unwrap()
+}

@@ -1,0 +1,268 @@
+//! Private servers on free ports, in temporary folders: PostgreSQL and RabbitMQ as the tests need them.
+//!
+//! A small shell stands between a test and its server. It reads from a pipe that only the test process
+//! holds; when that closes, however the tests ended, it kills the server and removes the folder.
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const START_MAX: Duration = Duration::from_secs(90);
+
+// setsid: the server's helpers are in one group with it. A word on the pipe is the signal to end with.
+const KEEPER: &str = r#"
+folder=$1; last=$2; shift 2
+setsid "$@" </dev/null &
+server=$!
+read -r signal
+kill -s "${signal:-$last}" -- "-$server" 2>/dev/null
+wait "$server"
+[ -n "$signal" ] || rm -rf "$folder"
+"#;
+
+/// A running server with its data. Dropped, it is killed and its folder removed.
+pub struct Server {
+    pub url: String,
+    program: Program,
+    helper: Option<Program>,
+    ready: fn(&Server) -> bool,
+    port: u16,
+    folder: TempDir,
+}
+
+/// One program and the shell that keeps it.
+struct Program {
+    command: Vec<String>,
+    environment: Vec<(&'static str, String)>,
+    /// The signals to end it in order, and at once.
+    gentle: &'static str,
+    abrupt: &'static str,
+    keeper: Option<Child>,
+}
+
+impl Program {
+    fn start(&mut self, folder: &Path) {
+        let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
+        let mut keeper = Command::new("sh");
+        keeper.args(["-c", KEEPER, "keeper"]).arg(folder).arg(self.abrupt).args(&self.command);
+        keeper.envs(self.environment.iter().map(|(name, value)| (name, value))).current_dir("/");
+        // A group of its own: Ctrl-C in a terminal ends the tests, and the keeper sees to the rest.
+        keeper.process_group(0).stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.keeper = Some(keeper.spawn().unwrap());
+    }
+
+    fn end(&mut self, signal: &str) {
+        let Some(mut keeper) = self.keeper.take() else { return };
+        if let Some(mut pipe) = keeper.stdin.take()
+            && !signal.is_empty()
+        {
+            let _ = writeln!(pipe, "{signal}");
+        }
+        let _ = keeper.wait();
+    }
+}
+
+impl Server {
+    /// Ends it in order; its data stay.
+    pub fn stop(&mut self) {
+        self.program.end(self.program.gentle);
+    }
+
+    /// Ends it as a crash would; its data stay.
+    pub fn kill(&mut self) {
+        self.program.end(self.program.abrupt);
+    }
+
+    /// Starts it again with the same port and data, after ending it in order where it still runs.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.run();
+    }
+
+    fn run(&mut self) {
+        let began = Instant::now();
+        if let Some(helper) = self.helper.as_mut().filter(|h| h.keeper.is_none()) {
+            helper.start(self.folder.path());
+        }
+        self.program.start(self.folder.path());
+        while !(self.ready)(self) {
+            let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            assert!(began.elapsed() < START_MAX, "{:?} did not start:\n{}", self.program.command, log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// A PostgreSQL server. `url` names its database `postgres`; the user may create others.
+    pub fn postgres() -> Self {
+        let bin = postgres_bin();
+        let folder = tempfile::Builder::new().prefix("busbar-postgres-").tempdir().unwrap();
+        std::fs::write(folder.path().join("password"), POSTGRES_PASSWORD).unwrap();
+        // PostgreSQL refuses to run as root.
+        let as_root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
+        let other: &[&str] = if as_root {
+            succeeds(Command::new("chown").args(["-R", "postgres"]).arg(folder.path()));
+            &["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
+        } else {
+            &["env", "--"]
+        };
+        let data = folder.path().join("data").display().to_string();
+        let password = format!("--pwfile={}", folder.path().join("password").display());
+        let mut initdb = Command::new(other[0]);
+        initdb.args(&other[1..]).arg(bin.join("initdb")).current_dir("/").args(["--no-sync", "-U", "busbar", "-D", &data]);
+        succeeds(initdb.args(["-E", "UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", &password]));
+        let port = free_port();
+        let mut command: Vec<_> = other.iter().map(ToString::to_string).collect();
+        command.extend([bin.join("postgres").display().to_string(), "-D".into(), data]);
+        let options = [format!("port={port}"), "listen_addresses=127.0.0.1".into(), "unix_socket_directories=".into()];
+        command.extend(options.into_iter().flat_map(|option| ["-c".to_string(), option]));
+        let url = format!("postgres://busbar:{POSTGRES_PASSWORD}@127.0.0.1:{port}/postgres");
+        let program = Program { command, environment: vec![], gentle: "INT", abrupt: "QUIT", keeper: None };
+        let mut server = Self { url, program, helper: None, ready: postgres_ready, port, folder };
+        server.run();
+        server
+    }
+
+    /// Makes an empty database in this PostgreSQL server and returns its URL.
+    pub fn database(&self) -> String {
+        static LAST: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("t{}", LAST.fetch_add(1, Ordering::Relaxed));
+        let sql = format!("CREATE DATABASE {name} TEMPLATE template0");
+        succeeds(Command::new(postgres_bin().join("psql")).args(["-qXc", &sql, &self.url]));
+        format!("{}/{name}", self.url.trim_end_matches("/postgres"))
+    }
+
+    /// A RabbitMQ server with virtual hosts `t0`, `t1` …; `url` names the default one.
+    pub fn rabbitmq() -> Self {
+        let folder = tempfile::Builder::new().prefix("busbar-rabbitmq-").tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let (port, epmd_port, dist_port) = (free_port(), free_port(), free_port());
+        std::fs::write(at("enabled_plugins"), "[].\n").unwrap();
+        std::fs::write(at("definitions.json"), definitions()).unwrap();
+        let config = format!("load_definitions = {}\ndisk_free_limit.absolute = 50MB\n", at("definitions.json"));
+        std::fs::write(at("rabbitmq.conf"), config).unwrap();
+        let environment = vec![
+            ("HOME", at("")),
+            ("ERL_EPMD_PORT", epmd_port.to_string()),
+            ("ERL_EPMD_ADDRESS", "127.0.0.1".into()),
+            ("RABBITMQ_NODENAME", format!("busbar{port}@localhost")),
+            ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".into()),
+            ("RABBITMQ_NODE_PORT", port.to_string()),
+            ("RABBITMQ_DIST_PORT", dist_port.to_string()),
+            ("RABBITMQ_MNESIA_BASE", at("mnesia")),
+            ("RABBITMQ_LOG_BASE", at("logs")),
+            ("RABBITMQ_LOGS", "-".into()),
+            ("RABBITMQ_PID_FILE", at("pid")),
+            ("RABBITMQ_CONFIG_FILE", at("rabbitmq.conf")),
+            ("RABBITMQ_CONF_ENV_FILE", at("none")),
+            ("RABBITMQ_ENABLED_PLUGINS_FILE", at("enabled_plugins")),
+        ];
+        let places = [Path::new("/usr/lib/rabbitmq/bin"), Path::new("/opt/rabbitmq/sbin"), Path::new("/usr/local/sbin")];
+        let server = places.iter().map(|p| p.join("rabbitmq-server")).find(|p| p.exists());
+        let server = server.unwrap_or_else(|| panic!("no RabbitMQ: apt-get install rabbitmq-server"));
+        // Its own epmd, in the foreground: the one RabbitMQ would start outlives everything.
+        let (command, epmd) = (vec![server.display().to_string()], vec!["epmd".to_string()]);
+        let program =
+            |command| Program { command, environment: environment.clone(), gentle: "TERM", abrupt: "KILL", keeper: None };
+        let url = format!("amqp://busbar:busbar@127.0.0.1:{port}/%2f");
+        let (program, helper) = (program(command), Some(program(epmd)));
+        let mut server = Self { url, program, helper, ready: rabbitmq_ready, port, folder };
+        server.run();
+        server
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.program.end("");
+        if let Some(helper) = &mut self.helper {
+            helper.end("");
+        }
+    }
+}
+
+static POSTGRES: LazyLock<Server> = LazyLock::new(Server::postgres);
+static RABBITMQ: LazyLock<Server> = LazyLock::new(Server::rabbitmq);
+
+/// An empty database in the PostgreSQL server that the tests share.
+pub fn database() -> String {
+    POSTGRES.database()
+}
+
+const VHOSTS: usize = 64;
+
+/// A virtual host that no other test uses, in the RabbitMQ server that the tests share.
+pub fn vhost() -> String {
+    static LAST: AtomicUsize = AtomicUsize::new(0);
+    let number = LAST.fetch_add(1, Ordering::Relaxed);
+    assert!(number < VHOSTS, "raise VHOSTS");
+    RABBITMQ.url.replace("/%2f", &format!("/t{number}"))
+}
+
+const POSTGRES_PASSWORD: &str = "only-for-tests";
+
+fn postgres_bin() -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|e| e.path().join("bin"));
+    let found = versions.filter(|bin| bin.join("initdb").exists()).max();
+    found.unwrap_or_else(|| panic!("no PostgreSQL: apt-get install postgresql"))
+}
+
+fn postgres_ready(server: &Server) -> bool {
+    let port = server.port.to_string();
+    let mut asked = Command::new(postgres_bin().join("pg_isready"));
+    asked.args(["-q", "-h", "127.0.0.1", "-p", &port]).status().is_ok_and(|status| status.success())
+}
+
+fn rabbitmq_ready(server: &Server) -> bool {
+    // The broker greets with a method frame (AMQP 0-9-1, section 2.2.4) once it takes connections.
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", server.port)) else { return false };
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+    let mut first = [0u8];
+    stream.write_all(b"AMQP\x00\x00\x09\x01").is_ok()
+        && std::io::Read::read_exact(&mut stream, &mut first).is_ok()
+        && first == [1]
+}
+
+fn definitions() -> String {
+    let names = (0..VHOSTS).map(|n| format!("t{n}")).chain(["/".to_string()]);
+    let (vhosts, permissions): (Vec<_>, Vec<_>) = names
+        .map(|name| {
+            let all = serde_json::json!({"user": "busbar", "vhost": name, "configure": ".*", "write": ".*", "read": ".*"});
+            (serde_json::json!({"name": name}), all)
+        })
+        .unzip();
+    let users = serde_json::json!([{"name": "busbar", "password": "busbar", "tags": "administrator"}]);
+    serde_json::json!({"users": users, "vhosts": vhosts, "permissions": permissions}).to_string()
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn succeeds(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {text}{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn servers_keep_their_data_over_a_restart_and_leave_nothing() {
+    for mut server in [Server::postgres(), Server::rabbitmq()] {
+        let (port, folder) = (server.port, server.folder.path().to_path_buf());
+        assert!((server.ready)(&server));
+        server.kill();
+        assert!(!(server.ready)(&server));
+        server.restart();
+        assert!((server.ready)(&server));
+        server.stop();
+        assert!(!(server.ready)(&server) && folder.exists());
+        drop(server);
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+        assert!(!folder.exists());
+    }
+}
