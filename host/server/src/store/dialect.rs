@@ -63,12 +63,12 @@ impl Dialect {
                  PRAGMA foreign_keys = ON; PRAGMA cache_size = -16000; PRAGMA journal_size_limit = 67108864;"
             }
             // A hub that is cut off must not hold the counters' row for the others for ever. `off`
-            // as the server's default would lose answered commits; stronger settings stay. A write
+            // as the server's default would lose answered commits; stronger settings stay. All
             // goes from a few rows to their keys: without fresh statistics the planner would read
             // whole tables for that (37 ms instead of 3 for one message among 200,000).
             Self::Postgres => {
                 "SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '60s'; \
-                 SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
+                 SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; \
                  SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';"
             }
         }
@@ -78,7 +78,10 @@ impl Dialect {
     pub fn reader_setup(self) -> &'static str {
         match self {
             Self::Sqlite => "PRAGMA busy_timeout = 10000; PRAGMA query_only = ON; PRAGMA cache_size = -4000;",
-            Self::Postgres => "SET default_transaction_read_only = on; SET statement_timeout = '30s';",
+            Self::Postgres => {
+                "SET default_transaction_read_only = on; SET statement_timeout = '30s'; \
+                 SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;"
+            }
         }
     }
 }

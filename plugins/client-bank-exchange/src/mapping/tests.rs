@@ -201,3 +201,30 @@ fn without_control_a_list_of_orders_is_taken() {
     assert_eq!(imported["period"]["end"], "2026-11-20");
     assert!(imported.get("openingBalance").is_none());
 }
+
+#[test]
+fn damaged_bytes_are_refused_or_read_but_never_a_panic() {
+    let whole = file(&[HEAD, SECTION, INCOMING, OUTGOING]).into_bytes();
+    let mut seed = 1_u64;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below
+    };
+    for _ in 0..5_000 {
+        let mut bytes = whole.clone();
+        for _ in 0..=random(4) {
+            let (from, to) = (random(bytes.len()), random(bytes.len()));
+            match random(4) {
+                0 => bytes[from] = random(256) as u8,
+                1 => bytes.truncate(from.max(1)),
+                2 => drop(bytes.drain(from.min(to)..from.max(to))),
+                _ => bytes.extend_from_within(from.min(to)..from.max(to)),
+            }
+            bytes.push(b'\n');
+        }
+        let (result, _) = decode_bytes(&bytes, [Control::Strict, Control::Balance, Control::Off][random(3)]);
+        if let Err(rejection) = result {
+            assert!(rejection.place.is_some(), "{rejection:?}");
+        }
+    }
+}
