@@ -114,7 +114,13 @@ impl Server {
         let data = folder.path().join("data").display().to_string();
         let password = format!("--pwfile={}", folder.path().join("password").display());
         let mut initdb = Command::new(other[0]);
-        initdb.args(&other[1..]).arg(bin.join("initdb")).current_dir("/").args(["--no-sync", "-U", "busbar", "-D", &data]);
+        initdb.args(&other[1..]).arg(bin.join("initdb")).current_dir("/").args([
+            "--no-sync",
+            "-U",
+            "busbar",
+            "-D",
+            &data,
+        ]);
         succeeds(initdb.args(["-E", "UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", &password]));
         let port = free_port();
         let mut command: Vec<_> = other.iter().map(ToString::to_string).collect();
@@ -132,8 +138,7 @@ impl Server {
     pub fn database(&self) -> String {
         static LAST: AtomicUsize = AtomicUsize::new(0);
         let name = format!("t{}", LAST.fetch_add(1, Ordering::Relaxed));
-        let sql = format!("CREATE DATABASE {name} TEMPLATE template0");
-        succeeds(Command::new(postgres_bin().join("psql")).args(["-qXc", &sql, &self.url]));
+        psql(&self.url, &format!("CREATE DATABASE {name} TEMPLATE template0"));
         format!("{}/{name}", self.url.trim_end_matches("/postgres"))
     }
 
@@ -162,13 +167,19 @@ impl Server {
             ("RABBITMQ_CONF_ENV_FILE", at("none")),
             ("RABBITMQ_ENABLED_PLUGINS_FILE", at("enabled_plugins")),
         ];
-        let places = [Path::new("/usr/lib/rabbitmq/bin"), Path::new("/opt/rabbitmq/sbin"), Path::new("/usr/local/sbin")];
+        let places =
+            [Path::new("/usr/lib/rabbitmq/bin"), Path::new("/opt/rabbitmq/sbin"), Path::new("/usr/local/sbin")];
         let server = places.iter().map(|p| p.join("rabbitmq-server")).find(|p| p.exists());
         let server = server.unwrap_or_else(|| panic!("no RabbitMQ: apt-get install rabbitmq-server"));
         // Its own epmd, in the foreground: the one RabbitMQ would start outlives everything.
         let (command, epmd) = (vec![server.display().to_string()], vec!["epmd".to_string()]);
-        let program =
-            |command| Program { command, environment: environment.clone(), gentle: "TERM", abrupt: "KILL", keeper: None };
+        let program = |command| Program {
+            command,
+            environment: environment.clone(),
+            gentle: "TERM",
+            abrupt: "KILL",
+            keeper: None,
+        };
         let url = format!("amqp://busbar:busbar@127.0.0.1:{port}/%2f");
         let (program, helper) = (program(command), Some(program(epmd)));
         let mut server = Self { url, program, helper, ready: rabbitmq_ready, port, folder };
@@ -194,6 +205,11 @@ pub fn database() -> String {
     POSTGRES.database()
 }
 
+/// Runs SQL as `psql` does.
+pub fn psql(url: &str, sql: &str) {
+    succeeds(Command::new(postgres_bin().join("psql")).args(["-qX", "-v", "ON_ERROR_STOP=1", "-c", sql, url]));
+}
+
 const VHOSTS: usize = 64;
 
 /// A virtual host that no other test uses, in the RabbitMQ server that the tests share.
@@ -207,7 +223,8 @@ pub fn vhost() -> String {
 const POSTGRES_PASSWORD: &str = "only-for-tests";
 
 fn postgres_bin() -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|e| e.path().join("bin"));
+    let versions =
+        std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|e| e.path().join("bin"));
     let found = versions.filter(|bin| bin.join("initdb").exists()).max();
     found.unwrap_or_else(|| panic!("no PostgreSQL: apt-get install postgresql"))
 }
@@ -232,7 +249,8 @@ fn definitions() -> String {
     let names = (0..VHOSTS).map(|n| format!("t{n}")).chain(["/".to_string()]);
     let (vhosts, permissions): (Vec<_>, Vec<_>) = names
         .map(|name| {
-            let all = serde_json::json!({"user": "busbar", "vhost": name, "configure": ".*", "write": ".*", "read": ".*"});
+            let all =
+                serde_json::json!({"user": "busbar", "vhost": name, "configure": ".*", "write": ".*", "read": ".*"});
             (serde_json::json!({"name": name}), all)
         })
         .unzip();
@@ -265,4 +283,20 @@ fn servers_keep_their_data_over_a_restart_and_leave_nothing() {
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
         assert!(!folder.exists());
     }
+}
+
+#[tokio::test]
+async fn each_virtual_host_is_there_and_alone() {
+    let urls = tokio::task::spawn_blocking(|| [vhost(), vhost()]).await.unwrap();
+    let open = |url: String| async move {
+        let connection = lapin::Connection::connect(&url, lapin::ConnectionProperties::default()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        (connection, channel)
+    };
+    let [(_first, one), (_second, other)] = [open(urls[0].clone()).await, open(urls[1].clone()).await];
+    let passive = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
+    let declare = |options| one.queue_declare("q".into(), options, Default::default());
+    declare(Default::default()).await.unwrap();
+    assert!(declare(passive).await.is_ok());
+    assert!(other.queue_declare("q".into(), passive, Default::default()).await.is_err());
 }

@@ -141,7 +141,9 @@ fn call(attempt: u32, ordinal: u32) -> Call {
 }
 
 fn failed() -> ErrorRecord {
-    ErrorRecord { code: "rejected".into(), detail: "нет такого «счёта»".into(), place: Some("/data/account".into()) }
+    ErrorRecord {
+        code: "rejected".into(), detail: "нет такого «счёта»".into(), place: Some("/data/account".into())
+    }
 }
 
 /// Commits one and expects it to be written.

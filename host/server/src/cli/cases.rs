@@ -1,7 +1,7 @@
 //! Cases: an input, what the world answers, and what must come out. Run through the real component.
 
 use super::script::{Script, Seen, Setup};
-use crate::wasm::{self, Authorization, HttpRequest, Loaded, Runtime};
+use crate::wasm::{self, Authorization, Effects, HttpRequest, Loaded, Runtime};
 use anyhow::{Context, bail};
 use busbar_core::ports::{Emitted, HookRequest, HookResponse, InputFile, Run};
 use busbar_core::{Failure, Message, Rules, StateWrite};
@@ -20,6 +20,8 @@ pub struct Outcome {
     pub messages: Vec<Value>,
     pub state: Map<String, Value>,
     pub seen: Seen,
+    /// The `time` that the host gives where the adapter states none.
+    host_time: String,
 }
 
 /// The input of one call.
@@ -90,6 +92,7 @@ pub async fn run_scripted(
         other => bail!("no entry point `{other}`; there are decode, deliver, receive, answer"),
     };
     outcome.seen = script.take_seen();
+    outcome.host_time = wasm::rfc3339(script.now_ms()).unwrap_or_default();
     Ok(outcome)
 }
 
@@ -127,6 +130,7 @@ fn outcome<T>(run: Run<T>) -> (Outcome, Option<T>) {
         messages: run.emitted.into_iter().map(|e| draft(&e.message, e.place)).collect(),
         state: run.state.into_iter().map(write).collect(),
         seen: Seen::default(),
+        host_time: String::new(),
     };
     (outcome, value)
 }
@@ -182,14 +186,16 @@ fn show_response(response: &HookResponse) -> Value {
 pub fn show_request(request: &HttpRequest) -> Value {
     let headers: BTreeMap<String, String> =
         request.headers.iter().map(|(n, v)| (n.to_lowercase(), v.clone())).collect();
-    let text = String::from_utf8_lossy(&request.body).into_owned();
-    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    let mut shown = json!({ "method": request.method, "url": request.url, "headers": headers, "body": body });
+    let mut shown = json!({ "method": request.method, "url": request.url, "headers": headers });
+    if !request.body.is_empty() {
+        let text = String::from_utf8_lossy(&request.body).into_owned();
+        shown["body"] = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    }
     if let Some(authorization) = &request.authorization {
         shown["authorization"] = match authorization {
             Authorization::Basic(name) => json!({ "basic": name }),
             Authorization::Bearer(name) => json!({ "bearer": name }),
-            Authorization::Header(header, name) => json!({ "header": header, "credential": name }),
+            Authorization::Header(_, name) => json!({ "header": name }),
         };
     }
     shown
@@ -200,18 +206,29 @@ impl Outcome {
     pub fn show(&self) -> Value {
         let mut shown = json!({
             "result": self.result,
-            "messages": self.messages,
+            "messages": self.messages.iter().map(|m| self.stated(m)).collect::<Vec<_>>(),
             "calls": self.seen.http.iter().map(show_request).collect::<Vec<_>>(),
-            "asked": self.seen.asked.iter().map(|q| draft(q, None)).collect::<Vec<_>>(),
+            "asked": self.seen.asked.iter().map(|q| self.stated(&draft(q, None))).collect::<Vec<_>>(),
             "state": self.state,
         });
         if let Some(response) = &self.response {
             shown["response"] = response.clone();
         }
         if let Some(answer) = &self.answer {
-            shown["answer"] = answer.clone();
+            shown["answer"] = self.stated(answer);
         }
         shown
+    }
+
+    /// A draft as the adapter stated it: without what the host added.
+    fn stated(&self, draft: &Value) -> Value {
+        let mut draft = draft.clone();
+        if draft["time"] == self.host_time.as_str()
+            && let Some(map) = draft.as_object_mut()
+        {
+            map.remove("time");
+        }
+        draft
     }
 }
 
@@ -229,7 +246,12 @@ pub async fn run_case(
     let bytes = std::fs::read(&input)?;
     let setup: Setup = read_json(&folder.join("setup.json"))?.unwrap_or_default();
     let expected: Map<String, Value> = read_json(&folder.join("expected.json"))?.context("no expected.json")?;
-    let entry = setup.entry.clone().unwrap_or_else(|| "decode".into());
+    // An adapter with one entry point need not be told which.
+    let entry = match (&setup.entry, loaded.inspection.exports.as_slice()) {
+        (Some(entry), _) => entry.clone(),
+        (None, [only]) => only.clone(),
+        (None, several) => bail!("setup.json must name the `entry`, one of {}", several.join(", ")),
+    };
     let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let shown = run_scripted(runtime, loaded, rules, setup, Input { entry, name, bytes }).await?.show();
     let mut differences = Vec::new();

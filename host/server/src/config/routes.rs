@@ -17,6 +17,7 @@ pub fn check_routes(
     report: &mut Report,
 ) -> Vec<Route> {
     let check = Check { catalog, systems, source };
+    check.shared_types(config, report);
     config.routes.iter().enumerate().map(|(i, route)| check.route(&format!("/routes/{i}"), route, report)).collect()
 }
 
@@ -27,6 +28,27 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
+    /// All `via = "amqp"` systems listen at one exchange, where the type is the address: a type routed to
+    /// two of them would reach both twice.
+    fn shared_types(&self, config: &Config, report: &mut Report) {
+        let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+        for (r, route) in config.routes.iter().enumerate() {
+            for (i, name) in route.to.iter().enumerate() {
+                if self.systems.get(name).is_none_or(|s| s.config.via != Some(Via::Amqp)) {
+                    continue;
+                }
+                for kind in &route.types {
+                    let owner = *owners.entry(kind).or_insert(name);
+                    if owner != name {
+                        let span = self.source.value_span(&format!("/routes/{r}/to/{i}"));
+                        let message = format!("`{kind}` goes to `{owner}` and `{name}`, both over AMQP: each would get it twice");
+                        report.error("shared-type", span, message, "route it to one of them, and let the other bind its queue to the exchange itself");
+                    }
+                }
+            }
+        }
+    }
+
     fn route(&self, at: &str, route: &RouteConfig, report: &mut Report) -> Route {
         let known: Vec<String> = self.catalog.types().map(str::to_string).collect();
         for (i, name) in route.types.iter().enumerate() {

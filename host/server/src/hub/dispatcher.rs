@@ -3,7 +3,9 @@
 use super::attempt::{Attempter, Settled};
 use busbar_core::ports::{Clock, Store};
 use busbar_core::{DeliveryState, Job, Lanes, Message, Offer, Refill, StoredDelivery};
+use futures::FutureExt;
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -105,6 +107,19 @@ fn job(delivery: StoredDelivery) -> Delivery {
     }
 }
 
+/// A panic in one attempt must not cost its lane: the delivery is made again.
+async fn guarded(attempter: Arc<Attempter>, system: String, delivery: Delivery) -> Settled {
+    let mut again = delivery.clone();
+    match AssertUnwindSafe(attempter.attempt(system.clone(), delivery)).catch_unwind().await {
+        Ok(settled) => settled,
+        Err(_) => {
+            tracing::error!(system, delivery = again.id, "an attempt ended unexpectedly; it is made again");
+            again.due_ms = busbar_core::ports::Clock::now_ms(&super::SystemClock) + 1_000;
+            Settled::Again(again)
+        }
+    }
+}
+
 struct Serve {
     system: String,
     queue: Arc<Queue>,
@@ -122,7 +137,7 @@ impl Serve {
             loop {
                 let taken = self.queue.lanes().take(self.clock.now_ms());
                 let Some(delivery) = taken else { break };
-                running.spawn(self.attempter.clone().attempt(self.system.clone(), delivery));
+                running.spawn(guarded(self.attempter.clone(), self.system.clone(), delivery));
             }
             let idle = self.idle();
             tokio::select! {

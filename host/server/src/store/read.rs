@@ -40,8 +40,7 @@ pub async fn ready(pool: &AnyPool, system: &str, after: i64, limit: u32) -> Resu
 
 pub async fn parked_keys(pool: &AnyPool, system: &str) -> Result<Vec<String>> {
     // `|| ''`: SQLite shall look through the few parked ones, not through all of the system.
-    let sql =
-        "SELECT DISTINCT key FROM deliveries WHERE (system || '') = $1 AND state = 'parked' AND key IS NOT NULL";
+    let sql = "SELECT DISTINCT key FROM deliveries WHERE (system || '') = $1 AND state = 'parked' AND key IS NOT NULL";
     let rows = sqlx::query(sql).bind(text(system)).fetch_all(pool).await.map_err(unavailable)?;
     let mut keys = rows.iter().map(|row| string(row, "key")).collect::<Result<Vec<_>>>()?;
     // Here, because databases sort by their own collations.

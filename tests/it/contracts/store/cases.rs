@@ -124,8 +124,7 @@ pub async fn ready_is_in_order_and_paged(store: AnyStore) {
 pub async fn an_attempt_changes_its_delivery(store: AnyStore) {
     let accepted = write(&store, commit(vec![new("1", "a"), new("2", "b"), new("3", "c")])).await;
     let id = |n: usize| accepted[n].deliveries[0].id;
-    let again =
-        Attempted { next_at_ms: 9_000, error: Some(failed()), ..attempted(id(0), DeliveryState::Ready, 1) };
+    let again = Attempted { next_at_ms: 9_000, error: Some(failed()), ..attempted(id(0), DeliveryState::Ready, 1) };
     let batch = [again, attempted(id(1), DeliveryState::Done, 1), attempted(id(2), DeliveryState::Dead, 12)];
     let batch = batch.map(|a| Commit { attempted: Some(a), ..Commit::default() });
     store.commit(batch.to_vec()).await.unwrap();
@@ -172,11 +171,8 @@ pub async fn calls_belong_to_a_delivery_or_an_intake(store: AnyStore) {
         calls,
         ..Commit::default()
     };
-    let hook = Commit {
-        intake: Some(intake("i-1")),
-        calls: vec![call(1, 0), call(1, 1)],
-        ..commit(vec![new("3", "a")])
-    };
+    let hook =
+        Commit { intake: Some(intake("i-1")), calls: vec![call(1, 0), call(1, 1)], ..commit(vec![new("3", "a")]) };
     let batch = vec![
         attempt(id(0), 1, vec![call(1, 0), call(1, 1), call(1, 2)]),
         attempt(id(1), 1, vec![call(1, 0)]),

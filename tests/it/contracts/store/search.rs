@@ -8,9 +8,21 @@ async fn fill(store: &AnyStore) -> Vec<Accepted> {
         ("1", "payment.received.v1", "/demo/bank", Some("A"), vec![("billing", DeliveryState::Done)]),
         ("2", "payment.received.v1", "/demo/osmp", Some("B"), vec![("billing", DeliveryState::Ready)]),
         ("3", "invoice.issued.v1", "/demo/crm", Some("A"), vec![("billing", DeliveryState::Parked)]),
-        ("4", "invoice.issued.v1", "/demo/crm", None, vec![("crm", DeliveryState::Dead), ("portal", DeliveryState::Done)]),
+        (
+            "4",
+            "invoice.issued.v1",
+            "/demo/crm",
+            None,
+            vec![("crm", DeliveryState::Dead), ("portal", DeliveryState::Done)],
+        ),
         ("1", "statement.imported.v1", "/demo/crm", Some("B"), vec![]),
-        ("6", "payment.received.v1", "/demo/bank", Some("A"), vec![("portal", DeliveryState::Parked), ("portal", DeliveryState::Parked)]),
+        (
+            "6",
+            "payment.received.v1",
+            "/demo/bank",
+            Some("A"),
+            vec![("portal", DeliveryState::Parked), ("portal", DeliveryState::Parked)],
+        ),
     ];
     let mut accepted = Vec::new();
     for (id, kind, source, subject, deliveries) in rows {
@@ -22,10 +34,11 @@ async fn fill(store: &AnyStore) -> Vec<Accepted> {
         };
         let planned = deliveries.iter().map(|(system, _)| planned(system, subject)).collect();
         let written = write(store, commit(vec![admitted(message, planned)])).await.remove(0);
-        let states = written.deliveries.iter().zip(&deliveries).map(|(d, (_, state))| Commit {
-            attempted: Some(attempted(d.id, *state, 1)),
-            ..Commit::default()
-        });
+        let states = written
+            .deliveries
+            .iter()
+            .zip(&deliveries)
+            .map(|(d, (_, state))| Commit { attempted: Some(attempted(d.id, *state, 1)), ..Commit::default() });
         store.commit(states.collect()).await.unwrap();
         accepted.push(written);
     }

@@ -39,6 +39,17 @@ async fn postgres_keeps_all_when_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_a_newer_hub_is_left_alone() {
+    let url = tokio::task::spawn_blocking(crate::servers::database).await.unwrap();
+    SqlStore::open(&url).await.unwrap().close().await;
+    let columns = "version, description, success, checksum, execution_time";
+    let later = format!("INSERT INTO _sqlx_migrations ({columns}) VALUES (9999, 'later', true, '', 0)");
+    crate::servers::psql(&url, &later);
+    let Err(problem) = SqlStore::open(&url).await else { panic!("it was opened") };
+    assert!(problem.code == Code::StoreUnavailable && problem.detail.contains("newer busbar"), "{problem}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hubs_that_share_a_database_take_turns() {
     let url = tokio::task::spawn_blocking(crate::servers::database).await.unwrap();
     let mut hubs: Vec<AnyStore> = Vec::new();
@@ -110,7 +121,12 @@ async fn an_abandoned_write_does_no_harm() {
     let mut once = 0;
     let mut stream = || {
         once += 1;
-        Ok(if once == 1 { vec![new("stream", "k")] } else { std::thread::sleep(Duration::from_millis(200)); vec![] })
+        Ok(if once == 1 {
+            vec![new("stream", "k")]
+        } else {
+            std::thread::sleep(Duration::from_millis(200));
+            vec![]
+        })
     };
     drop(futures::poll!(Box::pin(store.commit_stream(commit(vec![]), &mut stream))));
     write(&store, commit(vec![new("last", "k")])).await;

@@ -88,8 +88,7 @@ async fn run(store: &AnyStore, seed: u64) -> String {
         };
         if dice.one_in(8) {
             let head = named(some_commit(&mut dice, round, ids.len()));
-            let mut chunks: Vec<Vec<_>> =
-                (0..3).map(|_| (0..4).map(|_| some_message(&mut dice)).collect()).collect();
+            let mut chunks: Vec<Vec<_>> = (0..3).map(|_| (0..4).map(|_| some_message(&mut dice)).collect()).collect();
             store.commit_stream(head, &mut || Ok(chunks.pop().unwrap_or_default())).await.unwrap();
         } else {
             let batch = (0..1 + dice.below(6)).map(|n| named(some_commit(&mut dice, round * 10 + n, ids.len())));
@@ -120,7 +119,12 @@ async fn told(store: &AnyStore) -> String {
         told.push(format!("{:?}", store.parked_keys(system).await.unwrap()));
         for state in STATES {
             for subject in [None, Some("A".to_string())] {
-                let filter = MessageFilter { system: Some(system.to_string()), state: Some(*state), subject, ..MessageFilter::default() };
+                let filter = MessageFilter {
+                    system: Some(system.to_string()),
+                    state: Some(*state),
+                    subject,
+                    ..MessageFilter::default()
+                };
                 told.push(format!("{filter:?} {:?}", ids(store, filter.clone()).await));
             }
         }

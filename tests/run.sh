@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Everything that must hold: format, lints, licences and advisories, all tests. Installs what is missing
+# as root, or says what to install. Needs no running service: the tests start their own and stop them.
+#   tests/run.sh [filter]     only tests whose name contains the filter, without format and lints
+set -euo pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$root"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$root/target}"
+export BUSBAR_PLUGINS_TARGET_DIR="${BUSBAR_PLUGINS_TARGET_DIR:-$root/plugins/target}"
+tools="${BUSBAR_TOOLS_DIR:-$CARGO_TARGET_DIR/tools}"
+deny_version=0.20.2
+filter="${1:-}"
+begun=$SECONDS
+
+step() { printf '\n== [%4d s] %s\n' "$((SECONDS - begun))" "$1"; }
+
+step "what the tests need"
+deploy/common/prepare.sh tests
+
+if [ -z "$filter" ]; then
+  step "format"
+  cargo fmt --all --check
+  (cd plugins && cargo fmt --all --check)
+fi
+
+step "build (the first time about 15 minutes)"
+cargo build --locked --workspace --all-targets
+
+step "adapters (the first time about two minutes)"
+busbar="$CARGO_TARGET_DIR/debug/busbar"
+"$busbar" adapter build --all
+"$busbar" adapter build hostile --plugins tests/fixtures/hostile
+
+if [ -z "$filter" ]; then
+  step "lints (the first time about five minutes)"
+  cargo clippy --locked --workspace --all-targets -- -D warnings
+  (cd plugins && CARGO_TARGET_DIR="$BUSBAR_PLUGINS_TARGET_DIR" cargo clippy --locked --workspace --all-targets -- -D warnings)
+
+  step "licences, sources, advisories"
+  if ! "$tools/bin/cargo-deny" --version 2>/dev/null | grep -q " $deny_version$"; then
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_TARGET_DIR="$tools/target" \
+      cargo install --quiet cargo-deny --version "$deny_version" --locked --root "$tools"
+    rm -rf "$tools/target"
+  fi
+  for manifest in Cargo.toml plugins/Cargo.toml; do
+    "$tools/bin/cargo-deny" --manifest-path "$manifest" --log-level error check --config deny.toml bans licenses sources
+    # The database of advisories comes over the network; without it this is not checked, and says so.
+    if ! timeout 120 "$tools/bin/cargo-deny" --manifest-path "$manifest" --log-level error check --config deny.toml advisories >"$tools/advisories.log" 2>&1; then
+      if grep -qE 'failed to (fetch|clone|open)|advisory database|unable to|error sending request' "$tools/advisories.log"; then
+        echo "NOT CHECKED: advisories for $manifest, the database cannot be fetched from here"
+      else
+        cat "$tools/advisories.log"
+        exit 1
+      fi
+    fi
+  done
+
+  step "adapters' own tests"
+  (cd plugins && CARGO_TARGET_DIR="$BUSBAR_PLUGINS_TARGET_DIR" cargo test --locked --workspace)
+  step "adapters' cases, through the real components"
+  "$busbar" adapter test
+fi
+
+step "tests"
+cargo test --locked --workspace -- $filter
+
+printf '\ntests/run.sh: all passed in %d s\n' "$((SECONDS - begun))"
