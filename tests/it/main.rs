@@ -2,6 +2,10 @@
 
 mod contracts {
     mod store;
+    mod transport;
 }
+mod flows;
+mod hostile;
+mod hub;
 mod servers;
 mod tidy;

@@ -76,14 +76,7 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
     let address = listener.local_addr()?;
     let store: Arc<dyn Store> = Arc::new(SqlStore::open(&store_url(&deployment)).await.context("opening the store")?);
     let topology = topology(&deployment);
-    let transport: Option<Arc<dyn Transport>> = match (&deployment.config.amqp, deployment.amqp_url.clone()) {
-        (Some(config), Some(url)) => {
-            // Answers and confirms must still come while deliveries drain: stopped last, by the process.
-            let started = RabbitTransport::start(config, url, topology.clone(), CancellationToken::new()).await;
-            Some(Arc::new(started.context("connecting to the broker")?))
-        }
-        _ => None,
-    };
+    let transport = transport(&deployment, &topology).await?;
     let base = Base {
         rules: deployment.rules.clone(),
         store,
@@ -135,18 +128,31 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         limits: deployment.config.http.clone(),
         stopping: AtomicBool::new(false),
     });
-    let mut tasks = JoinSet::new();
+    let mut tasks = intakes(&deployment, &hub, base, &intake);
     tasks.spawn(serve(listener, api.clone(), intake.clone()));
+    Ok(Running { address, api, intake, delivery, tasks, deliveries })
+}
+
+async fn transport(deployment: &Deployment, topology: &Topology) -> anyhow::Result<Option<Arc<dyn Transport>>> {
+    let (Some(config), Some(url)) = (&deployment.config.amqp, deployment.amqp_url.clone()) else { return Ok(None) };
+    // Answers and confirms must still come while deliveries drain: it ends with the process.
+    let started = RabbitTransport::start(config, url, topology.clone(), CancellationToken::new()).await;
+    Ok(Some(Arc::new(started.context("connecting to the broker")?)))
+}
+
+/// Everything that takes inputs by itself: the broker's queue and the folders.
+fn intakes(deployment: &Deployment, hub: &Arc<Hub>, base: Base, stop: &CancellationToken) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
     if let Some(transport) = base.transport {
-        tasks.spawn(run_intake(hub.clone(), transport, base.topology, intake.clone()));
+        tasks.spawn(run_intake(hub.clone(), transport, base.topology, stop.clone()));
     }
     for (system, config) in
         deployment.systems.iter().filter_map(|(n, s)| s.config.folder.clone().map(|f| (n.clone(), f)))
     {
         let folder = deployment.folder.join(&config.path);
-        tasks.spawn(Watch { hub: hub.clone(), system, folder, config, stop: intake.clone() }.run());
+        tasks.spawn(Watch { hub: hub.clone(), system, folder, config, stop: stop.clone() }.run());
     }
-    Ok(Running { address, api, intake, delivery, tasks, deliveries })
+    tasks
 }
 
 fn store_url(deployment: &Deployment) -> String {

@@ -1,7 +1,7 @@
 //! The checks of `busbar.toml` itself: shape, schemas, HTTP, systems.
 
 use super::finding::Report;
-use super::model::{Config, Via};
+use super::model::{Config, SystemConfig, Via};
 use super::source::{Source, escape};
 use busbar_core::Catalog;
 use jsonschema::error::ValidationErrorKind;
@@ -216,34 +216,7 @@ pub fn systems(config: &Config, source: &Source, report: &mut Report) {
             }
             _ => {}
         }
-        let hook = system.hook.as_ref();
-        let used = [
-            ("bearer", &system.bearer),
-            ("hook/basic", &hook.and_then(|h| h.basic.clone())),
-            ("hook/bearer", &hook.and_then(|h| h.bearer.clone())),
-        ];
-        for (place, credential) in used.into_iter().filter_map(|(p, c)| c.as_ref().map(|c| (p, c))) {
-            if !system.credentials.contains_key(credential) {
-                report.error(
-                    "unknown-credential",
-                    source.value_span(&format!("{at}/{place}")),
-                    format!("no credential `{credential}` in this system"),
-                    format!("add it under [systems.{name}.credentials]"),
-                );
-            }
-        }
-        if let Some(hook) = hook
-            && hook.basic.is_none()
-            && hook.bearer.is_none()
-            && !hook.open
-        {
-            report.error(
-                "open-hook",
-                source.key(&format!("{at}/hook")),
-                "nobody is authenticated at this hook",
-                "set `basic` or `bearer`, or `open = true` when the adapter verifies a signature",
-            );
-        }
+        secrets(name, system, &at, source, report);
         if system.limits.memory_bytes > crate::wasm::MEMORY_BYTES_MAX {
             report.error(
                 "wrong-value",
@@ -252,5 +225,37 @@ pub fn systems(config: &Config, source: &Source, report: &mut Report) {
                 format!("at most {}", crate::wasm::MEMORY_BYTES_MAX),
             );
         }
+    }
+}
+
+/// What a system says about its credentials.
+fn secrets(name: &str, system: &SystemConfig, at: &str, source: &Source, report: &mut Report) {
+    let hook = system.hook.as_ref();
+    let used = [
+        ("bearer", &system.bearer),
+        ("hook/basic", &hook.and_then(|h| h.basic.clone())),
+        ("hook/bearer", &hook.and_then(|h| h.bearer.clone())),
+    ];
+    for (place, credential) in used.into_iter().filter_map(|(p, c)| c.as_ref().map(|c| (p, c))) {
+        if !system.credentials.contains_key(credential) {
+            report.error(
+                "unknown-credential",
+                source.value_span(&format!("{at}/{place}")),
+                format!("no credential `{credential}` in this system"),
+                format!("add it under [systems.{name}.credentials]"),
+            );
+        }
+    }
+    if let Some(hook) = hook
+        && hook.basic.is_none()
+        && hook.bearer.is_none()
+        && !hook.open
+    {
+        report.error(
+            "open-hook",
+            source.key(&format!("{at}/hook")),
+            "nobody is authenticated at this hook",
+            "set `basic` or `bearer`, or `open = true` when the adapter verifies a signature",
+        );
     }
 }

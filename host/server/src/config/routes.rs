@@ -41,8 +41,14 @@ impl Check<'_> {
                     let owner = *owners.entry(kind).or_insert(name);
                     if owner != name {
                         let span = self.source.value_span(&format!("/routes/{r}/to/{i}"));
-                        let message = format!("`{kind}` goes to `{owner}` and `{name}`, both over AMQP: each would get it twice");
-                        report.error("shared-type", span, message, "route it to one of them, and let the other bind its queue to the exchange itself");
+                        let message =
+                            format!("`{kind}` goes to `{owner}` and `{name}`, both over AMQP: each would get it twice");
+                        report.error(
+                            "shared-type",
+                            span,
+                            message,
+                            "route it to one of them, and let the other bind its queue to the exchange itself",
+                        );
                     }
                 }
             }

@@ -1,0 +1,178 @@
+//! The contract of `Transport` over the broker in memory and a real RabbitMQ.
+
+use crate::servers::Server;
+use async_trait::async_trait;
+use busbar_core::fakes::MemoryTransport;
+use busbar_core::ports::{Outgoing, Received, Transport};
+use busbar_core::{Code, Payload};
+use busbar_server::amqp::{RabbitTransport, SystemQueue, Topology};
+use busbar_server::config::model::{AmqpConfig, TextOrReference};
+use lapin::options::BasicPublishOptions;
+use lapin::{BasicProperties, Connection, ConnectionProperties};
+use std::sync::Mutex;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// The other side of a transport.
+#[async_trait]
+trait Peer: Send + Sync {
+    fn transport(&self) -> &dyn Transport;
+    /// Puts a message into the hub's queue.
+    async fn push(&self, body: &str);
+    /// Breaks the connection and waits until there is another.
+    async fn reconnect(&self);
+}
+
+struct Memory(MemoryTransport);
+
+#[async_trait]
+impl Peer for Memory {
+    fn transport(&self) -> &dyn Transport {
+        &self.0
+    }
+
+    async fn push(&self, body: &str) {
+        self.0.push("test.v1", Payload { body: body.into(), ..Payload::default() });
+    }
+
+    async fn reconnect(&self) {
+        self.0.reconnect();
+    }
+}
+
+struct Rabbit {
+    transport: RabbitTransport,
+    server: Mutex<Server>,
+    url: String,
+}
+
+#[async_trait]
+impl Peer for Rabbit {
+    fn transport(&self) -> &dyn Transport {
+        &self.transport
+    }
+
+    async fn push(&self, body: &str) {
+        let connection = Connection::connect(&self.url, ConnectionProperties::default()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        channel.confirm_select(lapin::options::ConfirmSelectOptions::default()).await.unwrap();
+        let properties = BasicProperties::default().with_delivery_mode(2);
+        let options = BasicPublishOptions::default();
+        let confirm =
+            channel.basic_publish("busbar.in".into(), "test.v1".into(), options, body.as_bytes(), properties).await;
+        assert!(confirm.unwrap().await.unwrap().is_ack());
+    }
+
+    async fn reconnect(&self) {
+        tokio::task::block_in_place(|| self.server.lock().unwrap().restart());
+        for _ in 0..400 {
+            if self.transport.connected() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("no connection after the broker's restart");
+    }
+}
+
+fn outgoing(routing_key: &str, body: &str) -> Outgoing {
+    let payload = Payload { attributes: vec![("id".into(), body.into())], content_type: None, body: body.into() };
+    Outgoing {
+        exchange: "busbar.out".into(),
+        routing_key: routing_key.into(),
+        payload,
+        reply_to: None,
+        correlation_id: None,
+    }
+}
+
+async fn receive(peer: &dyn Peer, count: usize) -> Vec<Received> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        let more = tokio::time::timeout(Duration::from_secs(20), peer.transport().receive(count - all.len())).await;
+        let more = more.expect("nothing came").unwrap();
+        assert!(!more.is_empty(), "only {} of {count}", all.len());
+        all.extend(more);
+    }
+    all
+}
+
+fn bodies(received: &[Received]) -> Vec<String> {
+    received.iter().map(|r| String::from_utf8(r.payload.body.clone()).unwrap()).collect()
+}
+
+async fn contract(peer: &dyn Peer) {
+    let transport = peer.transport();
+    // Publishing: exactly the unroutable ones of a batch are reported, in their places.
+    let batch = (0..300).map(|i| outgoing(if i % 7 == 3 { "nowhere.v1" } else { "known.v1" }, &i.to_string()));
+    for (i, result) in transport.publish(batch.collect()).await.into_iter().enumerate() {
+        match result {
+            Ok(()) => assert_ne!(i % 7, 3, "{i} went nowhere"),
+            Err(problem) => assert_eq!((i % 7, problem.code), (3, Code::Unroutable), "{i}"),
+        }
+    }
+    // What is acknowledged is gone, what is not comes again with another tag, in order.
+    for body in ["a", "b", "c"] {
+        peer.push(body).await;
+    }
+    let first = receive(peer, 3).await;
+    assert_eq!(bodies(&first), ["a", "b", "c"]);
+    transport.ack(&[first[0].tag]).await.unwrap();
+    // The acknowledgement is on its way only; the broker must have it before it is stopped.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    peer.reconnect().await;
+    let again = receive(peer, 2).await;
+    assert_eq!(bodies(&again), ["b", "c"]);
+    assert_ne!(again[0].tag.connection, first[1].tag.connection);
+    // A stale tag acknowledges nothing, and harms nobody.
+    transport.ack(&[first[1].tag, first[2].tag]).await.unwrap();
+    peer.push("d").await;
+    assert_eq!(bodies(&receive(peer, 1).await), ["d"]);
+    let results = transport.publish(vec![outgoing("known.v1", "after")]).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+}
+
+#[tokio::test]
+async fn memory() {
+    let transport = MemoryTransport::default();
+    transport.bind("known.v1");
+    contract(&Memory(transport)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rabbitmq() {
+    let server = tokio::task::spawn_blocking(Server::rabbitmq).await.unwrap();
+    let url = server.url.clone();
+    let config = AmqpConfig {
+        url: TextOrReference::Text(url.clone()),
+        prefix: "busbar".into(),
+        prefetch: 100,
+        confirm_timeout_ms: 10_000,
+    };
+    let queue = SystemQueue { queue: "known".into(), messages: vec!["known.v1".into()], questions: vec![] };
+    let topology = Topology { prefix: "busbar".into(), queues: vec![queue] };
+    let transport =
+        RabbitTransport::start(&config, url.clone().into(), topology, CancellationToken::new()).await.unwrap();
+    contract(&Rabbit { transport, server: Mutex::new(server), url }).await;
+}
+
+/// A broker that has something else under our names is not used.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_queue_under_our_name_is_noticed_at_the_start() {
+    let url = tokio::task::spawn_blocking(crate::servers::vhost).await.unwrap();
+    let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let options = lapin::options::QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare("busbar.in".into(), options, Default::default()).await.unwrap();
+    let config = AmqpConfig {
+        url: TextOrReference::Text(url.clone()),
+        prefix: "busbar".into(),
+        prefetch: 100,
+        confirm_timeout_ms: 10_000,
+    };
+    let topology = Topology { prefix: "busbar".into(), queues: vec![] };
+    let started = RabbitTransport::start(&config, url.into(), topology, CancellationToken::new()).await;
+    let problem = started.err().unwrap();
+    assert_eq!(problem.code, Code::BrokerUnavailable);
+    assert!(problem.detail.contains("busbar.in") && problem.detail.contains("prefix"), "{problem}");
+}

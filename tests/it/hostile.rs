@@ -1,0 +1,233 @@
+//! Adapters that misbehave: each in a way of its own, called through the runtime as the hub does.
+//! Their neighbours in a running hub are in `neighbours`, the compiled code on disk in `cache`.
+
+mod cache;
+mod neighbours;
+
+use crate::hub::{LOADED, RUNTIME, Standin, root, wait_for};
+use busbar_core::fakes::MemoryStore;
+use busbar_core::ports::{HookRequest, HookResponse, InputFile, Run};
+use busbar_core::{Failure, Message, Rules};
+use busbar_server::config::model::{Grants, Limits};
+use busbar_server::egress::Egress;
+use busbar_server::hub::{HubEffects, SystemClock, SystemSecrets};
+use busbar_server::wasm::{Caller, SystemSpec, decode, deliver, receive};
+use secrecy::SecretString;
+use serde_json::json;
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::{Duration, Instant};
+
+static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
+    let catalog = busbar_server::config::catalog(&root().join("schemas")).unwrap();
+    Arc::new(Rules { catalog, routes: Vec::new() })
+});
+
+fn limits() -> Limits {
+    Limits { deadline_ms: 400, file_deadline_ms: 400, ..Limits::default() }
+}
+
+/// Everything but network, so that what is refused is refused for the reason under test.
+fn grants() -> Grants {
+    Grants {
+        credentials: vec!["token".into()],
+        emit: vec!["payment.received.v1".into()],
+        ask: vec!["account.lookup.v1".into()],
+        lookup: true,
+        state: true,
+        clock: true,
+        random: true,
+        ..Grants::default()
+    }
+}
+
+fn caller(behaviour: &str, url: &str, grants: Grants, limits: Limits) -> Caller {
+    crate::hub::client(); // The egress needs the TLS provider that comes with it.
+    let egress = Egress::new(grants.private_addresses.clone(), limits.body_bytes, limits.header_bytes).unwrap();
+    let secrets = [("token", "known"), ("other", "not for it")];
+    let secrets = secrets.map(|(name, value)| (name.to_string(), SecretString::from(value)));
+    let effects = HubEffects {
+        system: "hostile".into(),
+        secrets: SystemSecrets(secrets.into()),
+        egress,
+        store: Arc::new(MemoryStore::default()),
+        clock: Arc::new(SystemClock),
+        questions: Arc::new(OnceLock::new()),
+    };
+    let system = SystemSpec {
+        name: "hostile".into(),
+        source: "/test/hostile".into(),
+        config: json!({ "behaviour": behaviour, "url": url }).to_string(),
+        grants,
+        limits,
+        rules: RULES.clone(),
+    };
+    let loaded = LOADED.get("hostile").unwrap().clone();
+    Caller { runtime: RUNTIME.clone(), loaded, system: Arc::new(system), effects: Arc::new(effects) }
+}
+
+fn message() -> Arc<Message> {
+    Arc::new(Message::from_structured(crate::hub::payment("m1", "500100200300", "10.00")).unwrap())
+}
+
+fn hook() -> HookRequest {
+    HookRequest { method: "POST".into(), path: "/".into(), ..HookRequest::default() }
+}
+
+/// The stable code of a failed run; nothing of a failed run may be left to write.
+#[track_caller]
+fn code<T: std::fmt::Debug>(run: &Run<T>) -> String {
+    let failure = run.result.as_ref().unwrap_err();
+    assert!(run.emitted.is_empty() && run.state.is_empty(), "{run:?}");
+    failure.problem().record().code
+}
+
+async fn received(behaviour: &str, url: &str, grants: Grants) -> Run<HookResponse> {
+    receive(&caller(behaviour, url, grants, limits()), hook()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_excess_ends_the_call_with_its_own_code() {
+    let cases = [
+        ("loop", "adapter-timeout", "limits.deadline-ms"),
+        ("state-read", "adapter-timeout", "limits.deadline-ms"),
+        ("alloc", "adapter-limit", "limits.memory-bytes"),
+        ("huge-response", "adapter-limit", "limits."),
+        ("log", "adapter-limit", "limits.log-bytes"),
+        ("log-empty", "adapter-limit", "limits.log-bytes"),
+        ("stack", "adapter-trap", "stack"),
+        ("trap", "adapter-trap", "unreachable"),
+        ("http-flood", "adapter-limit", "limits.calls"),
+        ("emit-flood", "adapter-limit", "limits.messages"),
+        ("emit-batch", "adapter-limit", "limits.messages"),
+        ("emit-large", "adapter-limit", "limits.body-bytes"),
+        ("state-flood", "adapter-limit", "limits.state-writes"),
+        ("state-rewrite", "adapter-limit", "limits.state-writes"),
+        ("state-large", "adapter-limit", "limits.state-value-bytes"),
+        ("state-key", "adapter-limit", "state"),
+        ("random-large", "adapter-limit", "random"),
+        ("read", "missing-grant", "decoded"),
+        ("emit-ungranted", "missing-grant", "statement.imported.v1"),
+        ("emit-invalid", "invalid-emit", "amount"),
+        ("emit-broken", "invalid-emit", "hostile-0"),
+        ("emit-then-invalid", "invalid-emit", "hostile-1"),
+        ("emit-then-fail", "transient", "after stating"),
+        ("credential-ungranted", "missing-grant", "grants.credentials"),
+    ];
+    let mut wrong = Vec::new();
+    for (behaviour, wanted, named) in cases {
+        let began = Instant::now();
+        let run = received(behaviour, "", grants()).await;
+        let (code, took, calls) = (code(&run), began.elapsed(), run.calls.len());
+        let detail = run.result.as_ref().unwrap_err().problem().detail;
+        if code != wanted || !detail.contains(named) || took > Duration::from_secs(5) || calls > 200 {
+            wrong.push(format!("{behaviour}: {code} ({detail}) after {took:?} with {calls} calls; wanted {wanted} ({named})"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_ambient() {
+    let no = Grants::default;
+    for behaviour in ["emit-one", "state-one", "clock", "random", "lookup", "ask", "credential-granted"] {
+        let run = received(behaviour, "", no()).await;
+        assert_eq!(code(&run), "missing-grant", "{behaviour}: {:?}", run.result);
+    }
+    for behaviour in ["emit-one", "state-one", "clock", "random", "lookup", "credential-granted", "ok"] {
+        let run = received(behaviour, "", grants()).await;
+        assert!(run.result.is_ok(), "{behaviour}: {:?}", run.result);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_entry_is_limited() {
+    for behaviour in ["loop", "alloc", "trap"] {
+        let wanted = code(&received(behaviour, "", grants()).await);
+        let caller = caller(behaviour, "", grants(), limits());
+        assert_eq!(code(&deliver(&caller, message(), 1, Vec::new()).await), wanted);
+        let input = InputFile { name: "f".into(), size_bytes: 0, reader: Box::new(std::io::empty()) };
+        let run = decode(&caller, input, Box::new(|_| Ok(()))).await;
+        assert_eq!(code(&run), wanted);
+        let question = Message::clone(&message());
+        assert_eq!(code(&busbar_server::wasm::answer(&caller, question).await), wanted);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_has_limits_of_its_own() {
+    let limits = Limits { file_messages: 1000, file_deadline_ms: 20_000, ..limits() };
+    let caller = caller("emit-flood", "", grants(), limits);
+    let input = InputFile { name: "f".into(), size_bytes: 0, reader: Box::new(std::io::empty()) };
+    let run = decode(&caller, input, Box::new(|_| Ok(()))).await;
+    assert_eq!(code(&run), "adapter-limit");
+    assert!(run.result.unwrap_err().problem().detail.contains("limits.file-messages"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_granted_is_called() {
+    let neighbour = Standin::start(|_, _| (200, "secret")).await;
+    let named = neighbour.url.replace("127.0.0.1", "localhost");
+    let mapped = neighbour.url.replace("127.0.0.1", "[::ffff:127.0.0.1]");
+    let origin = |url: &str| Grants { http: vec![url.to_string()], ..grants() };
+    let none = [
+        ("http", neighbour.url.clone(), grants()),
+        // Granted, but the name or address leads into the host's own network.
+        ("http", neighbour.url.clone(), origin(&neighbour.url)),
+        ("http", named.clone(), origin(&named)),
+        ("http", mapped.clone(), origin(&mapped)),
+        ("http", "http://0x7f000001:1/".into(), origin("http://127.0.0.1:1")),
+        ("http", "http://169.254.169.254/latest".into(), origin("http://169.254.169.254")),
+        // The origin before the `@` is only a user's name.
+        ("http", format!("http://granted.example@{}/", &neighbour.url[7..]), origin("http://granted.example")),
+        ("http-credential", neighbour.url.clone(), private(&neighbour.url)),
+    ];
+    for (behaviour, url, grants) in none {
+        let run = received(behaviour, &url, grants).await;
+        assert_eq!(code(&run), "denied", "{url}: {:?}", run.result);
+        assert_eq!(run.calls.last().map(|c| c.outcome.as_str()), Some("denied"), "{url}");
+    }
+    assert!(neighbour.seen().is_empty(), "{:?}", neighbour.seen());
+    let run = received("http", &neighbour.url, private(&neighbour.url)).await;
+    assert_eq!(run.result.unwrap().body, b"secret");
+    assert_eq!(neighbour.count("GET", "/"), 1);
+}
+
+fn private(url: &str) -> Grants {
+    Grants { http: vec![url.to_string()], private_addresses: vec!["127.0.0.1".into()], ..grants() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_the_deadline_cuts_is_never_repeated_blindly() {
+    let slow = Standin::slow(|_, _| (200, String::new(), Duration::from_secs(2))).await;
+    let caller = caller("post", &slow.url, private(&slow.url), limits());
+    let run = deliver(&caller, message(), 1, Vec::new()).await;
+    wait_for("the request", async || (slow.count("POST", "/") == 1).then_some(())).await;
+    // It was sent and nobody knows what became of it: that is what the record must say.
+    assert_eq!(run.calls.len(), 1, "the call is not in the record: {run:?}");
+    let failure = run.result.unwrap_err();
+    let next = busbar_core::outcome::decide(&busbar_core::Policy::default(), 1, &failure, 0.5);
+    assert_eq!(next, busbar_core::Next::GiveUp, "{failure:?}");
+    assert!(matches!(failure, Failure::UnknownOutcome(_)), "{failure:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answered_post_is_answered_from_the_record() {
+    let gate = [503, 500, 200];
+    let billing =
+        Standin::start(move |seen, before| if seen.method == "GET" { (gate[before], "") } else { (201, "done") }).await;
+    let caller = caller("post-then-gate", &billing.url, private(&billing.url), limits());
+    let first = deliver(&caller, message(), 1, Vec::new()).await;
+    assert_eq!(code(&first), "transient");
+    let mut record = first.calls.clone();
+    let second = deliver(&caller, message(), 2, record.clone()).await;
+    assert_eq!(code(&second), "adapter-trap");
+    record.extend(second.calls.clone());
+    let third = deliver(&caller, message(), 3, record).await;
+    assert!(third.result.is_ok(), "{:?}", third.result);
+    let outcomes = |run: &Run<()>| run.calls.iter().map(|c| c.outcome.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        [outcomes(&first), outcomes(&second), outcomes(&third)],
+        [["ok", "ok"], ["recorded", "ok"], ["recorded", "ok"]]
+    );
+    assert_eq!((billing.count("POST", "/post"), billing.count("GET", "/gate")), (1, 3));
+}
