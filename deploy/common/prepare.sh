@@ -14,6 +14,7 @@ fi
 
 target=wasm32-unknown-unknown
 missing=()
+command -v cc >/dev/null || missing+=(build-essential)
 
 has_target() { [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; }
 has_debian() { [ -x /usr/bin/cargo ] && [ -d "$(/usr/bin/rustc --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/std" ]; }

@@ -4,8 +4,12 @@ mod contracts {
     mod store;
     mod transport;
 }
+mod check;
 mod flows;
+mod hooks;
 mod hostile;
 mod hub;
+mod rest;
+mod rules;
 mod servers;
 mod tidy;

@@ -79,7 +79,9 @@ impl<T> Lanes<T> {
         if job.id <= self.frontier {
             return Offer::Taken;
         }
-        if self.behind || self.held >= self.window_max {
+        // One whose key is parked is read again with the others, so that whoever refills writes down that it waits.
+        let parked = job.key.as_ref().is_some_and(|key| self.parked.contains(key));
+        if self.behind || parked || self.held >= self.window_max {
             self.fall_behind();
             return Offer::Full;
         }

@@ -23,6 +23,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -128,7 +129,7 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         limits: deployment.config.http.clone(),
         stopping: AtomicBool::new(false),
     });
-    let mut tasks = intakes(&deployment, &hub, base, &intake);
+    let mut tasks = intakes(&deployment, &hub, base, &intake)?;
     tasks.spawn(serve(listener, api.clone(), intake.clone()));
     Ok(Running { address, api, intake, delivery, tasks, deliveries })
 }
@@ -141,7 +142,12 @@ async fn transport(deployment: &Deployment, topology: &Topology) -> anyhow::Resu
 }
 
 /// Everything that takes inputs by itself: the broker's queue and the folders.
-fn intakes(deployment: &Deployment, hub: &Arc<Hub>, base: Base, stop: &CancellationToken) -> JoinSet<()> {
+fn intakes(
+    deployment: &Deployment,
+    hub: &Arc<Hub>,
+    base: Base,
+    stop: &CancellationToken,
+) -> anyhow::Result<JoinSet<()>> {
     let mut tasks = JoinSet::new();
     if let Some(transport) = base.transport {
         tasks.spawn(run_intake(hub.clone(), transport, base.topology, stop.clone()));
@@ -150,9 +156,11 @@ fn intakes(deployment: &Deployment, hub: &Arc<Hub>, base: Base, stop: &Cancellat
         deployment.systems.iter().filter_map(|(n, s)| s.config.folder.clone().map(|f| (n.clone(), f)))
     {
         let folder = deployment.folder.join(&config.path);
-        tasks.spawn(Watch { hub: hub.clone(), system, folder, config, stop: stop.clone() }.run());
+        let watch = Watch { hub: hub.clone(), system, folder, config, stop: stop.clone() };
+        watch.prepare().with_context(|| format!("making {}", watch.folder.display()))?;
+        tasks.spawn(watch.run());
     }
-    tasks
+    Ok(tasks)
 }
 
 fn store_url(deployment: &Deployment) -> String {
@@ -271,7 +279,8 @@ fn via(deployment: &Deployment, base: &Base) -> anyhow::Result<BTreeMap<String, 
 
 fn hooks(deployment: &Deployment) -> BTreeMap<String, Hook> {
     let hook = |(name, system): (&String, &System)| {
-        Some((name.clone(), Hook { config: system.config.hook.clone()?, secrets: secrets(system) }))
+        let at_once = Semaphore::new((deployment.config.http.concurrency_max / 2).max(1));
+        Some((name.clone(), Hook { config: system.config.hook.clone()?, secrets: secrets(system), at_once }))
     };
     deployment.systems.iter().filter_map(hook).collect()
 }

@@ -28,13 +28,19 @@ pub struct Watch {
 type Seen = HashMap<PathBuf, (u64, SystemTime, Instant)>;
 
 impl Watch {
+    /// Makes the folders, so that they are there when the hub says that it is ready.
+    ///
+    /// # Errors
+    /// When one cannot be made.
+    pub fn prepare(&self) -> std::io::Result<()> {
+        for folder in [self.folder.clone(), self.folder.join("done"), self.folder.join("failed")] {
+            std::fs::create_dir_all(folder)?;
+        }
+        Ok(())
+    }
+
     pub async fn run(self) {
         let mut seen = Seen::new();
-        for folder in [self.folder.clone(), self.folder.join("done"), self.folder.join("failed")] {
-            if let Err(error) = std::fs::create_dir_all(&folder) {
-                tracing::error!(system = self.system, folder = %folder.display(), %error, "the folder cannot be made");
-            }
-        }
         while !self.stop.is_cancelled() {
             for path in self.complete(&mut seen) {
                 if self.stop.is_cancelled() {

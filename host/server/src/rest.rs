@@ -24,6 +24,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Semaphore;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -46,10 +47,11 @@ impl Api {
     }
 }
 
-/// Who may call a system's hook.
+/// Who may call a system's hook, and how many at once.
 pub struct Hook {
     pub config: HookConfig,
     pub secrets: SystemSecrets,
+    pub at_once: Semaphore,
 }
 
 /// What every handler gets.

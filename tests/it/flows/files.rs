@@ -59,7 +59,8 @@ async fn a_million_lines_are_taken_in_little_memory() {
     println!("{lines} lines in {:?}, peak memory of the hub {peak} MiB", began.elapsed());
     assert_eq!((&intake["outcome"], &intake["messages"]), (&json!("accepted"), &json!(50_001)));
     assert!(peak < 256, "{peak} MiB");
-    assert!(hub.path("inbox/done/large.txt").exists() && hub.path("inbox/done/large.txt.report.txt").exists());
+    wait_for("the file in done/", async || hub.path("inbox/done/large.txt").exists().then_some(())).await;
+    assert!(hub.path("inbox/done/large.txt.report.txt").exists());
 }
 
 /// Killed at several moments of one file: each time all of it is there in the end, and once.

@@ -19,20 +19,21 @@ fn systems(limits: &str) -> String {
     )
 }
 
-/// The slowest of `count` requests to the neighbour, one after another; every one must succeed.
-async fn neighbour(hub: &Hub, count: usize) -> Duration {
-    let mut slowest = Duration::ZERO;
+/// Median and slowest of `count` requests to the neighbour, one after another; every one must succeed.
+async fn neighbour(hub: &Hub, count: usize) -> (Duration, Duration) {
+    let mut took = Vec::with_capacity(count);
     for number in 0..count {
         let began = Instant::now();
         let answer = hub.send(hub.client.post(format!("{}/hooks/good", hub.url))).await;
         assert_eq!(answer.status, 200, "request {number}: {answer:?}");
-        slowest = slowest.max(began.elapsed());
+        took.push(began.elapsed());
     }
-    slowest
+    took.sort();
+    (took[count / 2], took[count - 1])
 }
 
-/// Keeps `bad` busy with `at_once` requests for each behaviour, until the neighbour has had its turn.
-async fn beside(hub: &Hub, behaviours: &[&str], at_once: usize) -> Duration {
+/// Keeps `bad` busy with `at_once` requests for each behaviour, until the neighbour has had its 200 turns.
+async fn beside(hub: &Hub, behaviours: &[&str], at_once: usize) {
     let quiet = neighbour(hub, 200).await;
     let ask = |behaviour: &str| hub.client.post(format!("{}/hooks/bad/{behaviour}", hub.url));
     let busy = behaviours.iter().flat_map(|behaviour| std::iter::repeat_n(*behaviour, at_once));
@@ -50,10 +51,10 @@ async fn beside(hub: &Hub, behaviours: &[&str], at_once: usize) -> Duration {
         loud = loud => loud,
         _ = busy => unreachable!(),
     };
-    println!("quiet {quiet:?}, loud {loud:?}, memory {} MiB", hub.memory_peak_bytes() >> 20);
-    // Two cores or more, shared with other tests: generous, but far below any deadline of the hostile one.
-    assert!(loud < Duration::from_millis(750).max(quiet * 30), "quiet {quiet:?}, beside a hostile one {loud:?}");
-    loud
+    println!("(median, slowest) alone {quiet:?}, beside {loud:?}; memory {} MiB", hub.memory_peak_bytes() >> 20);
+    // On two cores shared with other tests; generous, but far below any deadline of the hostile one.
+    assert!(loud.0 < Duration::from_millis(100).max(quiet.0 * 30), "alone {quiet:?}, beside {loud:?}");
+    assert!(loud.1 < Duration::from_millis(750).max(quiet.1 * 30), "alone {quiet:?}, beside {loud:?}");
 }
 
 #[tokio::test]
@@ -81,7 +82,7 @@ async fn a_crowd_at_a_hostile_hook_leaves_room_for_the_others() {
 async fn a_hostile_delivery_is_parked_with_its_reason_and_passed_by_others() {
     let hub = Hub::start(&systems("deadline-ms = 200"));
     let looping = hub.publish(&payment("m1", "1", "10.00")).await;
-    let slowest = neighbour(&hub, 50).await;
+    let (_, slowest) = neighbour(&hub, 50).await;
     assert!(slowest < Duration::from_millis(750), "{slowest:?}");
     let trace = hub.settled(&looping["seq"], &["parked"]).await;
     let delivery = &trace["deliveries"][0];

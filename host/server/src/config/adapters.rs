@@ -219,7 +219,8 @@ fn check_grants(system: &System, inspection: &Inspection, source: &Source, at: &
         }
     }
     for (i, name) in grants.credentials.iter().enumerate() {
-        if !system.config.credentials.contains_key(name) {
+        if !system.config.credentials.contains_key(name) && !source.says(&format!("{at}/credentials/{}", escape(name)))
+        {
             report.error(
                 "unknown-credential",
                 source.value_span(&format!("{at}/grants/credentials/{i}")),

@@ -59,6 +59,35 @@ pub fn against(validator: &jsonschema::Validator, source: &mut Source, pointer: 
     }
 }
 
+/// Puts something harmless where a key that must be there is missing or was taken out, so that one mistake
+/// does not hide the others.
+pub fn fill(config: &mut Value) {
+    put(config, "name", "unnamed".into());
+    if let Some(amqp) = config.get_mut("amqp") {
+        put(amqp, "url", "".into());
+    }
+    for key in config.pointer_mut("/http/keys").and_then(Value::as_array_mut).into_iter().flatten() {
+        put(key, "name", "".into());
+        put(key, "sha256", "".into());
+        put(key, "rights", Value::Array(Vec::new()));
+    }
+    for route in config.pointer_mut("/routes").and_then(Value::as_array_mut).into_iter().flatten() {
+        put(route, "types", Value::Array(Vec::new()));
+        put(route, "to", Value::Array(Vec::new()));
+    }
+    for (_, system) in config.pointer_mut("/systems").and_then(Value::as_object_mut).into_iter().flatten() {
+        if let Some(folder) = system.get_mut("folder") {
+            put(folder, "path", "".into());
+        }
+    }
+}
+
+fn put(part: &mut Value, name: &str, value: Value) {
+    if let Value::Object(map) = part {
+        map.entry(name).or_insert(value);
+    }
+}
+
 /// Every key that `busbar.toml` knows, to find what a misspelt one may mean.
 fn known_keys() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
@@ -160,7 +189,7 @@ pub fn http(config: &Config, source: &Source, report: &mut Report) {
         report.error("wrong-value", source.value_span("/http/listen"), message, "e.g. `127.0.0.1:8080`");
     }
     let mut names = BTreeSet::new();
-    for (i, key) in config.http.keys.iter().enumerate() {
+    for (i, key) in config.http.keys.iter().enumerate().filter(|(_, key)| !key.sha256.is_empty()) {
         if !names.insert(&key.name) || config.http.keys.iter().take(i).any(|k| k.sha256 == key.sha256) {
             let message = format!("key `{}` is there twice", key.name);
             report.error(
@@ -237,7 +266,9 @@ fn secrets(name: &str, system: &SystemConfig, at: &str, source: &Source, report:
         ("hook/bearer", &hook.and_then(|h| h.bearer.clone())),
     ];
     for (place, credential) in used.into_iter().filter_map(|(p, c)| c.as_ref().map(|c| (p, c))) {
-        if !system.credentials.contains_key(credential) {
+        // One that was written in a wrong form is there, and reported already.
+        let written = source.says(&format!("{at}/credentials/{}", escape(credential)));
+        if !system.credentials.contains_key(credential) && !written {
             report.error(
                 "unknown-credential",
                 source.value_span(&format!("{at}/{place}")),

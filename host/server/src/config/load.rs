@@ -47,6 +47,7 @@ pub fn load(folder: &Path) -> (Option<Deployment>, Report) {
         report.error("syntax", span, message, "see toml.io for the syntax");
     }
     check::shape(&mut source, &mut report);
+    check::fill(&mut source.value);
     let config: Config = match serde_json::from_value(source.value.clone()) {
         Ok(config) => config,
         Err(error) => {

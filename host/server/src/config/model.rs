@@ -253,7 +253,7 @@ pub struct Limits {
     pub file_messages: usize,
     /// Bytes of the data of all messages of one call, files aside.
     pub message_bytes: usize,
-    /// Keys written to the state.
+    /// Writes to the state.
     pub state_writes: usize,
     /// Bytes of one state value.
     pub state_value_bytes: usize,

@@ -94,11 +94,8 @@ impl Source {
         let Some((parent, name)) = pointer.rsplit_once('/') else { return };
         match self.value.pointer_mut(parent) {
             Some(Value::Object(map)) => drop(map.remove(&unescape(name))),
-            Some(Value::Array(items)) => {
-                if let Some(item) = name.parse().ok().and_then(|i: usize| items.get_mut(i)) {
-                    *item = Value::Null;
-                }
-            }
+            // Without one of its items the others would stand at the wrong places.
+            Some(Value::Array(_)) => self.remove(parent),
             _ => {}
         }
     }

@@ -4,7 +4,8 @@
 use super::{Committer, Questions, new_id};
 use busbar_core::ports::{Adapters, Clock, HookRequest, HookResponse, Store};
 use busbar_core::{
-    Accepted, Code, Commit, Intake, IntakeKind, IntakeOutcome, Message, NewMessage, OnDiffering, Problem, Rules,
+    Accepted, Code, Commit, Failure, Intake, IntakeKind, IntakeOutcome, Message, NewMessage, OnDiffering, Problem,
+    Rules,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -87,11 +88,17 @@ impl Hub {
     /// # Errors
     /// Whatever the adapter or the store says; nothing of the request was taken.
     pub async fn hook(&self, system: &str, request: HookRequest) -> Result<HookResponse, Problem> {
-        match self.hook_once(system, request.clone()).await? {
-            Some(response) => Ok(response),
-            // Another request stated the same id meanwhile: the adapter now sees it by `lookup`.
-            None => self.hook_once(system, request).await?.ok_or_else(|| reused_problem(None)),
+        if let Some(response) = self.hook_once(system, request.clone()).await? {
+            return Ok(response);
         }
+        let name = format!("{} {}", request.method, request.path);
+        // Another request stated the same id meanwhile: the adapter now sees it by `lookup`.
+        if let Some(response) = self.hook_once(system, request).await? {
+            return Ok(response);
+        }
+        let problem = reused_problem(None);
+        self.refuse(IntakeKind::Hook, system, &name, &problem).await;
+        Err(problem)
     }
 
     async fn hook_once(&self, system: &str, request: HookRequest) -> Result<Option<HookResponse>, Problem> {
@@ -104,6 +111,8 @@ impl Hub {
                     run.emitted.into_iter().map(|e| self.rules.admit(e.message, e.place)).collect();
                 messages.map(|m| (response, m))
             }
+            // Here it is the caller who could not be authenticated, not the hub.
+            Err(Failure::Unauthorized(text)) => Err(Problem::new(Code::Unauthorized, text)),
             Err(failure) => Err(failure.problem()),
         };
         match admitted {

@@ -3,9 +3,10 @@
 use super::{ApiProblem, Shared};
 use crate::config::model::{KeyConfig, Right};
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use busbar_core::{Code, Problem};
+use busbar_core::{Code, IntakeKind, Problem};
 use sha2::{Digest, Sha256};
 use utoipa::Modify;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -44,11 +45,10 @@ impl FromRequestParts<Shared> for Caller {
     type Rejection = ApiProblem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiProblem> {
-        let header = parts.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
-        let Some(key) = header.and_then(|h| h.strip_prefix("Bearer ")) else {
-            return Err(Problem::new(Code::Unauthorized, "no key came with the request").into());
+        let Some(key) = credentials(&parts.headers, "Bearer") else {
+            return Err(unknown(parts, api, "no key came with the request").await);
         };
-        let digest = key_digest(key.trim());
+        let digest = key_digest(key);
         let found = api
             .keys
             .0
@@ -56,9 +56,22 @@ impl FromRequestParts<Shared> for Caller {
             .find(|k| bool::from(subtle::ConstantTimeEq::ct_eq(k.sha256.as_bytes(), digest.as_bytes())));
         match found {
             Some(key) => Ok(Self { name: key.name.clone(), rights: key.rights.clone() }),
-            None => Err(Problem::new(Code::Unauthorized, "the key is not known").into()),
+            None => Err(unknown(parts, api, "the key is not known").await),
         }
     }
+}
+
+/// What follows the scheme in `Authorization`; the scheme's case does not matter (RFC 9110, section 11.1).
+pub fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+    let (given, rest) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    given.eq_ignore_ascii_case(scheme).then(|| rest.trim())
+}
+
+/// Who calls without a key is part of the record, without what it carried.
+async fn unknown(parts: &Parts, api: &Shared, text: &str) -> ApiProblem {
+    let problem = Problem::new(Code::Unauthorized, text);
+    api.hub.refuse(IntakeKind::Rest, "unknown", parts.uri.path(), &problem).await;
+    problem.into()
 }
 
 /// Adds the key to the OpenAPI document.

@@ -1,8 +1,10 @@
 //! `/hooks/<system>/…`: other systems push in their own format; the system's adapter takes it.
 
+use super::auth::credentials;
 use super::messages::read;
 use super::{ApiProblem, Hook, Shared};
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
@@ -15,19 +17,32 @@ use std::collections::HashMap;
 
 pub async fn hook(
     State(api): State<Shared>,
-    Path(path): Path<HashMap<String, String>>,
+    path: Result<Path<HashMap<String, String>>, PathRejection>,
     request: Request,
 ) -> Result<Response, ApiProblem> {
+    let Path(path) = path.map_err(|e| Problem::new(Code::NotFound, e.body_text()))?;
     let system = path.get("system").cloned().unwrap_or_default();
     let Some(hook) = api.hooks.get(&system) else {
         return Err(Problem::new(Code::NotFound, format!("no hook for `{system}`")).into());
     };
+    // A crowd at one hook, slow or hostile, must leave room for the others.
+    let Ok(_permit) = hook.at_once.try_acquire() else {
+        let text = "too many requests at once for one system (half of http.concurrency-max)";
+        return Err(Problem::new(Code::Busy, text).into());
+    };
     let (parts, body) = request.into_parts();
-    if let Err(problem) = authenticate(hook, &parts.headers) {
-        // Forged requests are part of the record, without what they carried.
-        api.hub.refuse(IntakeKind::Hook, &system, parts.uri.path(), &problem).await;
-        return Err(problem.into());
-    }
+    let body = match authenticate(hook, &parts.headers) {
+        Ok(()) => read(body, api.limits.body_bytes_max).await,
+        Err(problem) => Err(problem),
+    };
+    let body = match body {
+        Ok(body) => body,
+        Err(problem) => {
+            // Forged and oversized requests are part of the record, without what they carried.
+            api.hub.refuse(IntakeKind::Hook, &system, parts.uri.path(), &problem).await;
+            return Err(problem.into());
+        }
+    };
     let prefix = format!("/hooks/{system}");
     let path = parts.uri.path().strip_prefix(&prefix).unwrap_or_default();
     let headers = parts.headers.iter().filter(|(name, _)| *name != AUTHORIZATION || hook.config.open);
@@ -38,7 +53,7 @@ pub async fn hook(
         path: if path.is_empty() { "/".into() } else { path.into() },
         query: parts.uri.query().unwrap_or_default().into(),
         headers: headers.collect(),
-        body: read(body, api.limits.body_bytes_max).await?,
+        body,
     };
     let response = api.hub.hook(&system, request).await?;
     Ok(respond(response))
@@ -48,13 +63,12 @@ fn authenticate(hook: &Hook, headers: &HeaderMap) -> Result<(), Problem> {
     if hook.config.open {
         return Ok(());
     }
-    let header = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let basic = |name: &String| {
-        let given = header.strip_prefix("Basic ").and_then(|h| BASE64_STANDARD.decode(h.trim()).ok());
+        let given = credentials(headers, "Basic").and_then(|given| BASE64_STANDARD.decode(given).ok());
         given.is_some_and(|given| hook.secrets.matches(name, &given))
     };
     let bearer = |name: &String| {
-        header.strip_prefix("Bearer ").is_some_and(|given| hook.secrets.matches(name, given.trim().as_bytes()))
+        credentials(headers, "Bearer").is_some_and(|given| hook.secrets.matches(name, given.as_bytes()))
     };
     if hook.config.basic.as_ref().is_some_and(basic) || hook.config.bearer.as_ref().is_some_and(bearer) {
         return Ok(());

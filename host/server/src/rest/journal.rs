@@ -5,7 +5,7 @@ use super::views::{Intakes, Messages, Shower, Trace};
 use super::{ApiProblem, Shared};
 use crate::config::model::Right;
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use busbar_core::{Code, DeliveryState, IntakeFilter, MessageFilter, Problem};
 use serde::Deserialize;
@@ -66,9 +66,10 @@ pub async fn messages(
 pub async fn message(
     State(api): State<Shared>,
     caller: Caller,
-    Path(seq): Path<String>,
+    seq: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Trace>, ApiProblem> {
     caller.require(Right::Read)?;
+    let Path(seq) = seq.map_err(|e| Problem::new(Code::NotFound, e.body_text()))?;
     let missing = || Problem::new(Code::NotFound, format!("no message with the number `{seq}`"));
     let number = seq.parse().map_err(|_| missing())?;
     let view = api.hub.store.message(number).await?.ok_or_else(missing)?;

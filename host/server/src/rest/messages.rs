@@ -6,6 +6,7 @@ use crate::cloudevents;
 use crate::config::model::Right;
 use axum::Json;
 use axum::body::{Body, to_bytes};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -66,7 +67,8 @@ async fn take(api: &Shared, request: Request) -> Result<AcceptedMessages, (Probl
         let parsed = events.into_iter().enumerate().map(|(i, e)| Message::from_structured(e).map_err(|p| (p, Some(i))));
         parsed.collect::<Result<Vec<_>, _>>()?
     } else {
-        vec![Message::from_payload(&payload(&parts.headers, body)).map_err(whole)?]
+        let payload = payload(&parts.headers, body).map_err(whole)?;
+        vec![Message::from_payload(&payload).map_err(whole)?]
     };
     let names: Vec<_> = messages.iter().map(|m| (m.id.clone(), m.source.clone())).collect();
     let accepted = api.hub.accept(messages).await.map_err(|r| (r.problem, batched.then_some(r.index)))?;
@@ -94,16 +96,30 @@ pub struct Deadline {
 pub async fn ask(
     State(api): State<Shared>,
     caller: Caller,
-    Query(deadline): Query<Deadline>,
+    deadline: Result<Query<Deadline>, QueryRejection>,
     request: Request,
 ) -> Result<Response, ApiProblem> {
     caller.require(Right::Publish)?;
-    let (parts, body) = request.into_parts();
-    let body = read(body, api.limits.body_bytes_max).await?;
-    let question = Message::from_payload(&payload(&parts.headers, body))?;
+    let Query(deadline) = deadline.map_err(|e| Problem::new(Code::InvalidEvent, e.body_text()).at("query"))?;
+    let question = match question(&api, request).await {
+        Ok(question) => question,
+        Err(problem) => {
+            api.hub.refuse(IntakeKind::Rest, &caller.name, "/v1/questions", &problem).await;
+            return Err(problem.into());
+        }
+    };
     let answer = api.hub.questions.ask(question, deadline.deadline_ms.unwrap_or(10_000).min(30_000)).await?;
     let text = answer.to_structured().to_string();
     Ok(([(header::CONTENT_TYPE, "application/cloudevents+json")], text).into_response())
+}
+
+/// A question that some system answers; what became of it is written down by who asks it.
+async fn question(api: &Shared, request: Request) -> Result<Message, Problem> {
+    let (parts, body) = request.into_parts();
+    let body = read(body, api.limits.body_bytes_max).await?;
+    let question = Message::from_payload(&payload(&parts.headers, body)?)?;
+    api.hub.rules.answerer(&question)?;
+    Ok(question)
 }
 
 /// # Errors
@@ -125,8 +141,23 @@ fn media(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok())
 }
 
-fn payload(headers: &HeaderMap, body: Vec<u8>) -> Payload {
-    let texts =
-        headers.iter().filter_map(|(name, value)| Some((name.as_str(), std::str::from_utf8(value.as_bytes()).ok()?)));
-    cloudevents::from_http(texts, body)
+/// # Errors
+/// `invalid-event` naming the attribute whose header is no text: leaving it out would change the message.
+fn payload(headers: &HeaderMap, body: Vec<u8>) -> Result<Payload, Problem> {
+    let mut texts = Vec::with_capacity(headers.len());
+    for (name, value) in headers {
+        match std::str::from_utf8(value.as_bytes()) {
+            Ok(text) => texts.push((name.as_str(), text)),
+            Err(_) => {
+                if let Some(attribute) = name.as_str().strip_prefix(cloudevents::HTTP_PREFIX) {
+                    return Err(Problem::new(Code::InvalidEvent, format!("header `{name}` is not UTF-8")).at(attribute));
+                }
+            }
+        }
+    }
+    let payload = cloudevents::from_http(texts.into_iter(), body);
+    match payload.attributes.iter().find(|(_, value)| value.contains(char::REPLACEMENT_CHARACTER)) {
+        Some((name, _)) => Err(Problem::new(Code::InvalidEvent, format!("header `ce-{name}` is not UTF-8")).at(name)),
+        None => Ok(payload),
+    }
 }

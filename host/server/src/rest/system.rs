@@ -4,6 +4,7 @@ use super::auth::Caller;
 use super::{ApiProblem, Shared};
 use crate::config::model::Right;
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -29,8 +30,9 @@ pub async fn schemas(State(api): State<Shared>, _caller: Caller) -> Json<Value> 
 pub async fn schema(
     State(api): State<Shared>,
     _caller: Caller,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiProblem> {
+    let Path(name) = name.map_err(|e| Problem::new(Code::NotFound, e.body_text()))?;
     let schema = api.hub.rules.catalog.schema(&name);
     let schema = schema.ok_or_else(|| Problem::new(Code::NotFound, format!("no schema for type `{name}`")))?;
     Ok(([(header::CONTENT_TYPE, "application/schema+json")], schema.to_string()).into_response())

@@ -24,10 +24,14 @@ pub struct HttpRequest {
 }
 
 impl HttpRequest {
-    /// Whether repeating it may do something twice (RFC 9110, section 9.2.1).
     pub fn is_unsafe(&self) -> bool {
-        !["GET", "HEAD", "OPTIONS", "TRACE"].iter().any(|m| self.method.eq_ignore_ascii_case(m))
+        is_unsafe(&self.method)
     }
+}
+
+/// Whether repeating a request with this method may do something twice (RFC 9110, section 9.2.1).
+pub fn is_unsafe(method: &str) -> bool {
+    !["GET", "HEAD", "OPTIONS", "TRACE"].iter().any(|m| method.eq_ignore_ascii_case(m))
 }
 
 #[derive(Clone, Debug, PartialEq)]

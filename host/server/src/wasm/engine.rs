@@ -15,7 +15,7 @@ const INSTANCES_MAX: u32 = 256;
 /// No system's `limits.memory-bytes` may be larger.
 pub(crate) const MEMORY_BYTES_MAX: usize = 1 << 30;
 const STACK_BYTES_MAX: usize = 512 << 10;
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(1);
 
 /// Engine, linker and cache: everything adapters share.
 pub struct Runtime {

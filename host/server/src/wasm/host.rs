@@ -15,6 +15,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use wasmtime::Result;
 
+/// What a line of log weighs without its text.
+const LOG_LINE_BYTES: usize = 64;
+
+/// Outcome of a request that was sent, and of which nothing was heard.
+pub(super) const NO_ANSWER: &str = "no-answer";
+
 fn trap(problem: Problem) -> wasmtime::Error {
     wasmtime::Error::new(problem)
 }
@@ -33,7 +39,8 @@ impl wit::types::Host for CallState {}
 
 impl wit::log::Host for CallState {
     async fn write(&mut self, level: wit::log::Level, text: String) -> Result<()> {
-        self.log_bytes = self.log_bytes.saturating_add(text.len());
+        // A line costs more than its text: empty ones are a flood, too.
+        self.log_bytes = self.log_bytes.saturating_add(text.len()).saturating_add(LOG_LINE_BYTES);
         if self.log_bytes > self.limits().log_bytes {
             return Err(trap(limit(format!("more than {} bytes of log (limits.log-bytes)", self.limits().log_bytes))));
         }
@@ -72,6 +79,8 @@ impl wit::http::Host for CallState {
             self.record("http", shown, Some(show_response(&answer)), "recorded", started);
             return Ok(Ok(response(answer)));
         }
+        // Written down before it is sent: one that the deadline cuts must not look as if it never was.
+        self.record("http", shown, None, NO_ANSWER, started);
         let result = match self.permitted(&request) {
             Ok(()) => self.effects.http(request).await,
             Err(failure) => Err(failure),
@@ -80,7 +89,10 @@ impl wit::http::Host for CallState {
             Ok(answer) => (Some(show_response(answer)), "ok"),
             Err(failure) => (Some(json!({ "error": failure.text() })), failure.word()),
         };
-        self.record("http", shown, answer, outcome, started);
+        if let Some(call) = self.calls.last_mut() {
+            (call.answer, call.outcome) = (answer, outcome.into());
+            call.duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        }
         Ok(result.map(response).map_err(|failure| match failure {
             HttpFailure::Denied(text) => wit::http::HttpError::Denied(text),
             HttpFailure::Invalid(text) => wit::http::HttpError::Invalid(text),
@@ -238,7 +250,8 @@ impl CallState {
                 limits.state_value_bytes
             ))));
         }
-        if self.state.len() >= limits.state_writes && !self.state.contains_key(&key) {
+        // Each write is in the record, also the hundredth of one key.
+        if self.calls.iter().filter(|c| c.kind == "state").count() >= limits.state_writes {
             return Err(trap(limit(format!("more than {} state writes (limits.state-writes)", limits.state_writes))));
         }
         let shown = json!({ "key": key, "bytes": value.as_ref().map(Vec::len) });

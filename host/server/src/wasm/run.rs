@@ -2,9 +2,9 @@
 
 use super::bindings::busbar::adapter as wit;
 use super::bindings::exports::busbar::adapter as exports;
-use super::effects::Effects;
+use super::effects::{Effects, is_unsafe};
 use super::engine::Runtime;
-use super::host::show_message;
+use super::host::{NO_ANSWER, show_message};
 use super::load::Loaded;
 use super::state::{CallState, SystemSpec};
 use busbar_core::ports::{EmitSink, HookRequest, HookResponse, InputFile, Run};
@@ -153,7 +153,7 @@ fn finish<R, T>(
     let result = match result {
         Ok(Ok(value)) => convert(value, &mut state).map_err(Failure::Hub),
         Ok(Err(failure)) => Err(convert_failure(failure)),
-        Err(error) => Err(Failure::Hub(trapped(&error))),
+        Err(error) => Err(cut_off(&state.calls, trapped(&error))),
     };
     let failed = result.is_err();
     Run {
@@ -162,6 +162,26 @@ fn finish<R, T>(
         state: if failed { Vec::new() } else { state.state_writes() },
         calls: state.calls,
     }
+}
+
+// The adapter did not live to judge a request that was sent and not answered: nobody knows what came of
+// it, and it must not be repeated blindly (design, section 6, 5).
+fn cut_off(calls: &[Call], problem: Problem) -> Failure {
+    let open = calls.iter().find(|call| call.outcome == NO_ANSWER && is_unsafe(text(call, "method")));
+    match open {
+        Some(call) => {
+            let url = text(call, "url").split('?').next().unwrap_or_default();
+            Failure::UnknownOutcome(format!(
+                "{} {url} was not answered when the call ended: {problem}",
+                text(call, "method")
+            ))
+        }
+        None => Failure::Hub(problem),
+    }
+}
+
+fn text<'a>(call: &'a Call, field: &str) -> &'a str {
+    call.request.get(field).and_then(serde_json::Value::as_str).unwrap_or_default()
 }
 
 fn trapped(error: &wasmtime::Error) -> Problem {

@@ -182,7 +182,7 @@ fn further(scene: &Scene) {
     more(&format!("{url}/v1/intakes"));
     more("without a key:");
     more(&format!("{url}/metrics  {url}/openapi.json"));
-    more(&format!("busbar messages {}", scene.deployment.display()));
+    more("busbar messages --url http://127.0.0.1:18080 --key demo-read-key");
 }
 
 pub fn verdict(checks: &[Check], seen: &Observed) {

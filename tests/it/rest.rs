@@ -1,0 +1,335 @@
+//! The REST interface of a running hub: messages in, refusals, rights, limits, the journal.
+
+mod bounds;
+mod journal;
+
+use crate::hub::{Hub, OFFICER, PUBLISHER, READER, payment};
+use reqwest::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+use std::process::Command;
+
+const STRUCTURED: &str = "application/cloudevents+json";
+const BATCHED: &str = "application/cloudevents-batch+json";
+
+/// A hub that keeps what it gets; nothing is delivered.
+fn quiet() -> Hub {
+    Hub::start("")
+}
+
+#[tokio::test]
+async fn a_message_is_taken_in_each_of_the_three_modes() {
+    let hub = quiet();
+    let structured = hub.publish(&payment("s-1", "0042", "12.50")).await;
+    let data = payment("", "0042", "12.50")["data"].clone();
+    let request = hub.client.post(format!("{}/v1/messages", hub.url)).bearer_auth(PUBLISHER);
+    let request = request.header("ce-specversion", "1.0").header("ce-id", "b-1").header("ce-source", "/test/cash");
+    let request = request.header("ce-type", "payment.received.v1").header("ce-subject", "%D0%9B%D0%A1-42");
+    let request = request.header("ce-time", "2026-11-20T10:00:00+03:00").header("ce-branch", "5");
+    let binary = hub.send(request.header(CONTENT_TYPE, "application/json").body(data.to_string())).await;
+    assert_eq!(binary.status, 202, "{binary:?}");
+    let batch = json!([payment("t-1", "0042", "1.00"), payment("t-2", "0042", "2.00")]);
+    let batched = hub.post(BATCHED, batch.to_string()).await;
+    assert_eq!((batched.status, batched.body["accepted"].as_array().unwrap().len()), (202, 2), "{batched:?}");
+
+    let trace = hub.trace(&binary.body["accepted"][0]["seq"]).await;
+    let message = &trace["message"];
+    assert_eq!((&message["subject"], &message["branch"]), (&json!("ЛС-42"), &json!("5")));
+    // The offset that the source stated stays.
+    assert_eq!(message["time"], "2026-11-20T10:00:00+03:00");
+    assert_eq!(message["data"], data);
+    assert_eq!(structured["duplicate"], false);
+    assert_eq!(hub.messages("source=/test/cash").await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_batch_is_taken_all_or_none() {
+    let hub = quiet();
+    hub.publish(&payment("known", "1", "1.00")).await;
+    let mut wrong = payment("b", "1", "1.00");
+    wrong["data"]["amount"]["value"] = json!(1.5);
+    let without_id = json!({ "specversion": "1.0", "source": "/test/cash", "type": "payment.received.v1", "data": {} });
+    let cases = [
+        (wrong, 422, "invalid-data", "/data/amount/value"),
+        (without_id, 400, "invalid-event", "id"),
+        (json!("text"), 400, "invalid-event", ""),
+        (payment("known", "1", "2.00"), 409, "id-reused", "id"),
+    ];
+    for (third, status, code, place) in cases {
+        let batch = json!([payment("a", "1", "1.00"), payment("c", "1", "1.00"), third]);
+        let answer = hub.post(BATCHED, batch.to_string()).await;
+        assert_eq!(answer.problem(status, code), place, "{answer:?}");
+        assert_eq!(answer.body["index"], 2, "{answer:?}");
+        assert_eq!(hub.messages("").await.len(), 1, "something of it was taken");
+    }
+    let twice = json!([payment("a", "1", "1.00"), payment("a", "1", "1.00")]);
+    let accepted = hub.post(BATCHED, twice.to_string()).await.body["accepted"].clone();
+    assert_eq!((&accepted[0]["duplicate"], &accepted[1]["duplicate"]), (&json!(false), &json!(true)));
+    assert_eq!(accepted[0]["seq"], accepted[1]["seq"]);
+    let many: Vec<Value> = (0..1001).map(|n| payment(&format!("m{n}"), "1", "1.00")).collect();
+    hub.post(BATCHED, Value::from(many).to_string()).await.problem(413, "too-large");
+    assert_eq!(hub.messages("").await.len(), 2);
+    let empty = hub.post(BATCHED, "[]").await;
+    assert_eq!((empty.status, &empty.body["accepted"]), (202, &json!([])));
+}
+
+#[tokio::test]
+async fn a_repeat_changes_nothing_and_a_reused_id_is_refused_and_recorded() {
+    let hub = quiet();
+    let first = hub.publish(&payment("p-1", "7", "10.00")).await;
+    for _ in 0..3 {
+        let again = hub.publish(&payment("p-1", "7", "10.00")).await;
+        assert_eq!((&again["duplicate"], &again["seq"]), (&json!(true), &first["seq"]));
+    }
+    let reused = hub.post(STRUCTURED, payment("p-1", "7", "99.00").to_string()).await;
+    assert_eq!(reused.problem(409, "id-reused"), "id");
+    let intake = hub.intakes("outcome=refused").await[0].clone();
+    assert_eq!(
+        (&intake["error"]["code"], &intake["system"], &intake["kind"]),
+        (&json!("id-reused"), &json!("publisher"), &json!("rest"))
+    );
+    assert_eq!(hub.trace(&first["seq"]).await["message"]["data"]["amount"]["value"], "10.00");
+    assert_eq!(hub.messages("").await.len(), 1);
+    // The same id of another source is another message.
+    let mut other = payment("p-1", "7", "99.00");
+    other["source"] = json!("/test/other");
+    assert_eq!(hub.publish(&other).await["duplicate"], false);
+}
+
+/// (what, content type, body, status, code, place)
+fn bad_bodies() -> Vec<(&'static str, &'static str, Vec<u8>, u16, &'static str, &'static str)> {
+    let event = |change: &dyn Fn(&mut Value)| {
+        let mut event = payment("x", "1", "1.00");
+        change(&mut event);
+        event.to_string().into_bytes()
+    };
+    let data = |pointer: &'static str, value: Value| {
+        event(&|e| *e.pointer_mut(&format!("/data{pointer}")).unwrap() = value.clone())
+    };
+    let deep = format!("{{\"specversion\":\"1.0\",\"data\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    let mut latin = event(&|_| ());
+    let at = latin.windows(8).position(|w| w == b"Pelageya").unwrap();
+    latin[at] = 0xff;
+    vec![
+        ("no JSON", STRUCTURED, b"{\"id\":\n oops".to_vec(), 400, "invalid-json", "line 2, column 2"),
+        ("cut", STRUCTURED, b"{\"id\":\"1\"".to_vec(), 400, "invalid-json", "line 1, column 9"),
+        ("nothing", STRUCTURED, Vec::new(), 400, "invalid-json", "line 1, column 0"),
+        ("deep", STRUCTURED, deep.into_bytes(), 400, "invalid-json", "line 1"),
+        ("deep batch", BATCHED, "[".repeat(10_000).into_bytes(), 400, "invalid-json", "line 1"),
+        ("no UTF-8", STRUCTURED, latin, 400, "invalid-json", "line 1, column"),
+        ("a list", STRUCTURED, b"[]".to_vec(), 400, "invalid-event", ""),
+        ("no id", STRUCTURED, event(&|e| drop(e.as_object_mut().unwrap().remove("id"))), 400, "invalid-event", "id"),
+        ("blank id", STRUCTURED, event(&|e| e["id"] = json!("  ")), 400, "invalid-event", "id"),
+        ("number as id", STRUCTURED, event(&|e| e["id"] = json!(5)), 400, "invalid-event", "id"),
+        ("control character", STRUCTURED, event(&|e| e["id"] = json!("a\u{0}b")), 400, "invalid-event", "id"),
+        ("long id", STRUCTURED, event(&|e| e["id"] = json!("x".repeat(2000))), 400, "invalid-event", "id"),
+        (
+            "no specversion",
+            STRUCTURED,
+            event(&|e| drop(e.as_object_mut().unwrap().remove("specversion"))),
+            400,
+            "invalid-event",
+            "specversion",
+        ),
+        (
+            "old specversion",
+            STRUCTURED,
+            event(&|e| e["specversion"] = json!("0.3")),
+            400,
+            "invalid-event",
+            "specversion",
+        ),
+        ("no offset", STRUCTURED, event(&|e| e["time"] = json!("2026-11-20T10:00:00")), 400, "invalid-event", "time"),
+        (
+            "impossible time",
+            STRUCTURED,
+            event(&|e| e["time"] = json!("2026-02-30T10:00:00Z")),
+            400,
+            "invalid-event",
+            "time",
+        ),
+        ("source with blanks", STRUCTURED, event(&|e| e["source"] = json!("a b")), 400, "invalid-event", "source"),
+        ("type of nobody", STRUCTURED, event(&|e| e["type"] = json!("payment.lost.v1")), 422, "unknown-type", "type"),
+        ("type without version", STRUCTURED, event(&|e| e["type"] = json!("payment")), 400, "invalid-event", "type"),
+        (
+            "no data",
+            STRUCTURED,
+            event(&|e| drop(e.as_object_mut().unwrap().remove("data"))),
+            400,
+            "invalid-event",
+            "data",
+        ),
+        ("binary data", STRUCTURED, event(&|e| e["data_base64"] = json!("AAAA")), 400, "invalid-event", "data_base64"),
+        ("odd extension", STRUCTURED, event(&|e| e["Kind"] = json!("x")), 400, "invalid-event", "Kind"),
+        ("float money", STRUCTURED, data("/amount/value", json!(12.5)), 422, "invalid-data", "/data/amount/value"),
+        ("impossible day", STRUCTURED, data("/paidOn", json!("2026-02-30")), 422, "invalid-data", "/data/paidOn"),
+        (
+            "unknown field",
+            STRUCTURED,
+            data("/amount", json!({ "value": "1", "currency": "RUB", "x": 1 })),
+            422,
+            "invalid-data",
+            "/data/amount",
+        ),
+        (
+            "a question",
+            STRUCTURED,
+            event(&|e| {
+                e["type"] = json!("account.lookup.v1");
+                e["data"] = json!({ "account": "1" });
+            }),
+            422,
+            "not-a-question",
+            "type",
+        ),
+        ("XML", "application/xml", b"<a/>".to_vec(), 415, "unsupported-media-type", ""),
+        ("text", "text/plain; charset=utf-8", b"hello".to_vec(), 415, "unsupported-media-type", ""),
+        ("no attributes", "application/json", b"{}".to_vec(), 400, "invalid-event", "specversion"),
+        ("large", STRUCTURED, vec![b' '; (1 << 20) + 1], 413, "too-large", ""),
+    ]
+}
+
+#[tokio::test]
+async fn each_bad_input_is_a_problem_with_a_place_and_stands_in_the_journal() {
+    let hub = quiet();
+    let mut wrong = Vec::new();
+    for (what, content_type, body, status, code, place) in bad_bodies() {
+        let answer = hub.post(content_type, body).await;
+        let got = (answer.status, answer.body["code"].as_str().unwrap_or_default().to_string());
+        let at = answer.body["place"].as_str().unwrap_or_default().to_string();
+        if got != (status, code.to_string()) || !at.starts_with(place) || place.is_empty() != at.is_empty() {
+            wrong.push(format!(
+                "{what}: {got:?} at `{at}`, wanted {status} {code} at `{place}`: {}",
+                answer.body["detail"]
+            ));
+            continue;
+        }
+        answer.problem(status, code);
+        let intake = hub.intakes("outcome=refused").await.first().cloned().unwrap_or_default();
+        if intake["error"]["code"] != code || intake["system"] != "publisher" {
+            wrong.push(format!("{what} is not in the journal: {intake}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(hub.messages("").await.is_empty());
+}
+
+#[tokio::test]
+async fn header_bytes_that_are_no_text_are_refused_and_not_dropped() {
+    let hub = quiet();
+    for bad in [b"\xd0".as_slice(), b"%D0".as_slice()] {
+        let request = hub.client.post(format!("{}/v1/messages", hub.url)).bearer_auth(PUBLISHER);
+        let request = request.header("ce-specversion", "1.0").header("ce-id", "b-1").header("ce-source", "/test/cash");
+        let request = request.header("ce-type", "payment.received.v1");
+        let request = request.header("ce-subject", reqwest::header::HeaderValue::from_bytes(bad).unwrap());
+        let data = payment("", "1", "1.00")["data"].to_string();
+        let answer = hub.send(request.header(CONTENT_TYPE, "application/json").body(data)).await;
+        assert_eq!(answer.problem(400, "invalid-event"), "subject");
+    }
+}
+
+#[tokio::test]
+async fn keys_and_rights_hold() {
+    let hub = quiet();
+    let url = |path: &str| format!("{}{path}", hub.url);
+    for path in ["/v1/messages", "/v1/messages/1", "/v1/intakes", "/v1/systems", "/v1/schemas"] {
+        for request in [
+            hub.client.get(url(path)),
+            hub.client.get(url(path)).bearer_auth("guessed"),
+            hub.client.get(url(path)).basic_auth("reader", Some(READER)),
+            hub.client.get(url(path)).header("authorization", READER),
+        ] {
+            let answer = hub.send(request).await;
+            answer.problem(401, "unauthorized");
+            assert!(answer.header("www-authenticate").contains("Bearer"), "{answer:?}");
+        }
+    }
+    hub.send(hub.client.post(url("/v1/messages")).body("{}")).await.problem(401, "unauthorized");
+    hub.send(hub.client.post(url("/v1/messages")).bearer_auth(READER).body("{}")).await.problem(403, "forbidden");
+    hub.send(hub.client.post(url("/v1/questions")).bearer_auth(OFFICER).body("{}")).await.problem(403, "forbidden");
+    for path in ["/v1/messages", "/v1/messages/1", "/v1/intakes", "/v1/systems"] {
+        hub.get(PUBLISHER, path).await.problem(403, "forbidden");
+    }
+    hub.get(READER, "/v1/messages/999").await.problem(404, "not-found");
+    hub.get(READER, "/v1/messages/abc").await.problem(404, "not-found");
+    hub.get(READER, "/v1/nothing").await.problem(404, "not-found");
+    hub.get(READER, "/v1/schemas/no.such.v1").await.problem(404, "not-found");
+    hub.get(READER, "/hooks/nobody/x").await.problem(404, "not-found");
+    hub.send(hub.client.delete(url("/v1/messages")).bearer_auth(READER)).await.problem(405, "method-not-allowed");
+    hub.send(hub.client.put(url("/healthz"))).await.problem(405, "method-not-allowed");
+    // RFC 9110, section 11.1: the scheme's case does not matter.
+    let request = hub.client.get(url("/v1/messages")).header("authorization", format!("bearer {READER}"));
+    assert_eq!(hub.send(request).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_the_framework_refuses_is_a_problem_too() {
+    let hub = quiet();
+    hub.get(READER, "/v1/messages/%FF").await.problem(404, "not-found");
+    hub.get(READER, "/hooks/%FF").await.problem(404, "not-found");
+    let ask = hub.client.post(format!("{}/v1/questions?deadline-ms=soon", hub.url)).bearer_auth(PUBLISHER);
+    hub.send(ask.body("{}")).await.problem(400, "invalid-event");
+    for path in [
+        "/v1/messages?limit=x",
+        "/v1/messages?state=lost",
+        "/v1/messages?after=x",
+        "/v1/messages?colour=red",
+        "/v1/intakes?limit=-1",
+    ] {
+        assert_eq!(hub.get(READER, path).await.problem(400, "invalid-event"), "query", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_caller_stands_in_the_journal_without_what_it_carried() {
+    let hub = quiet();
+    let request = hub.client.post(format!("{}/v1/messages", hub.url)).bearer_auth("guessed-key");
+    hub.send(request.header(CONTENT_TYPE, STRUCTURED).body(payment("f", "1", "1.00").to_string())).await;
+    let intakes = hub.intakes("outcome=refused").await;
+    assert_eq!(intakes.len(), 1, "a request without a valid key is not in the journal");
+    assert_eq!(intakes[0]["error"]["code"], "unauthorized");
+    assert!(!intakes[0].to_string().contains("guessed-key"));
+}
+
+#[tokio::test]
+async fn the_documents_are_what_the_program_prints() {
+    let hub = quiet();
+    let served = hub.get("", "/openapi.json").await;
+    let printed = Command::new(crate::hub::binary()).args(["print", "openapi"]).output().unwrap();
+    assert_eq!(served.body, serde_json::from_slice::<Value>(&printed.stdout).unwrap());
+    assert!(served.body["openapi"].as_str().unwrap().starts_with("3.1"), "{}", served.body["openapi"]);
+    let schema = served.body.to_string();
+    // Every reference leads somewhere, and every path answers something else than 404 without a key.
+    for part in schema.split("\"$ref\":\"#").skip(1) {
+        let pointer = part.split('"').next().unwrap();
+        assert!(served.body.pointer(pointer).is_some(), "{pointer}");
+    }
+    for (path, methods) in served.body["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let method = reqwest::Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let path = path.replace("{seq}", "1").replace("{type}", "x");
+            let answer = hub.send(hub.client.request(method.clone(), format!("{}{path}", hub.url))).await;
+            let open = ["/healthz", "/readyz", "/metrics"].contains(&path.as_str());
+            assert_eq!(answer.status, if open { 200 } else { 401 }, "{method} {path}");
+            assert!(operation["responses"].as_object().is_some_and(|r| !r.is_empty()), "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn health_readiness_and_metrics_answer() {
+    let hub = quiet();
+    hub.publish(&payment("m", "1", "1.00")).await;
+    hub.post(STRUCTURED, "{").await;
+    assert_eq!(hub.get("", "/healthz").await.body, "ok\n");
+    let ready = hub.get("", "/readyz").await;
+    assert_eq!((ready.status, &ready.body["ready"], &ready.body["store"]), (200, &json!(true), &json!(true)));
+    let metrics = hub.get("", "/metrics").await;
+    assert!(metrics.header("content-type").starts_with("text/plain"), "{metrics:?}");
+    let text = metrics.body.as_str().unwrap();
+    // Text exposition format 0.0.4: comments, or a name with labels and a number.
+    for line in text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+        assert!(name.starts_with("busbar_") && value.parse::<f64>().is_ok(), "{line}");
+    }
+    assert!(text.contains("busbar_refused_total{") && text.contains("code=\"invalid-json\""), "{text}");
+}
