@@ -44,10 +44,10 @@ if [ -z "$filter" ]; then
     rm -rf "$tools/target"
   fi
   for manifest in Cargo.toml plugins/Cargo.toml; do
-    "$tools/bin/cargo-deny" --manifest-path "$manifest" --log-level error check --config deny.toml bans licenses sources
+    "$tools/bin/cargo-deny" --manifest-path "$manifest" --config deny.toml --log-level error check bans licenses sources
     # The database of advisories comes over the network; without it this is not checked, and says so.
-    if ! timeout 120 "$tools/bin/cargo-deny" --manifest-path "$manifest" --log-level error check --config deny.toml advisories >"$tools/advisories.log" 2>&1; then
-      if grep -qE 'failed to (fetch|clone|open)|advisory database|unable to|error sending request' "$tools/advisories.log"; then
+    if ! timeout 120 "$tools/bin/cargo-deny" --manifest-path "$manifest" --config deny.toml --log-level error check advisories >"$tools/advisories.log" 2>&1; then
+      if grep -q 'failed to fetch advisory database' "$tools/advisories.log"; then
         echo "NOT CHECKED: advisories for $manifest, the database cannot be fetched from here"
       else
         cat "$tools/advisories.log"

@@ -52,7 +52,8 @@ impl Rules {
             return Err(Problem::new(Code::NotAQuestion, text).at("type"));
         }
         let scope = Scope::of(question)?;
-        for route in self.routes.iter().filter(|r| r.covers(&question.r#type)) {
+        // `*` is every message: a question is answered only by whom a route names for it.
+        for route in self.routes.iter().filter(|r| r.types.contains(&question.r#type)) {
             if route.when.as_ref().map_or(Ok(true), |when| when.truth(&scope))?
                 && let Some(system) = route.to.first()
             {

@@ -14,7 +14,7 @@ static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 /// One route of the deployment.
 #[derive(Debug)]
 pub struct Route {
-    /// Exact types, or `*` for every type.
+    /// Exact types, or `*` for every message (questions are named).
     pub types: Vec<String>,
     /// Names of systems.
     pub to: Vec<String>,

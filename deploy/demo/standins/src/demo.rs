@@ -51,7 +51,6 @@ pub async fn run(options: &Options, interrupted: &CancellationToken) -> anyhow::
         crm: crm::start(local(CRM_PORT)).await.map_err(|error| taken(CRM_PORT, "the CRM", error))?,
         portal: start_portal().await?,
         hub: Hub::new(&format!("http://127.0.0.1:{HUB_PORT}"), PUBLISH_KEY, READ_KEY)?,
-        deployment: options.deployment.clone(),
         inputs: options.deployment.join("inputs"),
         inbox,
     };

@@ -348,7 +348,7 @@ pub struct HookConfig {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RouteConfig {
-    /// Message types, or `*` for all.
+    /// Message types, or `*` for all messages; a question must be named.
     #[schemars(length(min = 1))]
     pub types: Vec<String>,
     /// Names of systems. A question goes to the first.

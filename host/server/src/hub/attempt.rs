@@ -95,15 +95,9 @@ impl Attempter {
         let problem = failure.problem();
         let policy = self.policies.get(system).copied().unwrap_or_default();
         let next = decide(&policy, attempt, failure, rand::random());
-        tracing::warn!(
-            system,
-            delivery = delivery.id,
-            attempt,
-            code = problem.code.as_str(),
-            detail = problem.detail,
-            ?next,
-            "a delivery failed"
-        );
+        // The detail may quote what a system said about a customer: it is in the journal, not in the log.
+        let code = problem.code.as_str();
+        tracing::warn!(system, delivery = delivery.id, attempt, code, ?next, "a delivery failed");
         let (state, next_at_ms) = match next {
             Next::Retry { after_ms } => {
                 (DeliveryState::Ready, self.clock.now_ms() + i64::try_from(after_ms).unwrap_or(i64::MAX / 2))

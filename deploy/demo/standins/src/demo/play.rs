@@ -25,7 +25,6 @@ pub struct Scene {
     pub crm: Crm,
     pub portal: Portal,
     pub hub: Hub,
-    pub deployment: PathBuf,
     pub inputs: PathBuf,
     /// The bank's watched folder.
     pub inbox: PathBuf,
