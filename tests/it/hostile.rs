@@ -172,8 +172,11 @@ async fn only_what_is_granted_is_called() {
     let named = neighbour.url.replace("127.0.0.1", "localhost");
     let mapped = neighbour.url.replace("127.0.0.1", "[::ffff:127.0.0.1]");
     let origin = |url: &str| Grants { http: vec![url.to_string()], ..grants() };
+    let other = Grants { http: vec!["http://127.0.0.1:1".into()], ..private(&neighbour.url) };
+    let user = Grants { http: vec!["http://granted.example".into()], ..private(&neighbour.url) };
     let none = [
-        ("http", neighbour.url.clone(), grants()),
+        ("http", neighbour.url.clone(), Grants { http: Vec::new(), ..private(&neighbour.url) }),
+        ("http", neighbour.url.clone(), other),
         // Granted, but the name or address leads into the host's own network.
         ("http", neighbour.url.clone(), origin(&neighbour.url)),
         ("http", named.clone(), origin(&named)),
@@ -181,7 +184,7 @@ async fn only_what_is_granted_is_called() {
         ("http", "http://0x7f000001:1/".into(), origin("http://127.0.0.1:1")),
         ("http", "http://169.254.169.254/latest".into(), origin("http://169.254.169.254")),
         // The origin before the `@` is only a user's name.
-        ("http", format!("http://granted.example@{}/", &neighbour.url[7..]), origin("http://granted.example")),
+        ("http", format!("http://granted.example@{}/", &neighbour.url[7..]), user),
         ("http-credential", neighbour.url.clone(), private(&neighbour.url)),
     ];
     for (behaviour, url, grants) in none {

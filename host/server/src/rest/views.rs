@@ -1,6 +1,6 @@
 //! What the journal shows, as JSON.
 
-use busbar_core::{Call, Catalog, DeliveryView, ErrorRecord, IntakeView, MessageView};
+use busbar_core::{ALL_CODES, Call, Catalog, Code, DeliveryView, ErrorRecord, IntakeView, MessageView};
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -139,6 +139,17 @@ pub struct Intakes {
     pub intakes: Vec<Intake>,
 }
 
+/// Codes whose detail comes from an adapter, which may quote what a system said.
+const QUOTING: &[Code] = &[
+    Code::Rejected,
+    Code::Transient,
+    Code::RateLimited,
+    Code::SystemUnauthorized,
+    Code::UnknownOutcome,
+    Code::AdapterOther,
+    Code::AnswerFailed,
+];
+
 /// Shows records to somebody who may or may not see personal data.
 pub struct Shower<'a> {
     pub catalog: &'a Catalog,
@@ -190,9 +201,17 @@ impl Shower<'_> {
             attempts: view.attempts,
             next_at: waits.then(|| time(view.next_at_ms)),
             updated_at: time(view.updated_at_ms),
-            error: view.error.map(Error::from),
+            error: view.error.map(|error| self.error(error)),
             calls: with_calls.then(|| view.calls.into_iter().map(|c| self.call(c)).collect()),
         }
+    }
+
+    // What a system said about a delivery may speak of a customer; what the hub says does not.
+    fn error(&self, error: ErrorRecord) -> Error {
+        let ours =
+            error.code == "waits-behind" || ALL_CODES.iter().any(|c| c.as_str() == error.code && !QUOTING.contains(c));
+        let detail = if self.personal || ours { error.detail } else { "*** (in a system's own words)".into() };
+        Error { code: error.code, detail, place: error.place }
     }
 
     fn call(&self, call: Call) -> CallShown {
