@@ -34,7 +34,8 @@ fn event(change: impl Fn(&mut Value)) -> String {
 
 pub fn syntax() -> Vec<Bad> {
     let json = |what, text: Vec<u8>, place| body(what, STRUCTURED, text, 400, "invalid-json", place);
-    let deep = format!("{{\"specversion\":\"1.0\",\"data\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    let nested =
+        |depth: usize| format!("{{\"specversion\":\"1.0\",\"data\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
     let mut latin = event(|_| ()).into_bytes();
     let at = latin.windows(8).position(|w| w == b"Pelageya").unwrap();
     latin[at] = 0xff;
@@ -42,7 +43,8 @@ pub fn syntax() -> Vec<Bad> {
         json("no JSON", b"{\"id\":\n oops".into(), "line 2, column 2"),
         json("cut", b"{\"id\":\"1\"".into(), "line 1, column 9"),
         json("nothing", Vec::new(), "line 1, column 0"),
-        json("deep", deep.into(), "line 1"),
+        json("deep", nested(10_000).into(), "line 1"),
+        json("a little too deep", nested(64).into(), "line 1"),
         json("no UTF-8", latin, "line 1, column"),
         body("deep batch", BATCHED, "[".repeat(10_000), 400, "invalid-json", "line 1"),
         body("a list", STRUCTURED, "[]", 400, "invalid-event", ""),

@@ -56,12 +56,16 @@ impl Topology {
                 .await;
             result.map_err(|e| different("exchange", &exchange, &e))?;
         }
-        self.queue(channel, &self.dead(), false).await?;
+        self.queue(channel, &self.dead(), &[]).await?;
         bind(channel, &self.dead(), &self.dead(), "#").await?;
-        self.queue(channel, &self.incoming(), true).await?;
+        // A hub that takes over from a killed one must not be handed later messages while the broker still
+        // counts the earlier ones as the other's: one consumer at a time keeps the order.
+        let one_at_a_time = ("x-single-active-consumer", AMQPValue::Boolean(true));
+        let own = [self.dead_letters(), vec![one_at_a_time]].concat();
+        self.queue(channel, &self.incoming(), &own).await?;
         bind(channel, &self.incoming(), &self.incoming(), "#").await?;
         for system in &self.queues {
-            self.queue(channel, &system.queue, true).await?;
+            self.queue(channel, &system.queue, &self.dead_letters()).await?;
             for kind in &system.messages {
                 let key = if kind == "*" { "#" } else { kind };
                 bind(channel, &system.queue, &self.outgoing(), key).await?;
@@ -73,16 +77,21 @@ impl Topology {
         Ok(())
     }
 
-    async fn queue(&self, channel: &Channel, name: &str, dead_letters: bool) -> Result<(), Problem> {
-        let mut arguments = FieldTable::default();
-        let text = |t: &str| AMQPValue::LongString(t.into());
-        arguments.insert("x-queue-type".into(), text("quorum"));
-        if dead_letters {
-            arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
-            arguments.insert("x-dead-letter-exchange".into(), text(&self.dead()));
-            arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+    fn dead_letters(&self) -> Vec<(&'static str, AMQPValue)> {
+        vec![
+            ("x-delivery-limit", AMQPValue::LongInt(DELIVERY_LIMIT)),
+            ("x-dead-letter-exchange", AMQPValue::LongString(self.dead().as_str().into())),
+            ("x-dead-letter-strategy", AMQPValue::LongString("at-least-once".into())),
             // At-least-once dead-lettering needs it (RabbitMQ, quorum queues, dead lettering).
-            arguments.insert("x-overflow".into(), text("reject-publish"));
+            ("x-overflow", AMQPValue::LongString("reject-publish".into())),
+        ]
+    }
+
+    async fn queue(&self, channel: &Channel, name: &str, more: &[(&'static str, AMQPValue)]) -> Result<(), Problem> {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        for (key, value) in more {
+            arguments.insert((*key).into(), value.clone());
         }
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         channel.queue_declare(name.into(), options, arguments).await.map(drop).map_err(|e| different("queue", name, &e))
