@@ -78,8 +78,9 @@ fn invoice(number: usize) -> Value {
 /// The CRM: publishes every invoice until the broker has confirmed it, in windows that hold each account once.
 async fn publish_all(url: String, published: Arc<AtomicUsize>) {
     let mut broker = Broker::patient(&url).await;
-    let mut next = 0;
+    let (mut next, began) = (0, Instant::now());
     while next < INVOICES {
+        assert!(began.elapsed() < Duration::from_secs(150), "the CRM got stuck at {next}");
         let window: Vec<Value> = (next..(next + 250).min(INVOICES)).map(invoice).collect();
         let results = futures::future::join_all(
             window.iter().map(|i| broker.publish("busbar.in", i, BasicProperties::default())),
@@ -114,16 +115,20 @@ async fn ten_thousand_invoices_are_executed_once_each_through_a_restart_and_a_ki
     let published = Arc::new(AtomicUsize::new(0));
     let crm = tokio::spawn(publish_all(server.url.clone(), published.clone()));
     until(&published, INVOICES / 4).await;
+    println!("{} executed, killing the hub", billing.ledger().effects.len());
     hub.kill();
     let at_kill = billing.ledger().effects.len();
     hub.restart();
     until(&published, INVOICES / 2).await;
+    println!("{} executed, restarting the broker", billing.ledger().effects.len());
     let server = tokio::task::spawn_blocking(move || {
         server.restart();
         server
     });
     let server = server.await.unwrap();
+    println!("{} executed, the broker is back", billing.ledger().effects.len());
     crm.await.unwrap();
+    println!("{} executed, all published", billing.ledger().effects.len());
     let began = Instant::now();
     while billing.ledger().effects.len() < INVOICES {
         let done = billing.ledger().effects.len();
