@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
+const CONNECT_MAX: Duration = Duration::from_secs(15);
 
 /// Questions that wait for their answer, by correlation id.
 pub type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Payload>>>>;
@@ -79,6 +80,12 @@ impl Link {
         Ok((Live { number, consuming, publishing, asking, connection }, messages, replies))
     }
 
+    // A broker that is just starting may take the connection and never greet: that must not be the end.
+    async fn connect_in_time(&self, number: u64) -> Result<(Live, Consumer, Consumer), Problem> {
+        let slow = |_| Problem::new(Code::BrokerUnavailable, "the broker does not answer");
+        tokio::time::timeout(CONNECT_MAX, self.connect(number)).await.map_err(slow)?
+    }
+
     /// Keeps a connection until `stop`.
     pub async fn run(self, first: (Live, Consumer, Consumer)) {
         let mut next = Some(first);
@@ -87,7 +94,7 @@ impl Link {
         while !self.stop.is_cancelled() {
             let (live, messages, replies) = match next.take() {
                 Some(connected) => connected,
-                None => match self.connect(number).await {
+                None => match self.connect_in_time(number).await {
                     Ok(connected) => connected,
                     Err(problem) => {
                         tracing::warn!(%problem, "no broker; trying again");

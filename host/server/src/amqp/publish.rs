@@ -47,10 +47,17 @@ pub async fn publish(channel: &Channel, batch: Vec<Outgoing>, timeout: Duration)
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let properties = properties(&outgoing, &id);
         let Outgoing { exchange, routing_key, payload, .. } = outgoing;
-        let sent = channel
-            .basic_publish(exchange.as_str().into(), short(&routing_key), options, &payload.body, properties)
-            .await;
-        confirms.push(async { tokio::time::timeout(timeout, async { sent?.await }).await });
+        let sent =
+            channel.basic_publish(exchange.as_str().into(), short(&routing_key), options, &payload.body, properties);
+        // A broker short of memory or disk stops reading: handing over may hang as well as the confirm.
+        let sent = tokio::time::timeout(timeout, sent).await;
+        confirms.push(async {
+            match sent {
+                Ok(Ok(confirm)) => tokio::time::timeout(timeout, confirm).await,
+                Ok(Err(error)) => Ok(Err(error)),
+                Err(elapsed) => Err(elapsed),
+            }
+        });
         ids.push((id, routing_key));
     }
     let mut returned: HashMap<String, String> = HashMap::new();

@@ -17,6 +17,8 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+const ACK_MAX: Duration = Duration::from_secs(10);
+
 /// RabbitMQ behind a connection that comes back by itself.
 pub struct RabbitTransport {
     received: Mutex<mpsc::Receiver<Received>>,
@@ -75,7 +77,9 @@ impl Transport for RabbitTransport {
     async fn ack(&self, tags: &[Tag]) -> Result<(), Problem> {
         let Some(live) = is_live(&self.live) else { return Ok(()) };
         for tag in tags.iter().filter(|t| t.connection == live.number) {
-            let acked = live.consuming.basic_ack(tag.number, BasicAckOptions::default()).await;
+            // A connection that is dying may never say so.
+            let acked = tokio::time::timeout(ACK_MAX, live.consuming.basic_ack(tag.number, BasicAckOptions::default()));
+            let acked = acked.await.map_err(|_| down("not acknowledged in time, comes again"))?;
             acked.map_err(|e| down(&format!("not acknowledged, comes again: {e}")))?;
         }
         Ok(())
