@@ -55,7 +55,7 @@ impl Link {
     ///
     /// # Errors
     /// `broker-unavailable` with the reason.
-    pub async fn connect(&self, number: u64) -> Result<(Live, Consumer, Consumer), Problem> {
+    pub async fn connect(&self, number: u64) -> Result<(Arc<Live>, Consumer, Consumer), Problem> {
         let failed = |what: &str, e: &lapin::Error| Problem::new(Code::BrokerUnavailable, format!("{what}: {e}"));
         let properties = ConnectionProperties::default().with_connection_name("busbar".into());
         let url = self.url.expose_secret();
@@ -77,17 +77,17 @@ impl Link {
             .basic_consume(queue.as_str().into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
             .await;
         let messages = messages.map_err(|e| failed("cannot consume", &e))?;
-        Ok((Live { number, consuming, publishing, asking, connection }, messages, replies))
+        Ok((Arc::new(Live { number, consuming, publishing, asking, connection }), messages, replies))
     }
 
     // A broker that is just starting may take the connection and never greet: that must not be the end.
-    async fn connect_in_time(&self, number: u64) -> Result<(Live, Consumer, Consumer), Problem> {
+    async fn connect_in_time(&self, number: u64) -> Result<(Arc<Live>, Consumer, Consumer), Problem> {
         let slow = |_| Problem::new(Code::BrokerUnavailable, "the broker does not answer");
         tokio::time::timeout(CONNECT_MAX, self.connect(number)).await.map_err(slow)?
     }
 
     /// Keeps a connection until `stop`.
-    pub async fn run(self, first: (Live, Consumer, Consumer)) {
+    pub async fn run(self, first: (Arc<Live>, Consumer, Consumer)) {
         let mut next = Some(first);
         let mut number = 1;
         let mut pause = RETRY_FIRST;
@@ -111,7 +111,6 @@ impl Link {
             number = live.number + 1;
             tracing::info!(connection = live.number, "connected to the broker");
             metrics::counter!("busbar_broker_connections_total").increment(1);
-            let live = Arc::new(live);
             self.live.send_replace(Some(live.clone()));
             tokio::select! {
                 () = self.consume(&live, messages) => {}

@@ -54,6 +54,8 @@ impl RabbitTransport {
             stop,
         };
         let first = link.connect(1).await?;
+        // Whoever starts publishing right away finds the connection.
+        link.live.send_replace(Some(first.0.clone()));
         tokio::spawn(link.run(first));
         tokio::spawn(publish::run(jobs, live.clone(), timeout));
         Ok(Self { received: Mutex::new(incoming), publishing, live, waiting, timeout })
