@@ -178,7 +178,8 @@ async fn what_is_refused_lies_in_the_dead_queue_with_its_reason() {
     assert_eq!(header(&dead, "id"), "invoice-1");
     let body: Value = serde_json::from_slice(&dead.data).unwrap();
     assert_eq!(body, bad["data"]);
-    let intakes = hub.intakes("outcome=refused").await;
+    let refused = async || Some(hub.intakes("outcome=refused").await).filter(|found| !found.is_empty());
+    let intakes = wait_for("the refusal in the journal", refused).await;
     assert_eq!((&intakes[0]["kind"], &intakes[0]["error"]["code"]), (&json!("amqp"), &json!("invalid-data")));
     // The same id once more, now right: nothing of the refused one was kept.
     assert!(broker.publish("busbar.in", &invoice(1), BasicProperties::default()).await);
