@@ -1,7 +1,7 @@
 //! Admission: a message is checked against its schema and its deliveries are planned.
 
 use crate::error::{Code, ErrorRecord, Problem};
-use crate::journal::NewMessage;
+use crate::journal::{Journal, Made, NewMessage};
 use crate::message::Message;
 use crate::route::{Route, Scope};
 use crate::schema::Catalog;
@@ -9,10 +9,13 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// A delivery planned at admission.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Planned {
     pub system: String,
     pub key: Option<String>,
+    /// Set when it was made already. The store writes it `done` with what it made, unless an unfinished delivery of
+    /// the same system and key comes before it: then it is written `ready`, and nothing of this is.
+    pub made: Option<Made>,
     /// Set when a route's expression failed: the delivery starts parked, so that nothing is lost.
     pub error: Option<ErrorRecord>,
 }
@@ -36,8 +39,8 @@ impl Rules {
             let text = format!("`{}` is a question, not a message", message.r#type);
             return Err(Problem::new(Code::NotAQuestion, text).at("type"));
         }
-        let deliveries = self.plan(&message);
-        Ok(NewMessage { digest: digest(&message), message: Arc::new(message), deliveries, place })
+        let (deliveries, journal) = self.plan(&message);
+        Ok(NewMessage { digest: digest(&message), message: Arc::new(message), deliveries, place, journal })
     }
 
     /// The system that answers a question, by the first route that covers it and whose condition holds.
@@ -63,8 +66,9 @@ impl Rules {
         Err(Problem::new(Code::NoAnswerer, format!("no route for questions of type `{}`", question.r#type)))
     }
 
-    fn plan(&self, message: &Message) -> Vec<Planned> {
+    fn plan(&self, message: &Message) -> (Vec<Planned>, Journal) {
         let mut planned: Vec<Planned> = Vec::new();
+        let mut journal = None;
         let mut scope = None;
         for route in self.routes.iter().filter(|r| r.covers(&message.r#type)) {
             let found = if route.when.is_none() && route.key.is_none() {
@@ -81,14 +85,15 @@ impl Rules {
                 Ok(Some(key)) => (key, None),
                 Err(problem) => (message.default_key().map(str::to_string), Some(problem.record())),
             };
+            journal = journal.max(Some(route.journal));
             for system in &route.to {
                 // Two routes to one system are one delivery: its effect happens once.
                 if !planned.iter().any(|p| &p.system == system) {
-                    planned.push(Planned { system: system.clone(), key: key.clone(), error: error.clone() });
+                    planned.push(Planned { system: system.clone(), key: key.clone(), made: None, error: error.clone() });
                 }
             }
         }
-        planned
+        (planned, journal.unwrap_or_default())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The ports in memory, for tests and for running one adapter without a hub.
 
+pub use crate::fakes_journal::MemoryJournal;
 pub use crate::fakes_store::MemoryStore;
 
 use crate::error::{Code, Problem};

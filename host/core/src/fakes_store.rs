@@ -1,180 +1,67 @@
 //! The store in memory: the reference that the SQL store is compared with, and what tests use.
 
 use crate::error::Problem;
+use crate::fakes_journal::{MemoryJournal, Owner, Row};
 use crate::journal::*;
 use crate::message::Message;
-use crate::ports::{Chunks, Store};
+use crate::ports::{Chunks, Claim, Claimed, Store};
 use async_trait::async_trait;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-#[derive(Clone, Default)]
-struct Data {
-    last: i64,
-    messages: BTreeMap<i64, Row>,
-    ids: HashMap<(String, String), (i64, String)>,
-    deliveries: BTreeMap<i64, DeliveryRow>,
-    calls: Vec<(Owner, Call)>,
-    state: HashMap<(String, String), Vec<u8>>,
-    intakes: Vec<Intake>,
-}
-
-#[derive(Clone)]
-struct Row {
-    message: Arc<Message>,
-    received_at_ms: i64,
-    place: Option<String>,
-    intake: Option<String>,
-}
-
-#[derive(Clone)]
-struct DeliveryRow {
-    stored: StoredDelivery,
-    error: Option<crate::ErrorRecord>,
-    updated_at_ms: i64,
-}
-
-#[derive(Clone, PartialEq)]
-enum Owner {
-    Delivery(i64),
-    Intake(String),
-}
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A [`Store`] in memory.
 #[derive(Default)]
 pub struct MemoryStore {
-    data: Mutex<Data>,
+    data: Mutex<MemoryJournal>,
 }
 
 impl MemoryStore {
-    fn data(&self) -> MutexGuard<'_, Data> {
+    fn data(&self) -> MutexGuard<'_, MemoryJournal> {
         self.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Data {
-    fn next(&mut self) -> i64 {
-        self.last += 1;
-        self.last
-    }
-
-    fn commit(&mut self, mut commit: Commit) -> (Committed, Option<Intake>) {
-        let refuse = commit.on_differing.unwrap_or(OnDiffering::Refuse) == OnDiffering::Refuse;
-        let known = |data: &Self, new: &NewMessage| {
-            data.ids.get(&(new.message.source.clone(), new.message.id.clone())).cloned()
-        };
-        let reused =
-            commit.messages.iter().position(|m| refuse && known(self, m).is_some_and(|(_, digest)| digest != m.digest));
-        if let Some(index) = reused {
-            return (Err(IdReused { index }), None);
-        }
-        let intake_id = commit.intake.as_ref().map(|i| i.id.clone());
-        let messages = std::mem::take(&mut commit.messages);
-        let mut accepted = Vec::new();
-        for new in messages {
-            accepted.push(match known(self, &new) {
-                Some((seq, digest)) => {
-                    Accepted { seq, duplicate: true, differs: digest != new.digest, deliveries: vec![] }
-                }
-                None => self.insert(new, intake_id.clone(), commit.at_ms),
-            });
-        }
-        let intake = commit.intake.map(|intake| settle_intake(intake, &accepted));
-        self.intakes.extend(intake.clone());
-        for write in commit.state {
-            let key = (write.system, write.key);
-            match write.value {
-                Some(value) => drop(self.state.insert(key, value)),
-                None => drop(self.state.remove(&key)),
-            }
-        }
-        let owner = match (&commit.attempted, intake_id) {
-            (Some(attempted), _) => Some(Owner::Delivery(attempted.delivery)),
-            (None, intake) => intake.map(Owner::Intake),
-        };
-        if let Some(owner) = owner {
-            self.calls.extend(commit.calls.into_iter().map(|c| (owner.clone(), c)));
-        }
-        if let Some(attempted) = commit.attempted
-            && let Some(row) = self.deliveries.get_mut(&attempted.delivery)
-        {
-            row.stored.state = attempted.state;
-            row.stored.attempts = attempted.attempts;
-            row.stored.next_at_ms = attempted.next_at_ms;
-            row.error = attempted.error;
-            row.updated_at_ms = attempted.at_ms;
-        }
-        (Ok(accepted), intake)
-    }
-
-    fn insert(&mut self, new: NewMessage, intake: Option<String>, at_ms: i64) -> Accepted {
-        let seq = self.next();
-        let id = (new.message.source.clone(), new.message.id.clone());
-        self.ids.insert(id, (seq, new.digest));
-        let row = Row { message: new.message.clone(), received_at_ms: at_ms, place: new.place, intake };
-        self.messages.insert(seq, row);
-        let mut deliveries = Vec::new();
-        for planned in new.deliveries {
-            let state = if planned.error.is_some() { DeliveryState::Parked } else { DeliveryState::Ready };
-            let stored = StoredDelivery {
-                id: self.next(),
-                message_seq: seq,
-                system: planned.system,
-                key: planned.key,
-                state,
-                attempts: 0,
-                next_at_ms: 0,
-                message: new.message.clone(),
-            };
-            let row = DeliveryRow { stored: stored.clone(), error: planned.error, updated_at_ms: at_ms };
-            self.deliveries.insert(stored.id, row);
-            deliveries.push(stored);
-        }
-        Accepted { seq, duplicate: false, differs: false, deliveries }
+impl MemoryJournal {
+    fn delivery_view(&self, id: i64, with_calls: bool) -> Option<DeliveryView> {
+        let d = self.deliveries.get(&id)?;
+        Some(DeliveryView {
+            id,
+            system: d.stored.system.clone(),
+            key: d.stored.key.clone(),
+            state: d.stored.state,
+            attempts: d.stored.attempts,
+            next_at_ms: d.stored.next_at_ms,
+            updated_at_ms: d.updated_at_ms,
+            error: d.error.clone(),
+            edited: d.edited.clone(),
+            by: d.by.clone(),
+            calls: if with_calls { self.calls(id) } else { vec![] },
+        })
     }
 
     fn view(&self, seq: i64, row: &Row, with_calls: bool) -> MessageView {
-        let deliveries = self.deliveries.values().filter(|d| d.stored.message_seq == seq).map(|d| {
-            let owner = Owner::Delivery(d.stored.id);
-            let calls = self.calls.iter().filter(|(o, _)| with_calls && *o == owner).map(|(_, c)| c.clone());
-            DeliveryView {
-                id: d.stored.id,
-                system: d.stored.system.clone(),
-                key: d.stored.key.clone(),
-                state: d.stored.state,
-                attempts: d.stored.attempts,
-                next_at_ms: d.stored.next_at_ms,
-                updated_at_ms: d.updated_at_ms,
-                error: d.error.clone(),
-                calls: calls.collect(),
-            }
-        });
+        let own = self.deliveries.values().filter(|d| d.stored.message_seq == seq).map(|d| d.stored.id);
         MessageView {
             seq,
             message: (*row.message).clone(),
             received_at_ms: row.received_at_ms,
             place: row.place.clone(),
             intake: row.intake.clone(),
-            deliveries: deliveries.collect(),
+            deliveries: own.filter_map(|id| self.delivery_view(id, with_calls)).collect(),
         }
     }
-}
 
-/// Counts what became of an intake's messages and says how it ended.
-pub(crate) fn settle_intake(mut intake: Intake, accepted: &[Accepted]) -> Intake {
-    intake.messages += accepted.len() as u64;
-    intake.duplicates += accepted.iter().filter(|a| a.duplicate).count() as u64;
-    intake.differing += accepted.iter().filter(|a| a.differs).count() as u64;
-    intake.settle();
-    intake
-}
-
-impl Intake {
-    /// Says how it ended, once its messages are counted.
-    pub fn settle(&mut self) {
-        if self.outcome == IntakeOutcome::Accepted && self.messages > 0 && self.messages == self.duplicates {
-            self.outcome = IntakeOutcome::Repeated;
-        }
+    fn fits(&self, filter: &DeliveryFilter, d: &StoredDelivery) -> bool {
+        let same = |wanted: &Option<String>, is: Option<&str>| wanted.is_none() || wanted.as_deref() == is;
+        let code = self.deliveries.get(&d.id).and_then(|row| row.error.as_ref()).map(|e| e.code.as_str());
+        let failed = matches!(d.state, DeliveryState::Parked | DeliveryState::Dead);
+        d.id > filter.after
+            && filter.id.is_none_or(|id| id == d.id)
+            && filter.state.map_or(failed, |state| state == d.state)
+            && same(&filter.system, Some(&d.system))
+            && same(&filter.r#type, self.messages.get(&d.message_seq).map(|m| m.message.r#type.as_str()))
+            && same(&filter.code, code)
+            && same(&filter.key, d.key.as_deref())
     }
 }
 
@@ -182,7 +69,7 @@ impl Intake {
 impl Store for MemoryStore {
     async fn commit(&self, batch: Vec<Commit>) -> Result<Vec<Committed>, Problem> {
         let mut data = self.data();
-        Ok(batch.into_iter().map(|c| data.commit(c).0).collect())
+        Ok(batch.into_iter().map(|c| data.commit(c)).collect())
     }
 
     async fn commit_stream(&self, head: Commit, chunks: Chunks<'_>) -> Result<Option<Intake>, Problem> {
@@ -196,31 +83,34 @@ impl Store for MemoryStore {
             whole.messages.extend(chunk);
         }
         whole.on_differing = Some(OnDiffering::Keep);
-        let (_, intake) = copy.commit(whole);
+        let intake = copy.commit_intake(whole).ok().and_then(|(_, intake)| intake);
         *self.data() = copy;
         Ok(intake)
     }
 
-    async fn ready(&self, system: &str, after: i64, limit: u32) -> Result<Vec<StoredDelivery>, Problem> {
-        let data = self.data();
-        let found = data.deliveries.range(after + 1..).map(|(_, d)| &d.stored);
-        let found = found.filter(|d| d.system == system && d.state == DeliveryState::Ready);
-        Ok(found.take(limit as usize).cloned().collect())
+    async fn ready(
+        &self,
+        system: &str,
+        shards: Shards,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<StoredDelivery>, Problem> {
+        Ok(self.data().ready(system, shards, after, limit))
     }
 
-    async fn parked_keys(&self, system: &str) -> Result<Vec<String>, Problem> {
+    async fn claim(&self, claim: Claim) -> Result<Claimed, Problem> {
+        Ok(self.data().claim(&claim))
+    }
+
+    async fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<(i64, DeliveryView)>, Problem> {
         let data = self.data();
-        let parked = data.deliveries.values().map(|d| &d.stored);
-        let parked = parked.filter(|d| d.system == system && d.state == DeliveryState::Parked);
-        let mut keys: Vec<_> = parked.filter_map(|d| d.key.clone()).collect();
-        keys.sort();
-        keys.dedup();
-        Ok(keys)
+        let found = data.deliveries().filter(|d| data.fits(filter, d));
+        let views = found.filter_map(|d| Some((d.message_seq, data.delivery_view(d.id, false)?)));
+        Ok(views.take(filter.limit as usize).collect())
     }
 
     async fn calls(&self, delivery: i64) -> Result<Vec<Call>, Problem> {
-        let owner = Owner::Delivery(delivery);
-        Ok(self.data().calls.iter().filter(|(o, _)| *o == owner).map(|(_, c)| c.clone()).collect())
+        Ok(self.data().calls(delivery))
     }
 
     async fn state(&self, system: &str, key: &str) -> Result<Option<Vec<u8>>, Problem> {
@@ -264,8 +154,7 @@ impl Store for MemoryStore {
             same(&filter.id, &i.id) && same(&filter.system, &i.system) && same(&filter.outcome, i.outcome.as_str())
         });
         let view = |intake: &Intake| {
-            let owner = Owner::Intake(intake.id.clone());
-            let calls = data.calls.iter().filter(|(o, _)| *o == owner).map(|(_, c)| c.clone()).collect();
+            let calls = data.owned_calls(&Owner::Intake(intake.id.clone()));
             IntakeView { intake: intake.clone(), calls }
         };
         Ok(found.take(filter.limit as usize).map(view).collect())

@@ -7,29 +7,39 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// State of a delivery. `Parked` failed for good and holds its key, or waits behind one that does;
-/// `Dead` failed for good and had no key, so nothing waits behind it.
+/// State of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryState {
+    /// To be made, now or at its time.
     Ready,
     Done,
+    /// Failed for good and holds its key: a person retries, edits or skips it.
     Parked,
+    /// Waits behind a parked one of the same system and key; goes on by itself when that one is settled.
+    Waiting,
+    /// Failed for good and had no key, so nothing waits behind it.
     Dead,
+    /// A person decided that it is not made.
+    Skipped,
 }
 
 impl DeliveryState {
+    pub const ALL: [Self; 6] = [Self::Ready, Self::Done, Self::Parked, Self::Waiting, Self::Dead, Self::Skipped];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "ready",
             Self::Done => "done",
             Self::Parked => "parked",
+            Self::Waiting => "waiting",
             Self::Dead => "dead",
+            Self::Skipped => "skipped",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Ready, Self::Done, Self::Parked, Self::Dead].into_iter().find(|s| s.as_str() == text)
+        Self::ALL.into_iter().find(|s| s.as_str() == text)
     }
 }
 
@@ -109,6 +119,28 @@ pub struct NewMessage {
     pub deliveries: Vec<Planned>,
     /// Where in the input it was found.
     pub place: Option<String>,
+    pub journal: Journal,
+}
+
+/// How much of a message the journal keeps, by the routes that cover it: the most that one of them wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Journal {
+    /// Nothing: a plain at-least-once relay over AMQP. Whatever cannot be relayed at once is kept as `envelope`.
+    None,
+    /// The message without its data once its deliveries are finished, and no calls that went well.
+    Envelope,
+    /// Everything.
+    #[default]
+    Full,
+}
+
+/// A delivery that was made before its message was written: the system's adapter may only state messages, so
+/// that nothing happened yet. Both are written in one transaction, or neither.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Made {
+    pub messages: Vec<NewMessage>,
+    pub calls: Vec<Call>,
 }
 
 /// What to do with a known (source, id) whose content differs.
@@ -146,13 +178,25 @@ pub struct StateWrite {
     pub value: Option<Vec<u8>>,
 }
 
+/// An attempt that is under way: the calls of its commit are written before they are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    pub delivery: i64,
+    /// Attempts that the delivery must still count in the store; else another hub has taken it over.
+    pub expected: u32,
+}
+
 /// How one attempt of a delivery ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempted {
     pub delivery: i64,
+    /// Attempts that the delivery must still count in the store, and be `ready`; else the commit is stale.
+    pub expected: u32,
     pub state: DeliveryState,
-    /// Attempts made so far, this one included.
+    /// Attempts made so far, this one included. An attempt that a crash cut off counts.
     pub attempts: u32,
+    /// Attempts counted against the policy: those that a system's outage cost are not.
+    pub tries: u32,
     /// Not before, while `Ready`.
     pub next_at_ms: i64,
     pub error: Option<ErrorRecord>,
@@ -168,7 +212,37 @@ pub struct Commit {
     pub state: Vec<StateWrite>,
     pub calls: Vec<Call>,
     pub attempted: Option<Attempted>,
+    pub started: Option<Started>,
+    pub operation: Option<Operation>,
     pub at_ms: i64,
+}
+
+/// What a person does about a delivery that failed for good.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    pub delivery: i64,
+    pub system: String,
+    pub act: Act,
+    /// Name of the key or person.
+    pub by: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// Make it again, with a new budget of tries. Of `parked` and `dead` ones.
+    Retry,
+    /// The same with other data, already validated against the schema. The message itself stays as it was received.
+    Edit(Box<Message>),
+    /// Never make it. Of `parked`, `dead` and `waiting` ones; those that wait behind a parked one go on.
+    Skip,
+}
+
+impl Act {
+    /// Whether a delivery in this state may be operated on so.
+    pub fn fits(&self, state: DeliveryState) -> bool {
+        let failed = matches!(state, DeliveryState::Parked | DeliveryState::Dead);
+        failed || (matches!(self, Self::Skip) && state == DeliveryState::Waiting)
+    }
 }
 
 /// What became of one message of a commit.
@@ -177,17 +251,24 @@ pub struct Accepted {
     pub seq: i64,
     pub duplicate: bool,
     pub differs: bool,
-    /// The new deliveries, in the order they must be made.
+    /// The new deliveries, in the order they must be made; those of what was made with it included.
     pub deliveries: Vec<StoredDelivery>,
 }
 
-/// A commit's result, message by message; or the index of the message that reused an id.
-pub type Committed = Result<Vec<Accepted>, IdReused>;
+/// A commit's result, message by message; or why it was left out whole.
+pub type Committed = Result<Vec<Accepted>, Refusal>;
 
-/// The commit was not written: this message has a known (source, id) and other content.
+/// Why a commit was not written. Trying again is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdReused {
-    pub index: usize,
+pub enum Refusal {
+    /// The message with this index has a known (source, id) and other content.
+    IdReused { index: usize },
+    /// The delivery is not as the commit expects it: another hub or a person was faster, or it was written before.
+    Stale,
+    /// The operation does not fit the delivery's state; `None`: there is no such delivery.
+    NotNow { state: Option<DeliveryState> },
+    /// An earlier delivery of the same system and key is held: that one comes first.
+    Behind { delivery: i64 },
 }
 
 /// A delivery in the store, ready to be made.
@@ -199,7 +280,11 @@ pub struct StoredDelivery {
     pub key: Option<String>,
     pub state: DeliveryState,
     pub attempts: u32,
+    pub tries: u32,
     pub next_at_ms: i64,
+    /// A person retried it: others may wait behind it.
+    pub operated: bool,
+    /// As received, or as a person edited it for this delivery.
     pub message: Arc<Message>,
 }
 
@@ -217,6 +302,22 @@ pub struct MessageFilter {
     pub limit: u32,
 }
 
+/// Which deliveries an operation means. All given conditions hold together; by id.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeliveryFilter {
+    pub id: Option<i64>,
+    /// `parked` or `dead` where absent.
+    pub state: Option<DeliveryState>,
+    pub system: Option<String>,
+    pub r#type: Option<String>,
+    /// Code of the error.
+    pub code: Option<String>,
+    pub key: Option<String>,
+    /// Only those with a larger id.
+    pub after: i64,
+    pub limit: u32,
+}
+
 /// A delivery as it is shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeliveryView {
@@ -228,6 +329,10 @@ pub struct DeliveryView {
     pub next_at_ms: i64,
     pub updated_at_ms: i64,
     pub error: Option<ErrorRecord>,
+    /// Data that a person put in place of the message's.
+    pub edited: Option<Value>,
+    /// Who retried, edited or skipped it last.
+    pub by: Option<String>,
     pub calls: Vec<Call>,
 }
 
@@ -258,6 +363,29 @@ pub struct IntakeView {
     pub intake: Intake,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<Call>,
+}
+
+/// The shards that a hub makes the deliveries of: bit `n` is shard `n`. One hub alone has all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shards(pub u32);
+
+impl Shards {
+    pub const COUNT: u32 = 32;
+    pub const ALL: Self = Self(u32::MAX);
+    pub const NONE: Self = Self(0);
+
+    /// Deliveries with the same system and key have the same shard, for ever; those without a key are spread by
+    /// their message. FNV-1a: a stored number must not depend on the version of a library.
+    pub fn of(system: &str, key: Option<&str>, message_seq: i64) -> u32 {
+        let number = message_seq.to_le_bytes();
+        let rest: &[u8] = key.map_or(&number, str::as_bytes);
+        let step = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+        system.as_bytes().iter().chain(&[0]).chain(rest).fold(0x811c_9dc5, step) % Self::COUNT
+    }
+
+    pub fn has(self, shard: u32) -> bool {
+        self.0 >> (shard % Self::COUNT) & 1 == 1
+    }
 }
 
 /// How many deliveries a system has in each state.

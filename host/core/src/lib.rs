@@ -7,6 +7,7 @@
 mod admit;
 mod error;
 pub mod fakes;
+mod fakes_journal;
 mod fakes_store;
 mod journal;
 mod lanes;

@@ -20,8 +20,15 @@ pub type Chunks<'a> = &'a mut (dyn FnMut() -> Result<Vec<NewMessage>, Problem> +
 /// The journal, the deliveries and the systems' state.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Writes every commit in one durable transaction. A commit that reuses an id is left out whole;
-    /// the others are written.
+    /// Writes every commit in one durable transaction, one after another. A commit that is refused is left out
+    /// whole; the others are written. Besides what each record says,
+    /// - a new delivery whose key is held (a `parked` or `waiting` one of its system and key is there) is written
+    ///   `waiting`; [`Planned::made`](crate::Planned::made) says when one is written `done` at once;
+    /// - with a delivery that becomes `parked`, the `ready` ones of its system and key with larger ids become `waiting`;
+    /// - with an operated one that becomes `done` or `skipped`, the `waiting` ones of its system and key become `ready`,
+    ///   up to the next `parked` one. Skipping a parked one does the same;
+    /// - calls are kept by delivery, attempt and ordinal: writing one again overwrites it. An intake's id likewise is
+    ///   written once.
     ///
     /// # Errors
     /// `store-unavailable`: nothing of the batch is written, or (connection lost at the end) all of it.
@@ -34,11 +41,21 @@ pub trait Store: Send + Sync {
     /// Whatever `chunks` says, or `store-unavailable`: nothing is written.
     async fn commit_stream(&self, head: Commit, chunks: Chunks<'_>) -> Result<Option<Intake>, Problem>;
 
-    /// Deliveries of `system` in state `ready` with a larger id than `after`, by id.
-    async fn ready(&self, system: &str, after: i64, limit: u32) -> Result<Vec<StoredDelivery>, Problem>;
+    /// Deliveries of `system` in state `ready`, of these shards, with a larger id than `after`, by id.
+    async fn ready(
+        &self,
+        system: &str,
+        shards: Shards,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<StoredDelivery>, Problem>;
 
-    /// Keys of `system` that a parked delivery holds.
-    async fn parked_keys(&self, system: &str) -> Result<Vec<String>, Problem>;
+    /// Takes shards for `hub` until `now_ms + lease_ms`: renews what it has, takes what nobody holds, and gives up
+    /// what is over its fair share and not in `busy`. Hubs share without a leader: each one counts the living.
+    async fn claim(&self, claim: Claim) -> Result<Claimed, Problem>;
+
+    /// Deliveries for an operation, by id; without calls. The message's `seq` comes with each.
+    async fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<(i64, DeliveryView)>, Problem>;
 
     /// Calls of earlier attempts of a delivery, in order.
     async fn calls(&self, delivery: i64) -> Result<Vec<Call>, Problem>;
@@ -56,6 +73,32 @@ pub trait Store: Send + Sync {
     async fn intakes(&self, filter: &IntakeFilter) -> Result<Vec<IntakeView>, Problem>;
 
     async fn depths(&self) -> Result<Vec<Depth>, Problem>;
+}
+
+/// What a hub asks for when it renews its part of the work.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// Unique to the process.
+    pub hub: String,
+    pub now_ms: i64,
+    pub lease_ms: i64,
+    /// Shards with deliveries running: not given up now.
+    pub busy: Shards,
+    /// The hub is stopping: it takes nothing and gives up whatever is not busy.
+    pub leaving: bool,
+}
+
+/// What a hub has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// Make deliveries of these until the lease ends.
+    pub shards: Shards,
+    /// Let these run out and give them up at the next claim.
+    pub leave: Shards,
+    /// Hubs alive, this one included.
+    pub hubs: u32,
+    /// Grows with every operation and release: what is `ready` may have changed behind the frontier of the lanes.
+    pub operations: i64,
 }
 
 /// A message that came in over a transport and is not acknowledged yet.

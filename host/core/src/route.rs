@@ -2,6 +2,7 @@
 //! Expressions are CEL (cel.dev): they always end, and have no effects.
 
 use crate::error::{Code, Problem};
+use crate::journal::Journal;
 use crate::message::Message;
 use cel::{Context, Env, Program, Value};
 use std::sync::{Arc, LazyLock};
@@ -21,6 +22,7 @@ pub struct Route {
     pub when: Option<Expr>,
     /// Default: `partitionkey`, else `subject`.
     pub key: Option<Expr>,
+    pub journal: Journal,
 }
 
 impl Route {
