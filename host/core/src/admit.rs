@@ -89,7 +89,12 @@ impl Rules {
             for system in &route.to {
                 // Two routes to one system are one delivery: its effect happens once.
                 if !planned.iter().any(|p| &p.system == system) {
-                    planned.push(Planned { system: system.clone(), key: key.clone(), made: None, error: error.clone() });
+                    planned.push(Planned {
+                        system: system.clone(),
+                        key: key.clone(),
+                        made: None,
+                        error: error.clone(),
+                    });
                 }
             }
         }

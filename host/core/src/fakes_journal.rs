@@ -4,6 +4,7 @@
 use crate::admit::Planned;
 use crate::journal::*;
 use crate::message::Message;
+use crate::mutant::{Mutant, broken};
 use crate::ports::{Claim, Claimed};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -91,7 +92,8 @@ impl MemoryJournal {
     }
 
     fn known(&self, new: &NewMessage) -> Option<&(i64, String)> {
-        self.ids.get(&(new.message.source.clone(), new.message.id.clone()))
+        let known = self.ids.get(&(new.message.source.clone(), new.message.id.clone()));
+        known.filter(|_| !broken(Mutant::ForgetDedup))
     }
 
     fn check(&self, commit: &Commit) -> Result<(), Refusal> {
@@ -103,7 +105,8 @@ impl MemoryJournal {
         let attempted = commit.attempted.as_ref().map(|a| (a.delivery, a.expected));
         for (delivery, expected) in attempted.into_iter().chain(commit.started.map(|s| (s.delivery, s.expected))) {
             let stored = self.deliveries.get(&delivery).map(|row| &row.stored);
-            if !stored.is_some_and(|d| d.state == DeliveryState::Ready && d.attempts == expected) {
+            let fits = stored.is_some_and(|d| d.state == DeliveryState::Ready && d.attempts == expected);
+            if !fits && !broken(Mutant::NoFence) {
                 return Err(Refusal::Stale);
             }
         }
@@ -113,7 +116,7 @@ impl MemoryJournal {
                 return Err(Refusal::NotNow { state });
             }
             let earlier = self.held_before(operation.delivery).filter(|_| operation.act != Act::Skip);
-            if let Some(delivery) = earlier {
+            if let Some(delivery) = earlier.filter(|_| !broken(Mutant::OperateOutOfTurn)) {
                 return Err(Refusal::Behind { delivery });
             }
         }
@@ -162,8 +165,8 @@ impl MemoryJournal {
         use DeliveryState::{Done, Parked, Ready, Waiting};
         let (state, made) = match made {
             _ if error.is_some() => (Parked, None),
-            _ if open(&[Parked, Waiting]) => (Waiting, None),
-            Some(made) if !open(&[Ready]) => (Done, Some(made)),
+            _ if open(&[Parked, Waiting]) && !broken(Mutant::NewPassesParked) => (Waiting, None),
+            Some(made) if !open(&[Ready]) || broken(Mutant::MadeOutOfTurn) => (Done, Some(made)),
             _ => (Ready, None),
         };
         let attempts = u32::from(state == Done);
@@ -264,7 +267,11 @@ impl MemoryJournal {
 
     fn release_behind(&mut self, id: i64) {
         let Some((system, key)) = self.key_of(id) else { return };
-        let parked = self.same_key(&system, Some(&key), &[DeliveryState::Parked]).next().unwrap_or(i64::MAX);
+        if broken(Mutant::ForgetRelease) {
+            return;
+        }
+        let parked = self.same_key(&system, Some(&key), &[DeliveryState::Parked]).next();
+        let parked = parked.filter(|_| !broken(Mutant::ReleasePastParked)).unwrap_or(i64::MAX);
         let free: Vec<_> =
             self.same_key(&system, Some(&key), &[DeliveryState::Waiting]).filter(|other| *other < parked).collect();
         self.operations += i64::from(!free.is_empty());

@@ -42,13 +42,8 @@ pub trait Store: Send + Sync {
     async fn commit_stream(&self, head: Commit, chunks: Chunks<'_>) -> Result<Option<Intake>, Problem>;
 
     /// Deliveries of `system` in state `ready`, of these shards, with a larger id than `after`, by id.
-    async fn ready(
-        &self,
-        system: &str,
-        shards: Shards,
-        after: i64,
-        limit: u32,
-    ) -> Result<Vec<StoredDelivery>, Problem>;
+    async fn ready(&self, system: &str, shards: Shards, after: i64, limit: u32)
+    -> Result<Vec<StoredDelivery>, Problem>;
 
     /// Takes shards for `hub` until `now_ms + lease_ms`: renews what it has, takes what nobody holds, and gives up
     /// what is over its fair share and not in `busy`. Hubs share without a leader: each one counts the living.
