@@ -39,8 +39,10 @@ pub enum Event {
     Read { system: String, refill: Refill, found: Result<Vec<StoredDelivery>, Problem> },
     /// The shards this hub makes deliveries of. `shared`: other hubs write to the store as well.
     Owns { shards: Shards, shared: bool },
-    /// Deliveries were written or released by somebody else.
+    /// Deliveries were written by somebody else.
     News,
+    /// Somebody else operated on deliveries or released them: what is `ready` may have changed anywhere.
+    Reread,
     /// A person holds a system's deliveries up, or lets them go on.
     Pause { system: String, paused: bool },
     /// No new attempts; what runs is still written.
@@ -133,6 +135,7 @@ impl Engine {
             Event::Read { system, refill, found } => self.read(&system, refill, found, now_ms),
             Event::Owns { shards, shared } => self.owns(shards, shared),
             Event::News => self.all(|system| system.lanes.fall_behind()),
+            Event::Reread => self.all(|system| system.lanes.rewind(0)),
             Event::Pause { system, paused } => self.with(&system, |system| system.paused = paused),
             Event::Stop => self.stopping = true,
             Event::Time => {}
@@ -161,8 +164,15 @@ impl Engine {
     }
 
     fn owns(&mut self, shards: Shards, shared: bool) {
+        let joined = shared && !self.shared;
         self.shared = shared;
-        self.all(|system| system.lanes.own(shards));
+        self.all(|system| {
+            system.lanes.own(shards);
+            // Until now nobody asked whether others had written in between.
+            if joined {
+                system.lanes.rewind(0);
+            }
+        });
     }
 
     fn all(&mut self, act: impl Fn(&mut System)) {

@@ -238,6 +238,14 @@ pub enum Act {
 }
 
 impl Act {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Edit(_) => "edit",
+            Self::Skip => "skip",
+        }
+    }
+
     /// Whether a delivery in this state may be operated on so.
     pub fn fits(&self, state: DeliveryState) -> bool {
         let failed = matches!(state, DeliveryState::Parked | DeliveryState::Dead);

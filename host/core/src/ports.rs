@@ -7,6 +7,7 @@ use crate::message::{Message, Payload};
 use crate::outcome::Failure;
 use async_trait::async_trait;
 use std::io::Read;
+use std::pin::Pin;
 use std::sync::Arc;
 
 /// Tells the time. Milliseconds since 1970-01-01T00:00:00Z.
@@ -126,6 +127,9 @@ pub struct Outgoing {
     pub correlation_id: Option<String>,
 }
 
+/// The results of messages handed over, in their order: success only after a confirm with no return.
+pub type Confirms = Pin<Box<dyn Future<Output = Vec<Result<(), Problem>>> + Send>>;
+
 /// AMQP as the hub needs it.
 #[async_trait]
 pub trait Transport: Send + Sync {
@@ -138,9 +142,14 @@ pub trait Transport: Send + Sync {
     /// Acknowledges what is committed. Stale tags are left out silently: those come again.
     async fn ack(&self, tags: &[Tag]) -> Result<(), Problem>;
 
-    /// Publishes with confirms and `mandatory`: success only after a confirm with no return.
-    /// Results in the order of `batch`.
-    async fn publish(&self, batch: Vec<Outgoing>) -> Vec<Result<(), Problem>>;
+    /// Hands messages to the broker with confirms and `mandatory`; those handed over earlier with the same
+    /// `partitionkey` (else `subject`) arrive earlier.
+    async fn hand_over(&self, batch: Vec<Outgoing>) -> Confirms;
+
+    /// The same, and waits for the confirms.
+    async fn publish(&self, batch: Vec<Outgoing>) -> Vec<Result<(), Problem>> {
+        self.hand_over(batch).await.await
+    }
 
     /// Whether there is a connection now.
     fn connected(&self) -> bool;

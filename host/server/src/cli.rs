@@ -5,6 +5,7 @@ mod build;
 mod cases;
 mod client;
 mod key;
+mod parked;
 mod print;
 mod run;
 mod script;
@@ -37,6 +38,8 @@ enum Command {
     Send(client::SendArgs),
     /// Look into the journal of a running hub.
     Messages(client::MessagesArgs),
+    /// Deliveries that failed for good: list, retry, edit or skip them.
+    Parked(parked::ParkedArgs),
     /// Build, look at and try adapters.
     #[command(subcommand)]
     Adapter(AdapterCommand),
@@ -89,6 +92,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => run::check(&args, json),
         Command::Send(args) => client::send(args, json).await,
         Command::Messages(args) => client::messages(args, json).await,
+        Command::Parked(args) => parked::parked(args, json).await,
         Command::Adapter(AdapterCommand::Build(args)) => build::build(&args, json),
         Command::Adapter(AdapterCommand::Inspect(args)) => adapter::inspect(&args, json),
         Command::Adapter(AdapterCommand::Try(args)) => adapter::try_once(args).await,

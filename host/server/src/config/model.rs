@@ -131,6 +131,8 @@ pub enum Right {
     Read,
     /// Read personal data as well.
     ReadPersonal,
+    /// Retry, edit and skip deliveries; pause and resume systems.
+    Operate,
 }
 
 /// RabbitMQ.
@@ -146,6 +148,12 @@ pub struct AmqpConfig {
     #[serde(default = "default_prefetch")]
     #[schemars(range(min = 1))]
     pub prefetch: u16,
+    /// Queues that share the incoming messages, so that several hubs can take them: `<prefix>.in.0` … behind a
+    /// consistent-hash exchange over the attribute `partitionkey` (RabbitMQ plugin
+    /// `rabbitmq_consistent_hash_exchange`). Order holds among messages with the same `partitionkey`. 1: one queue.
+    #[serde(default = "default_shards")]
+    #[schemars(range(min = 1, max = 32))]
+    pub shards: u32,
     /// Milliseconds to wait for a publisher confirm.
     #[serde(default = "default_confirm_timeout_ms")]
     #[schemars(range(min = 1))]
@@ -158,6 +166,10 @@ fn default_prefix() -> String {
 
 fn default_prefetch() -> u16 {
     1000
+}
+
+fn default_shards() -> u32 {
+    1
 }
 
 fn default_confirm_timeout_ms() -> u64 {
@@ -297,15 +309,37 @@ pub struct PolicyConfig {
     /// Milliseconds at most.
     #[schemars(range(min = 1))]
     pub backoff_max_ms: u64,
+    /// Failures in a row after which the system counts as down: then nothing is sent but a probe now and then, and
+    /// no delivery loses attempts.
+    #[schemars(range(min = 1))]
+    pub breaker_failures: u32,
+    /// Milliseconds before the first probe; doubles from there.
+    #[schemars(range(min = 1))]
+    pub breaker_first_ms: u64,
+    /// Milliseconds between probes at most.
+    #[schemars(range(min = 1))]
+    pub breaker_max_ms: u64,
+    /// Deliveries started per second at most; no limit where absent.
+    #[schemars(range(min = 0.001))]
+    pub rate_per_second: Option<f64>,
+    /// Deliveries started at once after a pause, with `rate-per-second`.
+    #[schemars(range(min = 1))]
+    pub rate_burst: u32,
 }
 
 impl Default for PolicyConfig {
     fn default() -> Self {
         let policy = busbar_core::Policy::default();
+        let breaker = busbar_core::engine::BreakerPolicy::default();
         Self {
             attempts: policy.attempts_max,
             backoff_first_ms: policy.backoff_first_ms,
             backoff_max_ms: policy.backoff_max_ms,
+            breaker_failures: breaker.failures,
+            breaker_first_ms: breaker.open_first_ms,
+            breaker_max_ms: breaker.open_max_ms,
+            rate_per_second: None,
+            rate_burst: 1,
         }
     }
 }
@@ -361,6 +395,21 @@ pub struct RouteConfig {
     /// Default: `partitionkey`, else `subject`.
     #[serde(default)]
     pub key: Option<String>,
+    /// What the journal keeps of these messages: `full`; `envelope` (no data once they are delivered, no calls that
+    /// went well); `none` (a plain at-least-once relay from AMQP to AMQP, without deduplication; whatever cannot be
+    /// relayed at once is kept as `envelope`). A message covered by several routes gets the most that one of them wants.
+    #[serde(default)]
+    pub journal: JournalMode,
+}
+
+/// What the journal keeps of a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum JournalMode {
+    #[default]
+    Full,
+    Envelope,
+    None,
 }
 
 /// An adapter's own words about itself: `adapter.toml` and `config.schema.json`, embedded in the
