@@ -15,6 +15,7 @@ mod lines;
 pub mod money;
 pub mod replies;
 mod settings;
+pub mod template;
 
 pub use bindings::busbar::adapter::types::{Delay, Draft, Failure, Header, Message, Rejection};
 pub use bindings::busbar::adapter::{clock, config, credentials, http, input, log, messages, random, state};
