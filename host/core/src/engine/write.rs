@@ -49,7 +49,7 @@ impl Writer {
     }
 
     pub fn retry_at_ms(&self) -> Option<i64> {
-        self.retry_at_ms.filter(|_| self.writing.is_empty())
+        self.retry_at_ms.filter(|_| self.writing.is_empty() && !self.waiting.is_empty())
     }
 
     /// Starts a write when none is under way and there is something to write.
