@@ -37,9 +37,10 @@ pub enum Event {
     Ended(Box<Ended>),
     /// What a read found.
     Read { system: String, refill: Refill, found: Result<Vec<StoredDelivery>, Problem> },
-    /// The shards this hub makes deliveries of. `shared`: other hubs write to the store as well.
-    Owns { shards: Shards, shared: bool },
-    /// Deliveries were written by somebody else.
+    /// The shards this hub makes deliveries of.
+    Owns { shards: Shards },
+    /// Deliveries were written by somebody else. Also to be said now and then without a reason: a write that was given
+    /// up may be applied later.
     News,
     /// Somebody else operated on deliveries or released them: what is `ready` may have changed anywhere.
     Reread,
@@ -81,11 +82,9 @@ pub enum Step {
     Read { system: String, refill: Refill },
 }
 
-/// The number of the next attempt: an attempt that a crash cut off left calls behind, and counts.
-pub fn attempt_number(delivery: &StoredDelivery, recorded: &[Call]) -> u32 {
-    let cut_off = recorded.iter().map(|call| call.attempt).max().unwrap_or(0);
-    let cut_off = if crate::mutant::broken(crate::mutant::Mutant::MiscountAttempts) { 0 } else { cut_off };
-    delivery.attempts.max(cut_off) + 1
+/// The number of the next attempt. One that a crash cut off counts once it has written a call ahead.
+pub fn attempt_number(delivery: &StoredDelivery) -> u32 {
+    delivery.attempts.saturating_add(1)
 }
 
 /// The state machine of one hub.
@@ -93,7 +92,10 @@ pub struct Engine {
     systems: Vec<System>,
     names: HashMap<String, usize>,
     writer: Writer,
-    shared: bool,
+    /// The largest id that this hub was given. Ids are given without gaps, so that one shows that others have written.
+    last_id: i64,
+    /// A write failed, and may have been applied all the same.
+    doubt: bool,
     stopping: bool,
     /// When each system wants to be looked at, and the same by time.
     wakes: Vec<i64>,
@@ -111,7 +113,8 @@ impl Engine {
             wakes: vec![i64::MAX; systems.len()],
             systems,
             writer: Writer::default(),
-            shared: false,
+            last_id: 0,
+            doubt: false,
             stopping: false,
             by_time: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -133,7 +136,7 @@ impl Engine {
             Event::Written(result) => self.written(result, now_ms, steps),
             Event::Ended(ended) => self.ended(*ended, now_ms),
             Event::Read { system, refill, found } => self.read(&system, refill, found, now_ms),
-            Event::Owns { shards, shared } => self.owns(shards, shared),
+            Event::Owns { shards } => self.all(|system| system.lanes.own(shards)),
             Event::News => self.all(|system| system.lanes.fall_behind()),
             Event::Reread => self.all(|system| system.lanes.rewind(0)),
             Event::Pause { system, paused } => self.with(&system, |system| system.paused = paused),
@@ -153,26 +156,19 @@ impl Engine {
         self.writer.is_idle() && self.systems.iter().all(|system| system.lanes.in_flight() == 0)
     }
 
-    /// Shards with deliveries running.
+    /// Shards that are not to be given to another hub now: with deliveries running, or which may be started at any
+    /// time, so that a claim that is under way cannot give them up.
     pub fn busy(&self) -> Shards {
-        Shards(self.systems.iter().fold(0, |all, system| all | system.lanes.busy().0))
+        let busy = |system: &System| match self.stopping {
+            true => system.lanes.busy().0,
+            false => system.lanes.busy().0 | system.lanes.shards().0,
+        };
+        Shards(self.systems.iter().fold(0, |all, system| all | busy(system)))
     }
 
     /// How each system is doing.
     pub fn statuses(&self) -> impl Iterator<Item = (&str, SystemStatus)> {
         self.systems.iter().map(|system| (system.name.as_str(), system.status()))
-    }
-
-    fn owns(&mut self, shards: Shards, shared: bool) {
-        let joined = shared && !self.shared;
-        self.shared = shared;
-        self.all(|system| {
-            system.lanes.own(shards);
-            // Until now nobody asked whether others had written in between.
-            if joined {
-                system.lanes.rewind(0);
-            }
-        });
     }
 
     fn all(&mut self, act: impl Fn(&mut System)) {

@@ -72,9 +72,14 @@ impl MemoryJournal {
                 None => drop(self.state.remove(&key)),
             }
         }
-        let delivery = commit.attempted.as_ref().map(|a| a.delivery).or(commit.started.map(|s| s.delivery));
+        let delivery = commit.attempted.as_ref().map(|a| a.delivery).or(commit.started.as_ref().map(|s| s.delivery));
         if let Some(owner) = delivery.map(Owner::Delivery).or(intake_id.map(Owner::Intake)) {
             self.record(&owner, commit.calls);
+        }
+        if let Some(started) = commit.started.filter(|_| !broken(Mutant::MiscountAttempts))
+            && let Some(row) = self.deliveries.get_mut(&started.delivery)
+        {
+            row.stored.attempts = started.attempt;
         }
         if let Some(attempted) = commit.attempted {
             self.attempted(attempted);
@@ -103,7 +108,8 @@ impl MemoryJournal {
             return Err(Refusal::IdReused { index });
         }
         let attempted = commit.attempted.as_ref().map(|a| (a.delivery, a.expected));
-        for (delivery, expected) in attempted.into_iter().chain(commit.started.map(|s| (s.delivery, s.expected))) {
+        let started = commit.started.as_ref().map(|s| (s.delivery, s.expected));
+        for (delivery, expected) in attempted.into_iter().chain(started) {
             let stored = self.deliveries.get(&delivery).map(|row| &row.stored);
             let fits = stored.is_some_and(|d| d.state == DeliveryState::Ready && d.attempts == expected);
             if !fits && !broken(Mutant::NoFence) {
@@ -111,8 +117,10 @@ impl MemoryJournal {
             }
         }
         if let Some(operation) = &commit.operation {
-            let state = self.deliveries.get(&operation.delivery).map(|row| row.stored.state);
-            if !state.is_some_and(|state| operation.act.fits(state)) {
+            let stored = self.deliveries.get(&operation.delivery).map(|row| &row.stored);
+            let state = stored.map(|d| d.state);
+            let seen = stored.is_some_and(|d| d.attempts == operation.seen) || broken(Mutant::DecideUnseen);
+            if !seen || !state.is_some_and(|state| operation.act.fits(state)) {
                 return Err(Refusal::NotNow { state });
             }
             let earlier = self.held_before(operation.delivery).filter(|_| operation.act != Act::Skip);
@@ -182,6 +190,7 @@ impl MemoryJournal {
             tries: attempts,
             next_at_ms: 0,
             operated: false,
+            judged: 0,
             message,
         };
         let row = DeliveryRow { stored: stored.clone(), error, edited: None, by: None, updated_at_ms: at_ms };
@@ -232,6 +241,7 @@ impl MemoryJournal {
         row.stored.tries = 0;
         row.stored.next_at_ms = 0;
         row.stored.operated = true;
+        row.stored.judged = row.stored.attempts;
         match operation.act {
             Act::Retry => {}
             Act::Edit(message) => {

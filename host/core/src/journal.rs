@@ -178,12 +178,17 @@ pub struct StateWrite {
     pub value: Option<Vec<u8>>,
 }
 
-/// An attempt that is under way: the calls of its commit are written before they are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An attempt that is under way: the calls of its commit are written before they are sent. The delivery counts the
+/// attempt from then on, so that of two hubs that took it up only one may send.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Started {
+    pub system: String,
     pub delivery: i64,
-    /// Attempts that the delivery must still count in the store; else another hub has taken it over.
+    /// Attempts that the delivery must still count in the store, and be `ready`; else another hub has taken it over.
+    /// Those before this one; of the second call that one attempt writes ahead, this one included.
     pub expected: u32,
+    /// Number of this attempt.
+    pub attempt: u32,
 }
 
 /// How one attempt of a delivery ended.
@@ -223,6 +228,9 @@ pub struct Operation {
     pub delivery: i64,
     pub system: String,
     pub act: Act,
+    /// Attempts that the delivery counted when the person looked; else it has been made again meanwhile, and what was
+    /// decided is about something else.
+    pub seen: u32,
     /// Name of the key or person.
     pub by: String,
 }
@@ -292,6 +300,8 @@ pub struct StoredDelivery {
     pub next_at_ms: i64,
     /// A person retried it: others may wait behind it.
     pub operated: bool,
+    /// Attempts made when a person last decided about it: what came of their calls, the person has found out.
+    pub judged: u32,
     /// As received, or as a person edited it for this delivery.
     pub message: Arc<Message>,
 }

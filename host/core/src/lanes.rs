@@ -28,6 +28,7 @@ pub struct Refill {
     /// of these shards.
     pub shards: Shards,
     generation: u64,
+    epoch: u64,
 }
 
 /// The lanes of one system.
@@ -43,12 +44,16 @@ pub struct Lanes<T> {
     /// What the store has up to this id is here or was settled.
     frontier: i64,
     behind: bool,
-    /// Counts what a read that is under way cannot know.
+    /// Counts what a read that is under way may have missed: it is read once more.
     generation: u64,
-    /// Keys that were parked while a read is under way: what it found of them is held by now.
-    parked: HashSet<String>,
+    /// Counts what makes a read that is under way wrong: what it found is not looked at.
+    epoch: u64,
+    /// Finished since the last read began: it may have found them `ready`.
+    finished: HashSet<i64>,
     runnable: VecDeque<Job<T>>,
     delayed: BTreeSet<(i64, i64)>,
+    /// Whether a delayed one was taken last.
+    delayed_last: bool,
     waiting: HashMap<i64, Job<T>>,
     keys: HashMap<String, VecDeque<Job<T>>>,
 }
@@ -65,9 +70,11 @@ impl<T> Lanes<T> {
             frontier: 0,
             behind: true,
             generation: 0,
-            parked: HashSet::new(),
+            epoch: 0,
+            finished: HashSet::new(),
             runnable: VecDeque::new(),
             delayed: BTreeSet::new(),
+            delayed_last: false,
             waiting: HashMap::new(),
             keys: HashMap::new(),
         }
@@ -76,6 +83,10 @@ impl<T> Lanes<T> {
     /// A delivery just committed. `false`: not taken, because the lanes are full or earlier ones are not here; it is
     /// read from the store later, in its turn.
     pub fn offer(&mut self, job: Job<T>) -> bool {
+        // A read found it before its own commit was heard of.
+        if job.id <= self.frontier && !broken(Mutant::OfferTwice) {
+            return true;
+        }
         let full = self.behind || self.ids.len() >= self.window_max || !self.shards.has(job.shard);
         if full && !broken(Mutant::OfferWhileBehind) {
             self.fall_behind();
@@ -97,21 +108,28 @@ impl<T> Lanes<T> {
             self.frontier = self.frontier.min(after);
         }
         self.fall_behind();
+        self.void_reads();
     }
 
-    /// What to read from the store, if it is worth it now.
+    /// A read that is under way may be from before a delivery was parked, or was lost to another hub.
+    fn void_reads(&mut self) {
+        self.epoch += u64::from(!broken(Mutant::BelieveOldReads));
+    }
+
+    /// What to read from the store, if it is worth it now. One read at a time.
     pub fn wants_refill(&mut self) -> Option<Refill> {
         let room = self.window_max.saturating_sub(self.ids.len());
         let worth = self.behind && room * 2 >= self.window_max;
         worth.then(|| {
-            self.parked.clear();
-            Refill { after: self.frontier, room, shards: self.shards, generation: self.generation }
+            self.finished.clear();
+            let (generation, epoch) = (self.generation, self.epoch);
+            Refill { after: self.frontier, room, shards: self.shards, generation, epoch }
         })
     }
 
     /// What a read found, by id.
     pub fn refill(&mut self, refill: Refill, found: Vec<Job<T>>) {
-        if refill.after != self.frontier || refill.shards != self.shards {
+        if refill.epoch != self.epoch || refill.after != self.frontier || refill.shards != self.shards {
             return;
         }
         let last = found.len() < refill.room;
@@ -120,9 +138,8 @@ impl<T> Lanes<T> {
                 return;
             }
             self.frontier = job.id;
-            let held = job.key.as_ref().is_some_and(|key| self.parked.contains(key));
-            let held = held && !broken(Mutant::ReadIgnoresParking);
-            if !held && !self.ids.contains(&job.id) {
+            let finished = self.finished.contains(&job.id) && !broken(Mutant::ReadRevives);
+            if !finished && !self.ids.contains(&job.id) {
                 self.insert(job);
             }
         }
@@ -160,7 +177,10 @@ impl<T> Lanes<T> {
         if self.in_flight.len() >= self.in_flight_max {
             return None;
         }
-        let due = self.delayed.first().copied().filter(|(due_ms, _)| *due_ms <= now_ms);
+        // By turns: what fails again and again must not be every probe of a system that is down, nor starve the new.
+        let turn = !self.delayed_last || self.runnable.is_empty();
+        let due = self.delayed.first().copied().filter(|(due_ms, _)| *due_ms <= now_ms && turn);
+        self.delayed_last = due.is_some();
         let delayed = due.and_then(|first| {
             self.delayed.remove(&first);
             self.waiting.remove(&first.1)
@@ -192,6 +212,10 @@ impl<T> Lanes<T> {
     pub fn done(&mut self, id: i64, key: Option<&str>) {
         self.in_flight.remove(&id);
         self.ids.remove(&id);
+        // Only while behind is there a read that may have found it.
+        if self.behind {
+            self.finished.insert(id);
+        }
         let Some(key) = key else { return };
         let next = match (self.keys.get_mut(key), broken(Mutant::LastComesFirst)) {
             (Some(queue), false) => queue.pop_front(),
@@ -218,12 +242,27 @@ impl<T> Lanes<T> {
         if broken(Mutant::ParkedIsPassed) {
             return self.done(id, Some(key));
         }
+        self.drop_lane(id, Some(key));
+        if !broken(Mutant::ReadIgnoresParking) {
+            self.void_reads();
+        }
+    }
+
+    /// A taken delivery turned out to be another's, or not as it was read: only the store knows what comes next.
+    pub fn abandon(&mut self, id: i64, key: Option<&str>) {
+        match broken(Mutant::PassAbandoned) {
+            true => self.done(id, key),
+            false => self.drop_lane(id, key),
+        }
+        self.rewind(id - 1);
+    }
+
+    fn drop_lane(&mut self, id: i64, key: Option<&str>) {
         self.in_flight.remove(&id);
         self.ids.remove(&id);
-        for job in self.keys.remove(key).into_iter().flatten() {
+        for job in key.and_then(|key| self.keys.remove(key)).into_iter().flatten() {
             self.ids.remove(&job.id);
         }
-        self.parked.insert(key.to_string());
     }
 
     /// Only these shards are this hub's from now on. What is running of others runs out.
@@ -246,7 +285,7 @@ impl<T> Lanes<T> {
         }
         match gained {
             true => self.rewind(0),
-            false => self.generation += 1,
+            false => self.void_reads(),
         }
     }
 
@@ -276,6 +315,11 @@ impl<T> Lanes<T> {
 
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
+    }
+
+    /// Shards this hub makes deliveries of.
+    pub fn shards(&self) -> Shards {
+        self.shards
     }
 
     /// Shards with deliveries running.

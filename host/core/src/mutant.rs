@@ -26,6 +26,13 @@ mutants! {
     CaughtUpBlindly "a read counts as complete although more came meanwhile";
     ForgetRewind "released deliveries are not read again";
     ReadIgnoresParking "a read hands over what was held while it was under way";
+    BelieveOldReads "a read from before a release, a parking or a change of shards is believed";
+    ReadRevives "a read hands over what was finished while it was under way";
+    OfferTwice "a delivery that a read has found is taken again when its commit is heard of";
+    IgnoreGaps "a new delivery passes what another hub has written before it";
+    PassAbandoned "the next delivery of a key starts although another hub has the one before it";
+    DecideUnseen "a decision counts although the delivery was made again after the person looked";
+    ForgetHold "a system that asked to be left alone is called on";
     IgnoreKeys "deliveries with one key run at once";
     IgnoreDueTime "a retry does not wait for its time";
     LastComesFirst "the last one in a lane runs first";

@@ -78,7 +78,8 @@ pub struct Claim {
     pub hub: String,
     pub now_ms: i64,
     pub lease_ms: i64,
-    /// Shards with deliveries running: not given up now.
+    /// Shards not to be given up now: with deliveries running, or which the hub may start at any time. It stops
+    /// starting those of [`Claimed::leave`] first, and gives them up by a later claim.
     pub busy: Shards,
     /// The hub is stopping: it takes nothing and gives up whatever is not busy.
     pub leaving: bool,

@@ -48,7 +48,8 @@ impl System {
             Health::Slow(wait_ms) => {
                 self.breaker.answered();
                 let wait_ms = wait_ms.unwrap_or(self.rules.policy.backoff_first_ms);
-                self.held_until_ms = now_ms.saturating_add(i64::try_from(wait_ms).unwrap_or(i64::MAX));
+                let until_ms = now_ms.saturating_add(i64::try_from(wait_ms).unwrap_or(i64::MAX));
+                self.held_until_ms = self.held_until_ms.max(until_ms);
                 true
             }
             Health::Unsaid => {
@@ -125,8 +126,7 @@ impl Engine {
         let mut stored = work.stored;
         let key = stored.key.clone();
         let Some(attempted) = attempted.filter(|_| written) else {
-            system.lanes.done(delivery, key.as_deref());
-            return system.lanes.rewind(delivery - 1);
+            return system.lanes.abandon(delivery, key.as_deref());
         };
         match (attempted.state, key) {
             (DeliveryState::Ready, _) => {
@@ -150,13 +150,8 @@ impl Engine {
         if delivery.state != DeliveryState::Ready {
             return;
         }
-        let shared = self.shared;
         self.with(&delivery.system, |system| {
-            // Another hub may have written earlier ones: only the store knows the order.
-            match shared {
-                true => system.lanes.fall_behind(),
-                false => drop(system.lanes.offer(job(delivery.clone(), true))),
-            }
+            system.lanes.offer(job(delivery.clone(), true));
         });
     }
 }

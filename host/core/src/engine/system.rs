@@ -6,6 +6,7 @@ use super::rate::{Bucket, Rate};
 use crate::error::Problem;
 use crate::journal::{Shards, StoredDelivery};
 use crate::lanes::{Job, Lanes, Refill};
+use crate::mutant::{Mutant, broken};
 use crate::outcome::Policy;
 use std::collections::HashMap;
 
@@ -130,7 +131,7 @@ impl System {
             if !self.lanes.has_runnable(now_ms) {
                 return self.lanes.next_due_ms();
             }
-            if self.held_until_ms > now_ms {
+            if self.held_until_ms > now_ms && !broken(Mutant::ForgetHold) {
                 return Some(self.held_until_ms);
             }
             if self.breaker.room(now_ms) == 0 {

@@ -2,7 +2,7 @@
 
 use super::{Step, Ticket};
 use crate::error::Problem;
-use crate::journal::{Commit, Committed};
+use crate::journal::{Commit, Committed, Started};
 use crate::mutant::{Mutant, broken};
 use std::collections::VecDeque;
 
@@ -49,7 +49,7 @@ impl Writer {
     }
 
     pub fn retry_at_ms(&self) -> Option<i64> {
-        self.retry_at_ms.filter(|_| self.writing.is_empty())
+        self.retry_at_ms.filter(|_| self.writing.is_empty() && !self.waiting.is_empty())
     }
 
     /// Starts a write when none is under way and there is something to write.
@@ -76,9 +76,9 @@ impl Writer {
     }
 
     /// The write failed, or nobody knows. Impatient inputs are refused; the rest is written again, in its order.
-    pub fn failed(&mut self, problem: &Problem, now_ms: i64, steps: &mut Vec<Step>) {
+    fn failed(&mut self, failed: Vec<Entry>, problem: &Problem, now_ms: i64, steps: &mut Vec<Step>) {
         self.retry_at_ms = Some(now_ms + WRITE_RETRY_MS);
-        let all = std::mem::take(&mut self.writing).into_iter().chain(std::mem::take(&mut self.waiting));
+        let all = failed.into_iter().chain(std::mem::take(&mut self.waiting));
         for entry in all.collect::<Vec<_>>() {
             match entry.origin {
                 Origin::Input { ticket, .. } if broken(Mutant::ConfirmAfterFailedCommit) => {
@@ -105,20 +105,20 @@ impl super::Engine {
     pub(super) fn written(&mut self, result: Result<Vec<Committed>, Problem>, now_ms: i64, steps: &mut Vec<Step>) {
         let results = match result {
             Ok(results) => results,
-            Err(problem) => {
-                self.writer.failed(&problem, now_ms, steps);
-                // Perhaps it was written all the same, when the connection broke at the end.
-                return self.all(|system| system.lanes.fall_behind());
-            }
+            Err(problem) => return self.unwritten(&problem, now_ms, steps),
         };
+        if self.others_wrote(&results) || std::mem::take(&mut self.doubt) {
+            self.all(|system| system.lanes.fall_behind());
+        }
         for (entry, result) in self.writer.written(results) {
+            self.operated(&entry);
             if let Ok(accepted) = &result {
                 accepted.iter().flat_map(|a| &a.deliveries).for_each(|delivery| self.offer(delivery));
             }
             match entry.origin {
                 Origin::Input { ticket, .. } => {
-                    if let (Some(operation), Ok(_)) = (&entry.commit.operation, &result) {
-                        self.with(&operation.system, |system| system.lanes.rewind(operation.delivery - 1));
+                    if let (Some(started), Ok(_)) = (&entry.commit.started, &result) {
+                        self.ahead(started);
                     }
                     steps.push(Step::Confirm { ticket, result: Ok(result) });
                 }
@@ -127,5 +127,44 @@ impl super::Engine {
                 }
             }
         }
+    }
+
+    /// The write failed; or it is applied all the same, now or later, when only the connection broke.
+    fn unwritten(&mut self, problem: &Problem, now_ms: i64, steps: &mut Vec<Step>) {
+        let failed = std::mem::take(&mut self.writer.writing);
+        failed.iter().for_each(|entry| self.operated(entry));
+        self.doubt = true;
+        self.writer.failed(failed, problem, now_ms, steps);
+        self.all(|system| system.lanes.fall_behind());
+    }
+
+    /// Whether ids were given to somebody else since the last write of this hub.
+    fn others_wrote(&mut self, results: &[Committed]) -> bool {
+        let new = results.iter().flatten().flatten().filter(|accepted| !accepted.duplicate);
+        let ids = new.flat_map(|a| a.deliveries.iter().map(|d| d.id).chain([a.seq]));
+        let range = ids.fold(None, |range, id| {
+            let (first, last) = range.unwrap_or((id, id));
+            Some((id.min(first), id.max(last)))
+        });
+        let Some((first, last)) = range else { return false };
+        let gap = first != self.last_id + 1 && !broken(Mutant::IgnoreGaps);
+        self.last_id = last;
+        gap
+    }
+
+    /// What an operation let go on is read, also where it was written before and is refused now.
+    fn operated(&mut self, entry: &Entry) {
+        if let Some(operation) = &entry.commit.operation {
+            self.with(&operation.system, |system| system.lanes.rewind(operation.delivery - 1));
+        }
+    }
+
+    /// The store counts the attempt from now on.
+    fn ahead(&mut self, started: &Started) {
+        self.with(&started.system, |system| {
+            if let Some(work) = system.running.get_mut(&started.delivery) {
+                work.stored.attempts = started.attempt;
+            }
+        });
     }
 }
