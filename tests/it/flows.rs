@@ -4,3 +4,5 @@ mod amqp;
 mod broker;
 mod drift;
 mod files;
+mod out;
+mod poll;

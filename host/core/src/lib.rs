@@ -13,6 +13,7 @@ mod lanes;
 mod message;
 pub mod outcome;
 pub mod ports;
+pub mod record;
 mod route;
 mod schema;
 

@@ -6,8 +6,8 @@ use crate::config::{Deployment, System};
 use crate::egress::Egress;
 use crate::files::Watch;
 use crate::hub::{
-    Attempter, Committer, Dispatcher, Hub, HubEffects, Questions, SystemClock, SystemSecrets, Via, ViaAmqp, ViaHttp,
-    WasmAdapters,
+    Attempter, Committer, Dispatcher, Hub, HubEffects, Outbox, Poller, Questions, SystemClock, SystemSecrets, Via,
+    ViaAmqp, ViaHttp, WasmAdapters,
 };
 use crate::rest::{Api, Hook, Keys, serve};
 use crate::store::SqlStore;
@@ -88,8 +88,9 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
     };
     let adapters: Arc<dyn Adapters> = Arc::new(adapters(&deployment, &base).await?);
     let via = Arc::new(via(&deployment, &base)?);
-    let dispatcher =
-        Arc::new(Dispatcher::new(deployment.systems.iter().map(|(name, system)| (name.clone(), at_once(system)))));
+    // Those that get files are served by their outbox.
+    let served = deployment.systems.iter().filter(|(_, system)| system.config.out.is_none());
+    let dispatcher = Arc::new(Dispatcher::new(served.map(|(name, system)| (name.clone(), at_once(system)))));
     let committer = Committer::start(base.store.clone(), dispatcher.clone());
     let questions = Arc::new(Questions {
         rules: base.rules.clone(),
@@ -160,6 +161,26 @@ fn intakes(
         watch.prepare().with_context(|| format!("making {}", watch.folder.display()))?;
         tasks.spawn(watch.run());
     }
+    for (name, system) in &deployment.systems {
+        if let Some(poll) = &system.config.poll {
+            let every = Duration::from_millis(poll.every_ms);
+            let (system, policy) = (name.clone(), policy(system));
+            tasks.spawn(Poller { hub: hub.clone(), system, every, policy, stop: stop.clone() }.run());
+        }
+        if let Some(config) = system.config.out.clone() {
+            let outbox = Outbox {
+                system: name.clone(),
+                folder: deployment.folder.join(&config.path),
+                config,
+                policy: policy(system),
+                store: hub.store.clone(),
+                adapters: hub.adapters.clone(),
+                clock: hub.clock.clone(),
+            };
+            outbox.prepare().with_context(|| format!("making {}", outbox.folder.display()))?;
+            tasks.spawn(outbox.run(stop.clone()));
+        }
+    }
     Ok(tasks)
 }
 
@@ -176,12 +197,16 @@ fn at_once(system: &System) -> usize {
 }
 
 fn policies(deployment: &Deployment) -> BTreeMap<String, Policy> {
-    let policy = |system: &System| Policy {
-        attempts_max: system.config.policy.attempts,
-        backoff_first_ms: system.config.policy.backoff_first_ms,
-        backoff_max_ms: system.config.policy.backoff_max_ms,
-    };
     deployment.systems.iter().map(|(name, system)| (name.clone(), policy(system))).collect()
+}
+
+fn policy(system: &System) -> Policy {
+    let config = &system.config.policy;
+    Policy {
+        attempts_max: config.attempts,
+        backoff_first_ms: config.backoff_first_ms,
+        backoff_max_ms: config.backoff_max_ms,
+    }
 }
 
 fn topology(deployment: &Deployment) -> Topology {
@@ -232,11 +257,10 @@ async fn adapters(deployment: &Deployment, base: &Base) -> anyhow::Result<WasmAd
             config: serde_json::Value::Object(system.config.config.clone()).to_string(),
             grants: system.config.grants.clone(),
             limits: limits.clone(),
+            instances: system.config.instances.clone(),
             rules: base.rules.clone(),
         };
-        let caller =
-            Caller { runtime: runtime.clone(), loaded: ready, system: Arc::new(spec), effects: Arc::new(effects) };
-        adapters.add(name.clone(), caller);
+        adapters.add(name.clone(), Caller::new(runtime.clone(), ready, Arc::new(spec), Arc::new(effects)));
     }
     Ok(adapters)
 }

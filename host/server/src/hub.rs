@@ -5,8 +5,10 @@ mod attempt;
 mod committer;
 mod dispatcher;
 mod effects;
+mod encode;
 mod file;
 mod intake;
+mod poll;
 mod questions;
 mod via;
 
@@ -15,9 +17,11 @@ pub use attempt::Attempter;
 pub use committer::{Committer, Pending};
 pub use dispatcher::Dispatcher;
 pub use effects::{HubEffects, SystemSecrets, hmac_sha256};
+pub use encode::Outbox;
 pub use file::FileResult;
 pub use intake::Hub;
 pub use intake::reused_problem;
+pub use poll::Poller;
 pub use questions::Questions;
 pub use via::{Via, ViaAmqp, ViaHttp};
 

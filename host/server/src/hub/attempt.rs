@@ -3,7 +3,7 @@
 use super::dispatcher::Delivery;
 use super::{Committer, Via};
 use busbar_core::outcome::decide;
-use busbar_core::ports::{Adapters, Clock, Run, Store};
+use busbar_core::ports::{Adapters, Attempting, Clock, Run, Store};
 use busbar_core::{
     Attempted, Call, Code, Commit, DeliveryState, ErrorRecord, Failure, Message, NewMessage, Next, OnDiffering, Policy,
     Problem, Rules,
@@ -46,7 +46,10 @@ impl Attempter {
         let Some(recorded) = self.recorded(&delivery).await else { return Settled::Again(delivery) };
         let run = match self.via.get(&system) {
             Some(via) => via.deliver(&delivery.load, attempt).await,
-            None => self.adapters.deliver(&system, delivery.load.clone(), attempt, recorded).await,
+            None => {
+                let message = delivery.load.clone();
+                self.adapters.deliver(&system, Attempting { delivery: delivery.id, attempt, message, recorded }).await
+            }
         };
         let mut commit =
             Commit { on_differing: Some(OnDiffering::Keep), at_ms: self.clock.now_ms(), ..Commit::default() };

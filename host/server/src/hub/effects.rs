@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use busbar_core::ports::{Clock, Store};
-use busbar_core::{Code, Message, Problem};
+use busbar_core::{Call, Code, Message, Problem};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
@@ -79,6 +79,10 @@ impl Effects for HubEffects {
     async fn http(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure> {
         let header = request.authorization.as_ref().map(|a| self.secrets.header(a)).transpose();
         self.egress.send(request, header.map_err(HttpFailure::Denied)?).await
+    }
+
+    async fn ahead(&self, _delivery: i64, _call: &Call) -> Result<(), Problem> {
+        Ok(())
     }
 
     async fn ask(&self, question: Message, deadline_ms: u64) -> Result<Message, AskFailure> {
