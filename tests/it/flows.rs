@@ -4,3 +4,5 @@ mod amqp;
 pub mod broker;
 mod drift;
 mod files;
+mod out;
+mod poll;

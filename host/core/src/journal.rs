@@ -49,6 +49,7 @@ impl DeliveryState {
 pub enum IntakeKind {
     File,
     Hook,
+    Poll,
     Rest,
     Amqp,
     Question,
@@ -59,6 +60,7 @@ impl IntakeKind {
         match self {
             Self::File => "file",
             Self::Hook => "hook",
+            Self::Poll => "poll",
             Self::Rest => "rest",
             Self::Amqp => "amqp",
             Self::Question => "question",
@@ -159,12 +161,12 @@ pub struct Call {
     pub attempt: u32,
     /// Position within the attempt, from 0.
     pub ordinal: u32,
-    /// `http`, `ask`, `state` or `publish`.
+    /// `http`, `ask`, `state`, `publish` or `file`.
     pub kind: String,
     pub request: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<Value>,
-    /// `ok`, `recorded` (answered from the record), or what went wrong.
+    /// `ok`, `recorded` (answered from the record), or what went wrong; see [`crate::record`].
     pub outcome: String,
     pub started_at_ms: i64,
     pub duration_us: u64,

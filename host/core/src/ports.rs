@@ -6,7 +6,7 @@ use crate::journal::*;
 use crate::message::{Message, Payload};
 use crate::outcome::Failure;
 use async_trait::async_trait;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -206,13 +206,38 @@ pub struct InputFile {
     pub reader: Box<dyn Read + Send>,
 }
 
+/// Where an encoded file goes.
+pub type OutputFile = Box<dyn Write + Send>;
+
+/// One attempt of a delivery.
+#[derive(Clone, Debug)]
+pub struct Attempting {
+    pub delivery: i64,
+    /// From 1.
+    pub attempt: u32,
+    pub message: Arc<Message>,
+    /// The calls of earlier attempts; see [`crate::record`]. After a person's decision to make it again,
+    /// [`crate::record::after_decision`] of them.
+    pub recorded: Vec<Call>,
+}
+
+/// What a poll gave.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Polled {
+    pub cursor: Option<Vec<u8>>,
+    /// There is more at once.
+    pub more: bool,
+}
+
 /// The systems' adapters.
 #[async_trait]
 pub trait Adapters: Send + Sync {
-    /// `recorded`: calls of earlier attempts; an unsafe one that was answered for good is answered
-    /// from there.
-    async fn deliver(&self, system: &str, message: Arc<Message>, attempt: u32, recorded: Vec<Call>) -> Run<()>;
+    async fn deliver(&self, system: &str, attempting: Attempting) -> Run<()>;
     async fn receive(&self, system: &str, request: HookRequest) -> Run<HookResponse>;
     async fn decode(&self, system: &str, file: InputFile, sink: EmitSink) -> Run<()>;
     async fn answer(&self, system: &str, question: Message) -> Run<Message>;
+    /// `cursor`: what the last committed poll gave.
+    async fn poll(&self, system: &str, cursor: Option<Vec<u8>>) -> Run<Polled>;
+    /// Writes one file of `messages` and gives its name.
+    async fn encode(&self, system: &str, messages: &[Arc<Message>], file: OutputFile) -> Run<String>;
 }

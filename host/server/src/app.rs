@@ -6,8 +6,8 @@ use crate::config::{Deployment, System};
 use crate::egress::Egress;
 use crate::files::Watch;
 use crate::hub::{
-    Attempter, Driver, Hub, HubEffects, Questions, Sharing, SystemClock, SystemSecrets, Via, ViaAmqp, ViaHttp,
-    WasmAdapters, new_id,
+    Attempter, Driver, Hub, HubEffects, Outbox, Poller, Questions, Sharing, SystemClock, SystemSecrets, Turn, Via, ViaAmqp,
+    ViaHttp, WasmAdapters, new_id,
 };
 use crate::rest::{Api, Hook, Keys, serve};
 use crate::store::SqlStore;
@@ -195,6 +195,7 @@ fn intakes(
     stop: &CancellationToken,
 ) -> anyhow::Result<JoinSet<()>> {
     let mut tasks = JoinSet::new();
+    let turn = Turn(base.owned.subscribe());
     if let Some(transport) = base.transport {
         tasks.spawn(run_intake(hub.clone(), transport, base.topology, stop.clone()));
     }
@@ -205,6 +206,28 @@ fn intakes(
         let watch = Watch { hub: hub.clone(), system, folder, config, stop: stop.clone() };
         watch.prepare().with_context(|| format!("making {}", watch.folder.display()))?;
         tasks.spawn(watch.run());
+    }
+    for (name, system) in &deployment.systems {
+        if let Some(poll) = &system.config.poll {
+            let every = Duration::from_millis(poll.every_ms);
+            let (system, policy) = (name.clone(), policy(system));
+            let (hub, turn, stop) = (hub.clone(), turn.clone(), stop.clone());
+            tasks.spawn(Poller { hub, system, every, policy, turn, stop }.run());
+        }
+        if let Some(config) = system.config.out.clone() {
+            let outbox = Outbox {
+                system: name.clone(),
+                folder: deployment.folder.join(&config.path),
+                config,
+                policy: policy(system),
+                store: hub.store.clone(),
+                adapters: hub.adapters.clone(),
+                clock: hub.clock.clone(),
+                turn: turn.clone(),
+            };
+            outbox.prepare().with_context(|| format!("making {}", outbox.folder.display()))?;
+            tasks.spawn(outbox.run(stop.clone()));
+        }
     }
     Ok(tasks)
 }
@@ -223,24 +246,22 @@ fn at_once(system: &System) -> usize {
 
 fn system_rules(deployment: &Deployment) -> impl Iterator<Item = (String, SystemRules)> {
     let rules = |system: &System| {
-        let policy = &system.config.policy;
+        let config = &system.config.policy;
         SystemRules {
-            policy: Policy {
-                attempts_max: policy.attempts,
-                backoff_first_ms: policy.backoff_first_ms,
-                backoff_max_ms: policy.backoff_max_ms,
-            },
+            policy: policy(system),
             breaker: BreakerPolicy {
-                failures: policy.breaker_failures,
-                open_first_ms: policy.breaker_first_ms,
-                open_max_ms: policy.breaker_max_ms,
+                failures: config.breaker_failures,
+                open_first_ms: config.breaker_first_ms,
+                open_max_ms: config.breaker_max_ms,
             },
-            rate: policy.rate_per_second.map(|per_second| Rate { per_second, burst: policy.rate_burst }),
+            rate: config.rate_per_second.map(|per_second| Rate { per_second, burst: config.rate_burst }),
             in_flight_max: at_once(system),
             window_max: WINDOW_MAX,
         }
     };
-    deployment.systems.iter().map(move |(name, system)| (name.clone(), rules(system)))
+    // Those that get files are served by their outbox.
+    let served = deployment.systems.iter().filter(|(_, system)| system.config.out.is_none());
+    served.map(move |(name, system)| (name.clone(), rules(system)))
 }
 
 /// Systems that can do nothing but state messages, and whose configuration lets them do no more.
@@ -251,6 +272,15 @@ fn stating(deployment: &Deployment) -> BTreeSet<String> {
         system.adapter.is_some() && nothing
     };
     deployment.systems.iter().filter(|(_, system)| only_states(system)).map(|(name, _)| name.clone()).collect()
+}
+
+fn policy(system: &System) -> Policy {
+    let config = &system.config.policy;
+    Policy {
+        attempts_max: config.attempts,
+        backoff_first_ms: config.backoff_first_ms,
+        backoff_max_ms: config.backoff_max_ms,
+    }
 }
 
 fn topology(deployment: &Deployment) -> Topology {
@@ -302,11 +332,10 @@ async fn adapters(deployment: &Deployment, base: &Base) -> anyhow::Result<WasmAd
             config: serde_json::Value::Object(system.config.config.clone()).to_string(),
             grants: system.config.grants.clone(),
             limits: limits.clone(),
+            instances: system.config.instances.clone(),
             rules: base.rules.clone(),
         };
-        let caller =
-            Caller { runtime: runtime.clone(), loaded: ready, system: Arc::new(spec), effects: Arc::new(effects) };
-        adapters.add(name.clone(), caller);
+        adapters.add(name.clone(), Caller::new(runtime.clone(), ready, Arc::new(spec), Arc::new(effects)));
     }
     Ok(adapters)
 }

@@ -208,8 +208,14 @@ pub struct SystemConfig {
     pub grants: Grants,
     pub limits: Limits,
     pub policy: PolicyConfig,
+    /// Whether each call gets an instance of its own.
+    pub instances: Instances,
     /// Files in.
     pub folder: Option<FolderConfig>,
+    /// Files out: the messages routed to the system, written by the adapter's `encode`.
+    pub out: Option<OutConfig>,
+    /// Asked again and again, by the adapter's `poll`.
+    pub poll: Option<PollConfig>,
     /// Requests to `/hooks/<system>/…`.
     pub hook: Option<HookConfig>,
 }
@@ -265,6 +271,8 @@ pub struct Limits {
     pub file_messages: usize,
     /// Bytes of the data of all messages of one call, files aside.
     pub message_bytes: usize,
+    /// Bytes of a file that is encoded.
+    pub file_bytes: usize,
     /// Writes to the state.
     pub state_writes: usize,
     /// Bytes of one state value.
@@ -289,6 +297,7 @@ impl Default for Limits {
             messages: 1_000,
             file_messages: 2_000_000,
             message_bytes: 8 << 20,
+            file_bytes: 256 << 20,
             state_writes: 64,
             state_value_bytes: 64 << 10,
             concurrency: 16,
@@ -364,6 +373,54 @@ fn default_settle_ms() -> u64 {
 
 fn default_unfinished() -> Vec<String> {
     [".tmp", ".part", ".filepart", ".crdownload"].map(String::from).to_vec()
+}
+
+/// When a system is polled.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PollConfig {
+    /// Milliseconds from the end of one poll to the next, a tenth more or less.
+    #[schemars(range(min = 100))]
+    pub every_ms: u64,
+}
+
+/// A folder into which files are written.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct OutConfig {
+    /// Relative to the deployment's folder. A file is there when it is whole, never before.
+    pub path: String,
+    /// Milliseconds from one file to the next, while messages wait.
+    #[serde(default = "default_out_every_ms")]
+    #[schemars(range(min = 100))]
+    pub every_ms: u64,
+    /// Messages of a file; so many waiting are written at once.
+    #[serde(default = "default_messages_max")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub messages_max: u32,
+}
+
+fn default_out_every_ms() -> u64 {
+    60_000
+}
+
+fn default_messages_max() -> u32 {
+    1_000
+}
+
+/// Instances of a system's adapter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Instances {
+    /// A fresh one for each call: nothing is left of the call before.
+    #[default]
+    Fresh,
+    /// Kept for further calls, for languages that take long to start. One is dropped after a trap, a
+    /// timeout or `calls` calls.
+    Warm {
+        #[schemars(range(min = 1))]
+        calls: u32,
+    },
 }
 
 /// Who may call a system's hook, checked by the host before the adapter sees anything.

@@ -101,7 +101,11 @@ impl Check<'_> {
         let Some(file) = &system.adapter else { return };
         for kind in &route.types {
             let question = self.catalog.answer_type(kind).is_some();
-            let entry = if question { "answer" } else { "deliver" };
+            let entry = match (question, &system.config.out) {
+                (true, _) => "answer",
+                (false, Some(_)) => "encode",
+                (false, None) => "deliver",
+            };
             if !file.inspection.exports.iter().any(|e| e == entry) {
                 report.error(
                     "no-such-entry",

@@ -2,7 +2,8 @@
 
 use super::Via;
 use busbar_core::engine::{Ended, attempt_number};
-use busbar_core::ports::{Adapters, Run, Store};
+use busbar_core::ports::{Adapters, Attempting, Run, Store};
+use busbar_core::record;
 use busbar_core::{Call, Code, Failure, Made, Message, NewMessage, Problem, Rules, StoredDelivery};
 use futures::FutureExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,8 +29,8 @@ pub struct Attempter {
 impl Attempter {
     /// `None` when the hub stops before the attempt could begin.
     pub async fn attempt(&self, delivery: StoredDelivery, fresh: bool) -> Option<Ended> {
-        let recorded = if fresh { Vec::new() } else { self.recorded(delivery.id).await? };
-        let attempt = attempt_number(&delivery, &recorded);
+        let recorded = if fresh { Vec::new() } else { self.recorded(&delivery).await? };
+        let attempt = attempt_number(&delivery);
         // A panic costs this attempt and nothing else.
         let run = AssertUnwindSafe(self.run(&delivery, attempt, recorded)).catch_unwind().await;
         let run = run.unwrap_or_else(|_| {
@@ -58,14 +59,18 @@ impl Attempter {
     async fn run(&self, delivery: &StoredDelivery, attempt: u32, recorded: Vec<Call>) -> Run<()> {
         match self.via.get(&delivery.system) {
             Some(via) => via.deliver(&delivery.message, attempt).await,
-            None => self.adapters.deliver(&delivery.system, delivery.message.clone(), attempt, recorded).await,
+            None => {
+                let message = delivery.message.clone();
+                let attempting = Attempting { delivery: delivery.id, attempt, message, recorded };
+                self.adapters.deliver(&delivery.system, attempting).await
+            }
         }
     }
 
-    async fn recorded(&self, delivery: i64) -> Option<Vec<Call>> {
+    async fn recorded(&self, delivery: &StoredDelivery) -> Option<Vec<Call>> {
         loop {
-            match self.store.calls(delivery).await {
-                Ok(calls) => return Some(calls),
+            match self.store.calls(delivery.id).await {
+                Ok(calls) => return Some(record::since_decision(calls, delivery.judged)),
                 Err(problem) => tracing::warn!(%problem, "the call record cannot be read"),
             }
             tokio::select! {
@@ -79,7 +84,7 @@ impl Attempter {
     /// with it. One that fails is left to be made in its turn.
     pub async fn make_ahead(&self, new: &mut NewMessage) {
         for planned in new.deliveries.iter_mut().filter(|p| p.error.is_none() && self.stating.contains(&p.system)) {
-            let run = self.adapters.deliver(&planned.system, new.message.clone(), 1, Vec::new()).await;
+            let run = self.adapters.deliver(&planned.system, ahead(&new.message)).await;
             if run.result.is_err() || !run.state.is_empty() {
                 continue;
             }
@@ -89,6 +94,11 @@ impl Attempter {
             }
         }
     }
+}
+
+/// An attempt before the message is written: nothing to be written ahead, and nothing recorded.
+pub(super) fn ahead(message: &Arc<Message>) -> Attempting {
+    Attempting { delivery: 0, attempt: 1, message: message.clone(), recorded: Vec::new() }
 }
 
 /// A run without an adapter: one call, and how it ended.

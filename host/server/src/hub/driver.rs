@@ -68,7 +68,7 @@ impl Driver {
     pub fn start(self: &Arc<Self>, attempter: Arc<Attempter>, shards: Shards, stop: CancellationToken) {
         let _ = self.attempter.set(attempter);
         tokio::spawn(self.clone().keep_time(stop));
-        self.feed([Event::Owns { shards, shared: false }]);
+        self.feed([Event::Owns { shards }]);
     }
 
     /// No new attempts from now on.

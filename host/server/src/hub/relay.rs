@@ -19,7 +19,7 @@ impl Attempter {
             if let Some(Via::Amqp(amqp)) = self.via.get(&planned.system) {
                 outgoing.push(amqp.published(&new.message));
             } else if self.stating.contains(&planned.system) {
-                let run = self.adapters.deliver(&planned.system, new.message.clone(), 1, Vec::new()).await;
+                let run = self.adapters.deliver(&planned.system, super::attempt::ahead(&new.message)).await;
                 run.result.ok()?;
                 for emitted in run.emitted {
                     let stated = self.rules.admit(emitted.message, emitted.place).ok()?;

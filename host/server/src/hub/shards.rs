@@ -13,9 +13,20 @@ use tokio_util::sync::CancellationToken;
 const RENEW: Duration = Duration::from_millis(1_000);
 /// How often a hub that is not alone looks for what the others wrote.
 const NEWS: Duration = Duration::from_millis(200);
+const NEWS_ALONE: u32 = 25;
 const LEASE_MS: i64 = 8_000;
 /// A lease that could not be renewed counts as lost so long before it ends: attempts may still be running.
 const MARGIN_MS: i64 = 3_000;
+
+/// Which hub polls a system or writes its files: two at once would do it twice.
+#[derive(Clone)]
+pub struct Turn(pub watch::Receiver<Shards>);
+
+impl Turn {
+    pub fn is_mine(&self, system: &str) -> bool {
+        self.0.borrow().has(Shards::of(system, None, 0))
+    }
+}
 
 /// Keeps this hub's share of the deliveries.
 pub struct Sharing {
@@ -32,6 +43,7 @@ impl Sharing {
     pub async fn run(self, stop: CancellationToken) {
         let mut last: Option<Claimed> = None;
         let mut renewed_ms = self.clock.now_ms();
+        let mut rounds = 0u32;
         let mut next_claim = tokio::time::Instant::now();
         while !stop.is_cancelled() {
             if tokio::time::Instant::now() >= next_claim {
@@ -45,13 +57,15 @@ impl Sharing {
                         tracing::warn!(%problem, "the leases cannot be renewed");
                         if self.clock.now_ms() > renewed_ms + LEASE_MS - MARGIN_MS {
                             last = None;
-                            self.own(Shards::NONE, true);
+                            self.own(Shards::NONE);
                         }
                     }
                 }
-            } else if last.is_some_and(|claimed| claimed.hubs > 1) {
+            } else if last.is_some_and(|claimed| claimed.hubs > 1) || rounds % NEWS_ALONE == 0 {
+                // Also when alone: a write that was given up may be applied later.
                 self.driver.feed([Event::News]);
             }
+            rounds += 1;
             tokio::select! {
                 () = tokio::time::sleep(NEWS) => {}
                 () = stop.cancelled() => {}
@@ -73,14 +87,14 @@ impl Sharing {
             let shards = claimed.shards.0.count_ones();
             tracing::info!(shards, of = Shards::COUNT, hubs = claimed.hubs, "this hub's share");
         }
-        self.own(claimed.shards, claimed.hubs > 1);
+        self.own(claimed.shards);
         if before.is_some_and(|b| b.operations != claimed.operations) && claimed.hubs > 1 {
             self.driver.feed([Event::Reread]);
         }
     }
 
-    fn own(&self, shards: Shards, shared: bool) {
-        self.driver.feed([Event::Owns { shards, shared }]);
+    fn own(&self, shards: Shards) {
+        self.driver.feed([Event::Owns { shards }]);
         self.owned.send_if_modified(|owned| std::mem::replace(owned, shards) != shards);
     }
 }

@@ -36,12 +36,13 @@ impl From<ErrorRecord> for Error {
 pub struct CallShown {
     attempt: u32,
     ordinal: u32,
-    /// `http`, `ask`, `state` or `publish`.
+    /// `http`, `ask`, `state`, `publish` or `file`.
     kind: String,
     request: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Value>,
-    /// `ok`, `recorded` (answered from the record, not sent again), or what went wrong.
+    /// `ok`, `recorded` (answered from the record, not sent again), `withheld` (not sent: an earlier attempt did, and
+    /// nobody knows what came of it), or what went wrong.
     outcome: String,
     at: String,
     duration_us: u64,
@@ -140,7 +141,7 @@ pub struct Trace {
 #[serde(rename_all = "kebab-case")]
 pub struct Intake {
     id: String,
-    /// `file`, `hook`, `rest`, `amqp` or `question`.
+    /// `file`, `hook`, `poll`, `rest`, `amqp` or `question`.
     kind: String,
     system: String,
     name: String,
