@@ -6,8 +6,8 @@ use crate::config::{Deployment, System};
 use crate::egress::Egress;
 use crate::files::Watch;
 use crate::hub::{
-    Attempter, Driver, Hub, HubEffects, Outbox, Poller, Questions, Sharing, SystemClock, SystemSecrets, Turn, Via, ViaAmqp,
-    ViaHttp, WasmAdapters, new_id,
+    Attempter, Driver, Hub, HubEffects, Outbox, Poller, Questions, Sharing, SystemClock, SystemSecrets, Turn, Via,
+    ViaAmqp, ViaHttp, WasmAdapters, new_id,
 };
 use crate::rest::{Api, Hook, Keys, serve};
 use crate::store::SqlStore;
@@ -268,8 +268,9 @@ fn system_rules(deployment: &Deployment) -> impl Iterator<Item = (String, System
 fn stating(deployment: &Deployment) -> BTreeSet<String> {
     let only_states = |system: &System| {
         let grants = &system.config.grants;
+        let makes = system.adapter.as_ref().is_some_and(|a| a.inspection.exports.iter().any(|e| e == "deliver"));
         let nothing = grants.http.is_empty() && grants.ask.is_empty() && !grants.state && !grants.lookup;
-        system.adapter.is_some() && nothing
+        makes && nothing && system.config.out.is_none()
     };
     deployment.systems.iter().filter(|(_, system)| only_states(system)).map(|(name, _)| name.clone()).collect()
 }

@@ -56,13 +56,9 @@ async fn states(hub: &Hub, expected: &[(&str, &str)]) {
 async fn what_waits_behind_a_parked_one_follows_it_in_order() {
     let strict = Arc::new(AtomicBool::new(true));
     let (standin, mut hub) = billing(strict.clone()).await;
-    for (id, account, purpose) in [
-        ("1", "a", "a bad 1"),
-        ("2", "a", "a 2"),
-        ("3", "b", "b 3"),
-        ("4", "a", "a bad 4"),
-        ("5", "a", "a 5"),
-    ] {
+    for (id, account, purpose) in
+        [("1", "a", "a bad 1"), ("2", "a", "a 2"), ("3", "b", "b 3"), ("4", "a", "a bad 4"), ("5", "a", "a 5")]
+    {
         hub.publish(&named(id, account, purpose)).await;
     }
     let held = [("1", "parked"), ("2", "waiting"), ("3", "done"), ("4", "waiting"), ("5", "waiting")];

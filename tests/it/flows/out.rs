@@ -4,9 +4,9 @@ use crate::hostile;
 use crate::hub::{Hub, payment, wait_for};
 use busbar_core::fakes::{FakeClock, MemoryStore};
 use busbar_core::ports::Store;
-use busbar_core::{Commit, DeliveryState, Message, NewMessage, Planned, Policy, StateWrite};
+use busbar_core::{Commit, DeliveryState, Message, NewMessage, Planned, Policy, Shards, StateWrite};
 use busbar_server::config::model::{Grants, Limits, OutConfig};
-use busbar_server::hub::{Outbox, WasmAdapters};
+use busbar_server::hub::{Outbox, Turn, WasmAdapters};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -104,8 +104,9 @@ async fn outbox(behaviour: &str) -> (TempDir, Arc<MemoryStore>, Outbox) {
     let new = |n: u32| NewMessage {
         message: Arc::new(Message::from_structured(payment(&format!("p-{n}"), &n.to_string(), "1.00")).unwrap()),
         digest: n.to_string(),
-        deliveries: vec![Planned { system: "files".into(), key: Some(n.to_string()), error: None }],
+        deliveries: vec![Planned { system: "files".into(), key: Some(n.to_string()), made: None, error: None }],
         place: None,
+        journal: busbar_core::Journal::Full,
     };
     let messages = (1..=3).map(new).collect();
     store.commit(vec![Commit { messages, ..Commit::default() }]).await.unwrap();
@@ -119,6 +120,7 @@ async fn outbox(behaviour: &str) -> (TempDir, Arc<MemoryStore>, Outbox) {
         store: store.clone(),
         adapters: Arc::new(adapters),
         clock: Arc::new(FakeClock::at(1_000_000)),
+        turn: Turn(tokio::sync::watch::channel(Shards::ALL).1),
     };
     outbox.prepare().unwrap();
     (folder, store, outbox)
@@ -132,7 +134,8 @@ async fn states(store: &MemoryStore) -> Vec<(DeliveryState, i64)> {
 
 /// What the hub leaves when it is killed after the note was committed.
 async fn leave_note(store: &MemoryStore, name: &str) {
-    let ids: Vec<_> = store.ready("files", 0, 10).await.unwrap().iter().map(|d| (d.id, d.attempts)).collect();
+    let ids: Vec<_> =
+        store.ready("files", Shards::ALL, 0, 10).await.unwrap().iter().map(|d| (d.id, d.attempts)).collect();
     let note = json!({ "name": name, "deliveries": ids, "calls": [], "bytes": WHOLE.len() });
     let write = StateWrite { system: "files".into(), key: "busbar:file".into(), value: Some(note.to_string().into()) };
     store.commit(vec![Commit { state: vec![write], ..Commit::default() }]).await.unwrap();
@@ -182,14 +185,14 @@ async fn a_file_that_cannot_be_made_is_tried_again_and_given_up() {
         let (_folder, store, outbox) = outbox(behaviour).await;
         assert!(!outbox.once(true).await.unwrap());
         assert_eq!(states(&store).await, [(DeliveryState::Ready, 3)], "{behaviour}");
-        let waiting = store.ready("files", 0, 10).await.unwrap();
+        let waiting = store.ready("files", Shards::ALL, 0, 10).await.unwrap();
         assert!(
             waiting.iter().all(|d| d.attempts == 1 && (1_000_050..=1_000_100).contains(&d.next_at_ms)),
             "{waiting:?}"
         );
         // Not before its time.
         outbox.once(true).await.unwrap();
-        assert_eq!(store.ready("files", 0, 10).await.unwrap(), waiting);
+        assert_eq!(store.ready("files", Shards::ALL, 0, 10).await.unwrap(), waiting);
         let later = Outbox { clock: Arc::new(FakeClock::at(1_000_200)), ..outbox };
         later.once(true).await.unwrap();
         assert_eq!(states(&store).await, [(DeliveryState::Parked, 3)], "{behaviour}");

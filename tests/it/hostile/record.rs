@@ -21,7 +21,7 @@ async fn a_post_that_the_deadline_cuts_is_never_repeated_blindly() {
     // It was sent and nobody knows what became of it: that is what the record must say.
     assert_eq!(run.calls.len(), 1, "the call is not in the record: {run:?}");
     let failure = run.result.unwrap_err();
-    let next = busbar_core::outcome::decide(&busbar_core::Policy::default(), 1, &failure, 0.5);
+    let next = busbar_core::outcome::decide(&busbar_core::Policy::default(), 1, &failure, 0.5, false);
     assert_eq!(next, busbar_core::Next::GiveUp, "{failure:?}");
     assert!(matches!(failure, Failure::UnknownOutcome(_)), "{failure:?}");
 }

@@ -12,7 +12,6 @@ use axum::extract::{Path, Query, State};
 use busbar_core::engine::Event;
 use busbar_core::{Act, Code, DeliveryFilter, DeliveryState, Problem, parse_json};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
 
@@ -141,7 +140,7 @@ pub async fn skip(
 /// Make a parked or dead delivery again with this data in place of the message's. It is held against the schema of
 /// the message's type first. The message itself stays as it was received.
 #[utoipa::path(post, path = "/v1/deliveries/{id}/edit", tag = "deliveries", security(("key" = [])), params(("id" = String, Path, description = "The delivery's number")),
-    request_body(content = Value, description = "The data", content_type = "application/json"),
+    request_body(content = serde_json::Value, description = "The data", content_type = "application/json"),
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn edit(
     State(api): State<Shared>,

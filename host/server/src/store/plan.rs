@@ -77,7 +77,7 @@ impl Plan {
 
     /// Everything of a commit but its messages.
     pub fn rest(&mut self, commit: Commit) -> Result<()> {
-        let mut owner = commit.attempted.as_ref().map(|a| a.delivery).or(commit.started.map(|s| s.delivery));
+        let mut owner = commit.attempted.as_ref().map(|a| a.delivery).or(commit.started.as_ref().map(|s| s.delivery));
         if let Some(intake) = commit.intake {
             let known = self.facts.intakes.get(&intake.id).copied();
             let seq = known.unwrap_or_else(|| self.id());
@@ -92,6 +92,12 @@ impl Plan {
         }
         if let Some(owner) = owner {
             self.record(owner, commit.calls)?;
+        }
+        if let Some(started) = commit.started
+            && let Some(row) = self.facts.open.get_mut(&started.delivery)
+        {
+            row.attempts = started.attempt;
+            row.changed = true;
         }
         if let Some(attempted) = commit.attempted {
             self.attempted(&attempted)?;
@@ -126,7 +132,8 @@ impl Plan {
             return Err(Refusal::IdReused { index });
         }
         let attempted = commit.attempted.as_ref().map(|a| (a.delivery, a.expected));
-        for (delivery, expected) in attempted.into_iter().chain(commit.started.map(|s| (s.delivery, s.expected))) {
+        let started = commit.started.as_ref().map(|s| (s.delivery, s.expected));
+        for (delivery, expected) in attempted.into_iter().chain(started) {
             let row = self.facts.open.get(&delivery);
             if !row.is_some_and(|d| d.state == DeliveryState::Ready && d.attempts == expected) {
                 return Err(Refusal::Stale);
@@ -134,7 +141,8 @@ impl Plan {
         }
         if let Some(operation) = &commit.operation {
             let state = self.state_of(operation.delivery);
-            if !state.is_some_and(|state| operation.act.fits(state)) {
+            let seen = self.facts.open.get(&operation.delivery).is_some_and(|row| row.attempts == operation.seen);
+            if !seen || !state.is_some_and(|state| operation.act.fits(state)) {
                 return Err(Refusal::NotNow { state });
             }
             let earlier = self.held_before(operation.delivery).filter(|_| operation.act != Act::Skip);
@@ -225,6 +233,7 @@ impl Plan {
             tries: attempts,
             next_at_ms: 0,
             operated: false,
+            judged: 0,
             message: message.clone(),
         };
         let id = stored.id;
@@ -277,7 +286,7 @@ impl Plan {
     fn attempted(&mut self, attempted: &Attempted) -> Result<()> {
         let Some(row) = self.facts.open.get_mut(&attempted.delivery) else { return Ok(()) };
         row.attempted(attempted)?;
-        let operated = row.operated;
+        let operated = row.judged.is_some();
         self.set_state(attempted.delivery, attempted.state);
         match attempted.state {
             DeliveryState::Parked => self.hold_behind(attempted.delivery),
@@ -296,7 +305,7 @@ impl Plan {
         row.updated_at_ms = at_ms;
         row.tries = 0;
         row.next_at_ms = 0;
-        row.operated = true;
+        row.judged = Some(row.attempts);
         if let Act::Edit(message) = &operation.act {
             row.edited = Some(message.to_structured().to_string());
         }
@@ -322,7 +331,7 @@ impl Plan {
             self.set_state(id, DeliveryState::Ready);
             // Whichever is the last of them to end lets the next ones go, should a parked one be retried meanwhile.
             if let Some(row) = self.facts.open.get_mut(&id) {
-                row.operated = true;
+                row.judged = row.judged.or(Some(0));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::dialect::Dialect;
 use super::find::{self, Value};
-use super::rows::{Pair, parse_state};
+use super::rows::{Pair, judged, parse_state};
 use super::text::{read, stored};
 use super::{internal, unavailable};
 use base64::Engine;
@@ -50,6 +50,7 @@ pub async fn ready(
             tries: number(row, "tries")?,
             next_at_ms: int(row, "next_at_ms")?,
             operated: int(row, "operated")? != 0,
+            judged: judged(int(row, "operated")?).unwrap_or(0),
             message: Arc::new(message),
         })
     };

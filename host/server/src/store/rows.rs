@@ -87,7 +87,8 @@ pub struct OpenRow {
     pub tries: u32,
     pub next_at_ms: i64,
     pub updated_at_ms: i64,
-    pub operated: bool,
+    /// Attempts made when a person last decided about it; `None`: nobody has.
+    pub judged: Option<u32>,
     pub error: Option<String>,
     pub code: Option<String>,
     /// The whole message, as a person edited it for this delivery.
@@ -135,7 +136,7 @@ impl OpenRecord {
             tries: self.tries.try_into().map_err(internal)?,
             next_at_ms: self.next_at_ms,
             updated_at_ms: self.updated_at_ms,
-            operated: self.operated != 0,
+            judged: judged(self.operated),
             error: self.error,
             code: self.code.map(read),
             edited: self.edited,
@@ -144,6 +145,11 @@ impl OpenRecord {
             changed: false,
         })
     }
+}
+
+/// The column `operated`: 0, or 1 more than the attempts made when a person last decided.
+pub fn judged(operated: i64) -> Option<u32> {
+    u32::try_from(operated.checked_sub(1)?).ok()
 }
 
 pub fn parse_state(text: &str) -> Result<DeliveryState, Problem> {
@@ -168,7 +174,7 @@ impl OpenRow {
             tries: stored.tries,
             next_at_ms: stored.next_at_ms,
             updated_at_ms: at_ms,
-            operated: false,
+            judged: None,
             error: record(error)?,
             code: error.map(|e| e.code.clone()),
             edited: None,

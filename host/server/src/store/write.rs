@@ -219,7 +219,9 @@ impl Write {
 }
 
 fn unfinished<'a>(rows: &'a [&'a OpenRow]) -> Rows<'a> {
-    shared(rows).int("tries", rows, |r| r.tries.into()).int("operated", rows, |r| r.operated.into())
+    shared(rows)
+        .int("tries", rows, |r| r.tries.into())
+        .int("operated", rows, |r| r.judged.map_or(0, |judged| i64::from(judged) + 1))
 }
 
 /// The columns of both `open` and `deliveries`.

@@ -29,19 +29,22 @@ pub async fn an_attempt_that_was_overtaken_is_stale(store: AnyStore) {
 
 pub async fn calls_of_a_started_attempt_are_there_and_overwritten(store: AnyStore) {
     let id = write(&store, commit(vec![new("1", "a")])).await[0].deliveries[0].id;
-    let started =
-        |expected, calls| Commit { started: Some(Started { delivery: id, expected }), calls, ..Commit::default() };
+    let started = |expected, attempt, calls| {
+        let started = Started { system: "billing".into(), delivery: id, expected, attempt };
+        Commit { started: Some(started), calls, ..Commit::default() }
+    };
     let sent = Call { answer: None, outcome: "sent".into(), ..call(1, 1) };
-    write(&store, started(0, vec![call(1, 0), sent.clone()])).await;
+    write(&store, started(0, 1, vec![call(1, 0), sent.clone()])).await;
     assert_eq!(store.calls(id).await.unwrap(), [call(1, 0), sent]);
-    assert_eq!(store.ready("billing", Shards::ALL, 0, 9).await.unwrap()[0].attempts, 0);
-    write(&store, Commit { calls: vec![call(1, 1)], ..attempt(id, Ready, 1) }).await;
+    assert_eq!(store.ready("billing", Shards::ALL, 0, 9).await.unwrap()[0].attempts, 1, "counted once it is started");
+    let ended = Attempted { expected: 1, ..attempted(id, Ready, 1) };
+    write(&store, Commit { calls: vec![call(1, 1)], attempted: Some(ended), ..Commit::default() }).await;
     assert_eq!(store.calls(id).await.unwrap(), [call(1, 0), call(1, 1)]);
-    let written = store.commit(vec![started(0, vec![call(1, 5)]), started(1, vec![call(2, 0)])]).await.unwrap();
+    let written = store.commit(vec![started(0, 1, vec![call(1, 5)]), started(1, 2, vec![call(2, 0)])]).await.unwrap();
     assert_eq!(written, [Err(Refusal::Stale), Ok(vec![])]);
     // Twice in one batch: the later one stands.
     let again = Call { outcome: "recorded".into(), ..call(2, 0) };
-    store.commit(vec![started(1, vec![call(2, 0)]), started(1, vec![again.clone()])]).await.unwrap();
+    store.commit(vec![started(2, 2, vec![call(2, 0)]), started(2, 2, vec![again.clone()])]).await.unwrap();
     assert_eq!(store.calls(id).await.unwrap(), [call(1, 0), call(1, 1), again]);
 }
 

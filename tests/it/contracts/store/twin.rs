@@ -94,10 +94,12 @@ fn some_commit(dice: &mut Dice, round: usize, shown: &[Shown]) -> Commit {
         }
         5 => {
             let (delivery, _, expected) = any(dice, &ready);
-            commit.started = Some(Started { delivery, expected });
+            let system = "billing".into();
+            commit.started = Some(Started { system, delivery, expected, attempt: expected + 1 });
         }
         6..=7 => {
-            let (delivery, _, _) = any(dice, &failed_ones);
+            let (delivery, _, seen) = any(dice, &failed_ones);
+            let seen = seen + dice.of(&[0, 0, 0, 0, 0, 1]);
             let edited = Act::Edit(Box::new(message("/demo/bank", "edited", json!({"edited": dice.below(9)}))));
             let act = match dice.below(3) {
                 0 => Act::Retry,
@@ -105,7 +107,7 @@ fn some_commit(dice: &mut Dice, round: usize, shown: &[Shown]) -> Commit {
                 _ => Act::Skip,
             };
             commit.operation =
-                Some(Operation { delivery, system: "billing".into(), act, by: "Оператор".into() });
+                Some(Operation { delivery, system: "billing".into(), act, seen, by: "Оператор".into() });
         }
         _ => {}
     }
