@@ -10,8 +10,8 @@ mod settle;
 mod system;
 mod write;
 
-pub use breaker::BreakerPolicy;
-pub use rate::Rate;
+pub use breaker::{Breaker, BreakerPolicy};
+pub use rate::{Bucket, Rate};
 pub use system::{SystemRules, SystemStatus};
 
 use crate::error::Problem;

@@ -76,10 +76,13 @@ impl MemoryJournal {
         if let Some(owner) = delivery.map(Owner::Delivery).or(intake_id.map(Owner::Intake)) {
             self.record(&owner, commit.calls);
         }
-        if let Some(started) = commit.started.filter(|_| !broken(Mutant::MiscountAttempts))
+        if let Some(started) = commit.started
             && let Some(row) = self.deliveries.get_mut(&started.delivery)
         {
-            row.stored.attempts = started.attempt;
+            row.stored.version += 1;
+            if !broken(Mutant::MiscountAttempts) {
+                row.stored.attempts = started.attempt;
+            }
         }
         if let Some(attempted) = commit.attempted {
             self.attempted(attempted);
@@ -111,7 +114,7 @@ impl MemoryJournal {
         let started = commit.started.as_ref().map(|s| (s.delivery, s.expected));
         for (delivery, expected) in attempted.into_iter().chain(started) {
             let stored = self.deliveries.get(&delivery).map(|row| &row.stored);
-            let fits = stored.is_some_and(|d| d.state == DeliveryState::Ready && d.attempts == expected);
+            let fits = stored.is_some_and(|d| d.state == DeliveryState::Ready && d.version == expected);
             if !fits && !broken(Mutant::NoFence) {
                 return Err(Refusal::Stale);
             }
@@ -119,7 +122,7 @@ impl MemoryJournal {
         if let Some(operation) = &commit.operation {
             let stored = self.deliveries.get(&operation.delivery).map(|row| &row.stored);
             let state = stored.map(|d| d.state);
-            let seen = stored.is_some_and(|d| d.attempts == operation.seen) || broken(Mutant::DecideUnseen);
+            let seen = stored.is_some_and(|d| d.version == operation.seen) || broken(Mutant::DecideUnseen);
             if !seen || !state.is_some_and(|state| operation.act.fits(state)) {
                 return Err(Refusal::NotNow { state });
             }
@@ -188,6 +191,7 @@ impl MemoryJournal {
             state,
             attempts,
             tries: attempts,
+            version: 0,
             next_at_ms: 0,
             operated: false,
             judged: 0,
@@ -218,6 +222,7 @@ impl MemoryJournal {
     fn attempted(&mut self, attempted: Attempted) {
         let Some(row) = self.deliveries.get_mut(&attempted.delivery) else { return };
         row.stored.state = attempted.state;
+        row.stored.version += 1;
         row.stored.attempts = attempted.attempts;
         row.stored.tries = attempted.tries;
         row.stored.next_at_ms = attempted.next_at_ms;
@@ -238,6 +243,7 @@ impl MemoryJournal {
         row.by = Some(operation.by);
         row.updated_at_ms = at_ms;
         row.stored.state = DeliveryState::Ready;
+        row.stored.version += 1;
         row.stored.tries = 0;
         row.stored.next_at_ms = 0;
         row.stored.operated = true;

@@ -30,6 +30,7 @@ impl MemoryJournal {
             key: d.stored.key.clone(),
             state: d.stored.state,
             attempts: d.stored.attempts,
+            version: d.stored.version,
             next_at_ms: d.stored.next_at_ms,
             updated_at_ms: d.updated_at_ms,
             error: d.error.clone(),

@@ -19,6 +19,8 @@ pub mod outcome;
 pub mod ports;
 mod route;
 mod schema;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 
 pub use acks::{Ack, Acks};
 pub use admit::{Planned, Rules};
