@@ -5,7 +5,7 @@ use crate::admit::Planned;
 use crate::journal::*;
 use crate::message::Message;
 use crate::mutant::{Mutant, broken};
-use crate::ports::{Claim, Claimed};
+use crate::ports::{Claim, Claimed, Ready};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -236,8 +236,14 @@ impl MemoryJournal {
         }
     }
 
-    fn operate(&mut self, operation: Operation, at_ms: i64) {
+    /// Takes an id, so that hubs see at their next write that something has changed.
+    fn count_operation(&mut self) {
         self.operations += 1;
+        self.last += 1;
+    }
+
+    fn operate(&mut self, operation: Operation, at_ms: i64) {
+        self.count_operation();
         let Some(row) = self.deliveries.get_mut(&operation.delivery) else { return };
         let was = row.stored.state;
         row.by = Some(operation.by);
@@ -290,7 +296,9 @@ impl MemoryJournal {
         let parked = parked.filter(|_| !broken(Mutant::ReleasePastParked)).unwrap_or(i64::MAX);
         let free: Vec<_> =
             self.same_key(&system, Some(&key), &[DeliveryState::Waiting]).filter(|other| *other < parked).collect();
-        self.operations += i64::from(!free.is_empty());
+        if !free.is_empty() {
+            self.count_operation();
+        }
         self.set_state(&free, DeliveryState::Ready);
         // Whichever is the last of them to end lets the next ones go, should a parked one be retried meanwhile.
         for id in free {
@@ -309,11 +317,11 @@ impl MemoryJournal {
     }
 
     /// As [`Store::ready`](crate::ports::Store::ready).
-    pub fn ready(&self, system: &str, shards: Shards, after: i64, limit: u32) -> Vec<StoredDelivery> {
+    pub fn ready(&self, system: &str, shards: Shards, after: i64, limit: u32) -> Ready {
         let found = self.deliveries.range(after + 1..).map(|(_, d)| &d.stored);
         let found = found.filter(|d| d.system == system && d.state == DeliveryState::Ready);
         let found = found.filter(|d| shards.has(Shards::of(&d.system, d.key.as_deref(), d.message_seq)));
-        found.take(limit as usize).cloned().collect()
+        Ready { deliveries: found.take(limit as usize).cloned().collect(), operations: self.operations }
     }
 
     /// As [`Store::calls`](crate::ports::Store::calls).
@@ -361,7 +369,7 @@ impl MemoryJournal {
                 shards.0 |= 1 << shard;
             }
         }
-        Claimed { shards, leave, hubs, operations: self.operations }
+        Claimed { shards, leave, hubs }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::error::Problem;
 use crate::fakes_journal::{MemoryJournal, Owner, Row};
 use crate::journal::*;
 use crate::message::Message;
-use crate::ports::{Chunks, Claim, Claimed, Store};
+use crate::ports::{Chunks, Claim, Claimed, Ready, Store};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -95,7 +95,7 @@ impl Store for MemoryStore {
         shards: Shards,
         after: i64,
         limit: u32,
-    ) -> Result<Vec<StoredDelivery>, Problem> {
+    ) -> Result<Ready, Problem> {
         Ok(self.data().ready(system, shards, after, limit))
     }
 

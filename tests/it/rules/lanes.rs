@@ -82,7 +82,7 @@ impl Model {
     /// A read begins, or what an earlier one found is heard of.
     fn read(&mut self, lanes: &mut Lanes<()>) {
         if let Some((refill, found)) = self.reading.take() {
-            return lanes.refill(refill, found.into_iter().map(|id| self.job(id)).collect());
+            return lanes.refill(refill, found.into_iter().map(|id| self.job(id)).collect(), 0);
         }
         let Some(refill) = lanes.wants_refill() else { return };
         let ready = self.store.range(refill.after + 1..).filter(|(_, (_, s))| *s == State::Ready).map(|(id, _)| *id);
@@ -171,7 +171,7 @@ fn order_per_key_holds_and_nothing_is_forgotten() {
 fn lanes() -> Lanes<()> {
     let mut lanes = Lanes::new(10, 10);
     let refill = lanes.wants_refill().unwrap();
-    lanes.refill(refill, vec![]);
+    lanes.refill(refill, vec![], 0);
     lanes
 }
 
@@ -209,7 +209,7 @@ fn a_read_from_before_is_not_believed() {
         lanes.rewind(0);
         let refill = lanes.wants_refill().unwrap();
         change(&mut lanes);
-        lanes.refill(refill, vec![job(2, Some("k")), job(3, None)]);
+        lanes.refill(refill, vec![job(2, Some("k")), job(3, None)], 0);
         assert!(lanes.take(0).is_none(), "{what}");
         assert!(lanes.wants_refill().is_some(), "{what}: it is read again");
     }
@@ -220,13 +220,13 @@ fn what_a_read_found_is_not_taken_twice() {
     let mut lanes = lanes();
     lanes.fall_behind();
     let refill = lanes.wants_refill().unwrap();
-    lanes.refill(refill, vec![job(1, None)]);
+    lanes.refill(refill, vec![job(1, None)], 0);
     // Its own commit is heard of only now.
     assert!(lanes.offer(job(1, None)));
     assert!(lanes.take(0).is_some() && lanes.take(0).is_none());
     lanes.rewind(0);
     let refill = lanes.wants_refill().unwrap();
     lanes.done(1, None);
-    lanes.refill(refill, vec![job(1, None)]);
+    lanes.refill(refill, vec![job(1, None)], 0);
     assert!(lanes.take(0).is_none(), "it was finished while it was read");
 }

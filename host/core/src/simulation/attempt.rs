@@ -17,6 +17,7 @@ pub struct Attempt {
     pub delivery: StoredDelivery,
     pub system: usize,
     pub number: u32,
+    tenure: u64,
     calls: Vec<Call>,
 }
 
@@ -40,8 +41,8 @@ impl World {
         let Some(system) = self.plan.system_named(&delivery.system) else { return Ok(()) };
         let id = delivery.id;
         let number = attempt_number(&delivery);
-        let attempt = Attempt { delivery, system, number, calls: Vec::new() };
         let h = self.hub(hub)?;
+        let attempt = Attempt { delivery, system, number, tenure: h.tenure, calls: Vec::new() };
         h.attempts.insert(id, attempt);
         let life = h.life;
         let reads = !fresh && !broken(Mutant::ForgetRecord);
@@ -141,8 +142,8 @@ impl World {
         if broken(Mutant::SendBeforeAhead) {
             return Ok(None);
         }
-        // A hub whose lease is over sends nothing more: another may have asked already.
-        if written && self.now < self.hub(hub)?.lease_end {
+        // A hub whose lease was over meanwhile sends nothing more: another may have asked already.
+        if written && self.hub(hub)?.tenure == attempt.tenure {
             return self.send(hub, attempt).map(|()| None);
         }
         settle(attempt, "not-sent");

@@ -21,8 +21,9 @@ pub struct Hub {
     pub engine: Engine,
     pub stalled_until: i64,
     pub lease_end: i64,
+    /// Counts the times that the lease was over: what was begun before is not gone on with after.
+    pub tenure: u64,
     owned: Shards,
-    operations: Option<i64>,
     alone: bool,
     pub attempts: HashMap<i64, Attempt>,
     pub tickets: HashMap<Ticket, TicketOf>,
@@ -42,7 +43,7 @@ impl Hub {
             stalled_until: 0,
             lease_end: i64::MIN,
             owned: Shards::NONE,
-            operations: None,
+            tenure: 0,
             alone: true,
             attempts: HashMap::new(),
             tickets: HashMap::new(),
@@ -163,7 +164,10 @@ impl World {
         let h = self.hub(hub)?;
         let fresh = || (connection, Acks::default());
         let (current, acks) = h.acks.entry(queue).or_insert_with(fresh);
-        if *current != connection {
+        if *current > connection {
+            return Ok(());
+        }
+        if *current < connection {
             (*current, *acks) = fresh();
         }
         acks.arrived(number);
@@ -242,14 +246,8 @@ impl World {
         h.lease_end = lease_end;
         h.owned = claimed.shards;
         h.alone = claimed.hubs < 2;
-        let reread = h.operations.is_some_and(|before| before != claimed.operations);
-        h.operations = Some(claimed.operations);
         self.agenda.push(Moment::Process { hub, life }, lease_end, Ev::Lapse);
-        let owns = Event::Owns { shards: claimed.shards };
-        match reread {
-            true => self.feed(hub, [owns, Event::Reread]),
-            false => self.feed(hub, [owns]),
-        }
+        self.feed(hub, [Event::Owns { shards: claimed.shards }])
     }
 
     /// A hub whose lease is over makes nothing more, whatever it was about to hear.
@@ -260,7 +258,7 @@ impl World {
             return Ok(());
         }
         h.owned = Shards::NONE;
-        h.operations = None;
+        h.tenure += 1;
         self.feed(hub, [Event::Owns { shards: Shards::NONE }])
     }
 

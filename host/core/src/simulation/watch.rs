@@ -26,6 +26,7 @@ pub struct Sight {
 pub struct Running {
     pub hub: usize,
     life: u64,
+    tenure: u64,
     system: usize,
     key: Option<String>,
     pub delivery: i64,
@@ -106,14 +107,14 @@ impl World {
         }
         let same = |r: &&Running| r.system == system && (r.delivery == id || (key.is_some() && r.key == key));
         for other in self.watch.running.iter().filter(same) {
-            let leased = self.hubs.get(other.hub).is_some_and(|h| h.life == other.life && h.lease_end > now);
+            let leased = self.hubs.get(other.hub).is_some_and(|h| h.life == other.life && h.tenure == other.tenure && h.lease_end > now);
             if other.hub == hub || leased {
                 let text = format!("{text} beside {} at h{}", other.delivery, other.hub);
                 return broken("deliveries of a key run one at a time", text);
             }
         }
-        let life = self.hub(hub)?.life;
-        self.watch.running.push(Running { hub, life, system, key, delivery: id });
+        let (life, tenure) = (self.hub(hub)?.life, self.hub(hub)?.tenure);
+        self.watch.running.push(Running { hub, life, tenure, system, key, delivery: id });
         self.in_time(hub, system, delivery, &text)?;
         self.limits(hub, system, &text)
     }
@@ -127,7 +128,7 @@ impl World {
             return broken("only what is written is made", text);
         };
         let (stored, updated) = (&row.stored, row.updated_at_ms);
-        let same = stored.state == DeliveryState::Ready && stored.attempts == delivery.attempts;
+        let same = stored.version == delivery.version;
         if same && stored.next_at_ms > now && recovered < updated {
             return broken("a retry waits for its time", format!("{text}: {now} before {}", stored.next_at_ms));
         }

@@ -9,8 +9,8 @@ use super::store::Fate;
 use super::watch::Watch;
 use crate::engine::{Event, Ticket};
 use crate::fakes_journal::MemoryJournal;
-use crate::ports::Claimed;
-use crate::{Ack, Commit, Committed, Problem, Refill, Shards, StoredDelivery};
+use crate::ports::{Claimed, Ready};
+use crate::{Ack, Commit, Committed, Problem, Refill, Shards};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
@@ -60,7 +60,7 @@ pub enum Ev {
     Apply { hub: usize, life: u64, batch: Vec<Commit>, fate: Fate },
     Written(Result<Vec<Committed>, Problem>),
     TakeRead { hub: usize, life: u64, system: String, refill: Refill },
-    Found { system: String, refill: Refill, found: Result<Vec<StoredDelivery>, Problem> },
+    Found { system: String, refill: Refill, found: Result<Ready, Problem> },
     TakeCalls { hub: usize, life: u64, delivery: i64 },
     Go { delivery: i64, go: Go },
     Input(Event),
@@ -102,9 +102,10 @@ impl Agenda {
     }
 
     /// Before everything else of that time, in the order of the calls.
-    fn postpone(&mut self, at_ms: i64, entry: Entry) {
+    fn postpone(&mut self, at_ms: i64, tie: u64, entry: Entry) {
         self.count += 1;
-        self.insert(at_ms, self.count, entry);
+        // One that is put off again keeps its place.
+        self.insert(at_ms, if tie < 1 << 40 { tie } else { self.count }, entry);
     }
 
     fn insert(&mut self, at_ms: i64, tie: u64, entry: Entry) {
@@ -219,7 +220,7 @@ impl World {
                 let Some(process) = self.hubs.get(hub).filter(|h| h.alive && h.life == life) else { continue };
                 if process.stalled_until > self.now {
                     let until = process.stalled_until;
-                    self.agenda.postpone(until, entry);
+                    self.agenda.postpone(until, tie, entry);
                     continue;
                 }
             }
