@@ -13,4 +13,5 @@ mod hub;
 mod rest;
 mod rules;
 mod servers;
+mod simulation;
 mod tidy;

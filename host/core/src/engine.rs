@@ -10,14 +10,15 @@ mod settle;
 mod system;
 mod write;
 
-pub use breaker::BreakerPolicy;
-pub use rate::Rate;
+pub use breaker::{Breaker, BreakerPolicy};
+pub use rate::{Bucket, Rate};
 pub use system::{SystemRules, SystemStatus};
 
 use crate::error::Problem;
 use crate::journal::*;
 use crate::lanes::Refill;
 use crate::outcome::Failure;
+use crate::ports::Ready;
 use std::collections::{BTreeSet, HashMap};
 use system::System;
 use write::Writer;
@@ -36,14 +37,12 @@ pub enum Event {
     /// How an attempt ended.
     Ended(Box<Ended>),
     /// What a read found.
-    Read { system: String, refill: Refill, found: Result<Vec<StoredDelivery>, Problem> },
+    Read { system: String, refill: Refill, found: Result<Ready, Problem> },
     /// The shards this hub makes deliveries of.
     Owns { shards: Shards },
-    /// Deliveries were written by somebody else. Also to be said now and then without a reason: a write that was given
-    /// up may be applied later.
+    /// Deliveries were written or released by somebody else. Also to be said now and then without a reason: a write
+    /// that was given up may be applied later.
     News,
-    /// Somebody else operated on deliveries or released them: what is `ready` may have changed anywhere.
-    Reread,
     /// A person holds a system's deliveries up, or lets them go on.
     Pause { system: String, paused: bool },
     /// No new attempts; what runs is still written.
@@ -138,7 +137,6 @@ impl Engine {
             Event::Read { system, refill, found } => self.read(&system, refill, found, now_ms),
             Event::Owns { shards } => self.all(|system| system.lanes.own(shards)),
             Event::News => self.all(|system| system.lanes.fall_behind()),
-            Event::Reread => self.all(|system| system.lanes.rewind(0)),
             Event::Pause { system, paused } => self.with(&system, |system| system.paused = paused),
             Event::Stop => self.stopping = true,
             Event::Time => {}
@@ -204,7 +202,7 @@ impl Engine {
         }
     }
 
-    fn read(&mut self, name: &str, refill: Refill, found: Result<Vec<StoredDelivery>, Problem>, now_ms: i64) {
+    fn read(&mut self, name: &str, refill: Refill, found: Result<Ready, Problem>, now_ms: i64) {
         self.with(name, |system| system.read(refill, found, now_ms));
     }
 }

@@ -186,8 +186,8 @@ pub struct StateWrite {
 pub struct Started {
     pub system: String,
     pub delivery: i64,
-    /// Attempts that the delivery must still count in the store, and be `ready`; else another hub has taken it over.
-    /// Those before this one; of the second call that one attempt writes ahead, this one included.
+    /// Version that the delivery must still have in the store, and be `ready`; else another hub has taken it over.
+    /// The engine fills it in.
     pub expected: u32,
     /// Number of this attempt.
     pub attempt: u32,
@@ -197,7 +197,7 @@ pub struct Started {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempted {
     pub delivery: i64,
-    /// Attempts that the delivery must still count in the store, and be `ready`; else the commit is stale.
+    /// Version that the delivery must still have in the store, and be `ready`; else the commit is stale.
     pub expected: u32,
     pub state: DeliveryState,
     /// Attempts made so far, this one included. An attempt that a crash cut off counts.
@@ -230,7 +230,7 @@ pub struct Operation {
     pub delivery: i64,
     pub system: String,
     pub act: Act,
-    /// Attempts that the delivery counted when the person looked; else it has been made again meanwhile, and what was
+    /// Version that the delivery had when the person looked; else it has been made again meanwhile, and what was
     /// decided is about something else.
     pub seen: u32,
     /// Name of the key or person.
@@ -299,6 +299,8 @@ pub struct StoredDelivery {
     pub state: DeliveryState,
     pub attempts: u32,
     pub tries: u32,
+    /// Counts what was written of it: attempts begun and ended, decisions.
+    pub version: u32,
     pub next_at_ms: i64,
     /// A person retried it: others may wait behind it.
     pub operated: bool,
@@ -346,6 +348,8 @@ pub struct DeliveryView {
     pub key: Option<String>,
     pub state: DeliveryState,
     pub attempts: u32,
+    /// For [`Operation::seen`].
+    pub version: u32,
     pub next_at_ms: i64,
     pub updated_at_ms: i64,
     pub error: Option<ErrorRecord>,

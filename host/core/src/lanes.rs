@@ -48,6 +48,8 @@ pub struct Lanes<T> {
     generation: u64,
     /// Counts what makes a read that is under way wrong: what it found is not looked at.
     epoch: u64,
+    /// Operations and releases that the store counted at the last read.
+    operations: i64,
     /// Finished since the last read began: it may have found them `ready`.
     finished: HashSet<i64>,
     runnable: VecDeque<Job<T>>,
@@ -71,6 +73,7 @@ impl<T> Lanes<T> {
             behind: true,
             generation: 0,
             epoch: 0,
+            operations: 0,
             finished: HashSet::new(),
             runnable: VecDeque::new(),
             delayed: BTreeSet::new(),
@@ -127,8 +130,14 @@ impl<T> Lanes<T> {
         })
     }
 
-    /// What a read found, by id.
-    pub fn refill(&mut self, refill: Refill, found: Vec<Job<T>>) {
+    /// What a read found, by id, and how many operations and releases the store counted then: where there were more
+    /// since the last read, some may have become ready before the frontier, and everything is read again.
+    pub fn refill(&mut self, refill: Refill, found: Vec<Job<T>>, operations: i64) {
+        let changed = operations != self.operations && !broken(Mutant::MissReleases);
+        self.operations = operations;
+        if changed && refill.after > 0 {
+            return self.rewind(0);
+        }
         if refill.epoch != self.epoch || refill.after != self.frontier || refill.shards != self.shards {
             return;
         }

@@ -20,6 +20,8 @@ pub mod ports;
 pub mod record;
 mod route;
 mod schema;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 
 pub use acks::{Ack, Acks};
 pub use admit::{Planned, Rules};

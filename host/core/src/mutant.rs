@@ -27,6 +27,7 @@ mutants! {
     ForgetRewind "released deliveries are not read again";
     ReadIgnoresParking "a read hands over what was held while it was under way";
     BelieveOldReads "a read from before a release, a parking or a change of shards is believed";
+    MissReleases "a read is believed although something was released before its frontier";
     ReadRevives "a read hands over what was finished while it was under way";
     OfferTwice "a delivery that a read has found is taken again when its commit is heard of";
     IgnoreGaps "a new delivery passes what another hub has written before it";

@@ -42,9 +42,9 @@ pub trait Store: Send + Sync {
     /// Whatever `chunks` says, or `store-unavailable`: nothing is written.
     async fn commit_stream(&self, head: Commit, chunks: Chunks<'_>) -> Result<Option<Intake>, Problem>;
 
-    /// Deliveries of `system` in state `ready`, of these shards, with a larger id than `after`, by id.
-    async fn ready(&self, system: &str, shards: Shards, after: i64, limit: u32)
-    -> Result<Vec<StoredDelivery>, Problem>;
+    /// Deliveries of `system` in state `ready`, of these shards, with a larger id than `after`, by id; and the count
+    /// of operations, both as of one moment.
+    async fn ready(&self, system: &str, shards: Shards, after: i64, limit: u32) -> Result<Ready, Problem>;
 
     /// Takes shards for `hub` until `now_ms + lease_ms`: renews what it has, takes what nobody holds, and gives up
     /// what is over its fair share and not in `busy`. Hubs share without a leader: each one counts the living.
@@ -71,6 +71,15 @@ pub trait Store: Send + Sync {
     async fn depths(&self) -> Result<Vec<Depth>, Problem>;
 }
 
+/// What a read of deliveries found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ready {
+    pub deliveries: Vec<StoredDelivery>,
+    /// Grows with every operation and release, each of which takes an id as well: what is `ready` may have changed
+    /// behind the frontier of the lanes.
+    pub operations: i64,
+}
+
 /// What a hub asks for when it renews its part of the work.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
@@ -94,8 +103,6 @@ pub struct Claimed {
     pub leave: Shards,
     /// Hubs alive, this one included.
     pub hubs: u32,
-    /// Grows with every operation and release: what is `ready` may have changed behind the frontier of the lanes.
-    pub operations: i64,
 }
 
 /// A message that came in over a transport and is not acknowledged yet.

@@ -84,7 +84,7 @@ impl System {
         };
         Attempted {
             delivery: stored.id,
-            expected: stored.attempts,
+            expected: stored.version,
             state,
             attempts: ended.attempt,
             tries,
@@ -131,6 +131,7 @@ impl Engine {
         match (attempted.state, key) {
             (DeliveryState::Ready, _) => {
                 stored.attempts = attempted.attempts;
+                stored.version = attempted.expected + 1;
                 stored.tries = attempted.tries;
                 stored.next_at_ms = attempted.next_at_ms;
                 system.lanes.retry(job(stored, false));

@@ -8,6 +8,7 @@ use crate::journal::{Shards, StoredDelivery};
 use crate::lanes::{Job, Lanes, Refill};
 use crate::mutant::{Mutant, broken};
 use crate::outcome::Policy;
+use crate::ports::Ready;
 use std::collections::HashMap;
 
 /// Milliseconds before a read that failed is tried again.
@@ -115,10 +116,13 @@ impl System {
         None
     }
 
-    pub fn read(&mut self, refill: Refill, found: Result<Vec<StoredDelivery>, Problem>, now_ms: i64) {
+    pub fn read(&mut self, refill: Refill, found: Result<Ready, Problem>, now_ms: i64) {
         self.reading = false;
         match found {
-            Ok(found) => self.lanes.refill(refill, found.into_iter().map(|d| job(d, false)).collect()),
+            Ok(Ready { deliveries, operations }) => {
+                let found = deliveries.into_iter().map(|d| job(d, false)).collect();
+                self.lanes.refill(refill, found, operations);
+            }
             Err(_) => self.read_again_ms = now_ms + READ_RETRY_MS,
         }
     }

@@ -95,7 +95,10 @@ impl Writer {
 }
 
 impl super::Engine {
-    pub(super) fn input(&mut self, ticket: Ticket, patient: bool, commit: Commit, steps: &mut Vec<Step>) {
+    pub(super) fn input(&mut self, ticket: Ticket, patient: bool, mut commit: Commit, steps: &mut Vec<Step>) {
+        if let Some(started) = &mut commit.started {
+            started.expected = self.version(started).unwrap_or(u32::MAX);
+        }
         if broken(Mutant::ConfirmBeforeCommit) {
             steps.push(Step::Confirm { ticket, result: Ok(Ok(Vec::new())) });
         }
@@ -159,11 +162,18 @@ impl super::Engine {
         }
     }
 
+    /// Of a delivery that is being made here; no other is written ahead.
+    fn version(&self, started: &Started) -> Option<u32> {
+        let system = self.systems.get(*self.names.get(&started.system)?)?;
+        Some(system.running.get(&started.delivery)?.stored.version)
+    }
+
     /// The store counts the attempt from now on.
     fn ahead(&mut self, started: &Started) {
         self.with(&started.system, |system| {
             if let Some(work) = system.running.get_mut(&started.delivery) {
                 work.stored.attempts = started.attempt;
+                work.stored.version = started.expected + 1;
             }
         });
     }
