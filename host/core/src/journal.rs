@@ -90,7 +90,7 @@ impl IntakeOutcome {
 
 /// One input from outside that is not itself a message: a file, a hook request, a question, or a
 /// message that was refused.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Intake {
     /// UUIDv7.
@@ -108,7 +108,7 @@ pub struct Intake {
     pub duplicates: u64,
     /// Known messages whose content differs now; the first one stands.
     pub differing: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorRecord>,
 }
 

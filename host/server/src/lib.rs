@@ -9,5 +9,6 @@ pub mod egress;
 pub mod files;
 pub mod hub;
 pub mod rest;
+pub mod retention;
 pub mod store;
 pub mod wasm;

@@ -9,15 +9,20 @@ mod backend;
 mod claim;
 mod days;
 mod dialect;
+mod export;
 mod facts;
 mod find;
 mod plan;
+mod prune;
 mod read;
 mod rows;
 mod text;
 mod write;
 
 use async_trait::async_trait;
+pub use days::day_of;
+pub use prune::Day;
+
 use backend::Pool;
 use busbar_core::ports::{Chunks, Claim, Claimed, Store};
 use busbar_core::*;
@@ -152,11 +157,15 @@ fn sqlite_url(file: &Path) -> std::io::Result<Url> {
         return Err(std::io::Error::other("not a file's name"));
     };
     let folder = std::path::absolute(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?;
-    // The journal holds personal data: a new folder is for its owner only.
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    private_folder(&folder)?;
     let file =
         Url::from_file_path(folder.canonicalize()?.join(name)).map_err(|()| std::io::Error::other("not a path"))?;
     Url::parse(&format!("sqlite://{}?mode=rwc", file.path())).map_err(std::io::Error::other)
+}
+
+/// The journal holds personal data: a new folder is for its owner only.
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Runs a write to its end, whatever becomes of the one who waits for it.

@@ -3,6 +3,7 @@
 mod cases;
 mod engine;
 mod keys;
+mod retain;
 mod search;
 mod sql;
 mod twin;

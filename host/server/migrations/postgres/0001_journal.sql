@@ -10,16 +10,17 @@ CREATE TABLE counters (
 ) WITH (fillfactor = 10);
 INSERT INTO counters (name, value) VALUES ('seq', 0), ('operations', 0), ('pruned', 0);
 
--- What was accepted, for deduplication. Apart from messages, because it outlives them, and as small as can be:
--- 64 bits each of SHA-256 over the id, over source and id, over the content, and over the type.
+-- What was accepted, for deduplication. Apart from messages, because it outlives them. The id comes first as it is: ids
+-- mostly grow, and so the index does at its end. The others are 64 bits each of SHA-256 over source and id, over the
+-- content, and over the type.
 CREATE TABLE seen (
-    seq BIGINT NOT NULL PRIMARY KEY,
-    id BIGINT NOT NULL,
+    id TEXT COLLATE "C" NOT NULL,
     pair BIGINT NOT NULL,
+    seq BIGINT NOT NULL,
     content BIGINT NOT NULL,
-    type BIGINT NOT NULL
+    type BIGINT NOT NULL,
+    PRIMARY KEY (id, pair)
 );
-CREATE UNIQUE INDEX seen_by_pair ON seen (id, pair);
 
 -- Types by their hash.
 CREATE TABLE types (
@@ -38,7 +39,7 @@ CREATE TABLE messages (
     sweep BIGINT NOT NULL, -- 1: the data go when its deliveries are finished
     place TEXT COLLATE "C",
     intake TEXT COLLATE "C",
-    attributes TEXT COLLATE "C", -- the others, as a JSON object
+    attributes TEXT COLLATE "C" NOT NULL, -- the others, as a JSON object
     data TEXT COLLATE "C" -- absent: not kept
 ) PARTITION BY RANGE (seq);
 CREATE INDEX messages_by_subject ON messages (subject, seq);

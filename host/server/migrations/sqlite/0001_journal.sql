@@ -9,16 +9,17 @@ CREATE TABLE counters (
 ) WITHOUT ROWID;
 INSERT INTO counters (name, value) VALUES ('seq', 0), ('operations', 0), ('pruned', 0);
 
--- What was accepted, for deduplication. Apart from messages, because it outlives them, and as small as can be:
--- 64 bits each of SHA-256 over the id, over source and id, over the content, and over the type.
+-- What was accepted, for deduplication. Apart from messages, because it outlives them. The id comes first as it is: ids
+-- mostly grow, and so the index does at its end. The others are 64 bits each of SHA-256 over source and id, over the
+-- content, and over the type.
 CREATE TABLE seen (
-    seq INTEGER NOT NULL PRIMARY KEY,
-    id BIGINT NOT NULL,
+    id TEXT NOT NULL,
     pair BIGINT NOT NULL,
+    seq BIGINT NOT NULL,
     content BIGINT NOT NULL,
-    type BIGINT NOT NULL
-);
-CREATE UNIQUE INDEX seen_by_pair ON seen (id, pair);
+    type BIGINT NOT NULL,
+    PRIMARY KEY (id, pair)
+) WITHOUT ROWID;
 
 -- Types by their hash.
 CREATE TABLE types (
@@ -37,7 +38,7 @@ CREATE TABLE messages (
     sweep BIGINT NOT NULL, -- 1: the data go when its deliveries are finished
     place TEXT,
     intake TEXT,
-    attributes TEXT, -- the others, as a JSON object
+    attributes TEXT NOT NULL, -- the others, as a JSON object
     data TEXT -- absent: not kept
 );
 CREATE INDEX messages_by_subject ON messages (subject, seq);

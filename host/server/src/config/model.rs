@@ -18,6 +18,8 @@ pub struct Config {
     #[serde(default)]
     pub store: StoreConfig,
     #[serde(default)]
+    pub retention: RetentionConfig,
+    #[serde(default)]
     pub http: HttpConfig,
     /// Without this section the hub runs on REST, files and hooks alone.
     #[serde(default)]
@@ -63,6 +65,30 @@ pub struct StoreConfig {
 impl Default for StoreConfig {
     fn default() -> Self {
         Self { url: TextOrReference::Text("sqlite:data/busbar.db".into()) }
+    }
+}
+
+/// How long the journal keeps what is finished. A day is a day in UTC, and goes as a whole: one with a delivery that is
+/// not done or skipped stays until a person has seen to it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RetentionConfig {
+    /// Days that the journal keeps messages, deliveries and calls.
+    #[schemars(range(min = 1))]
+    pub days: u32,
+    /// Days within which a message that comes again is known; not less than `days`.
+    #[schemars(range(min = 1))]
+    pub dedup_days: u32,
+    /// Types that are known for ever; `*` at the end stands for anything.
+    pub dedup_forever: Vec<String>,
+    /// Whether a day is written to `archive/<day>.ndjson.zst` in the deployment's folder before the journal lets it go.
+    pub archive: bool,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        let forever = ["payment.*", "refund.*"].map(str::to_string).to_vec();
+        Self { days: 90, dedup_days: 400, dedup_forever: forever, archive: true }
     }
 }
 

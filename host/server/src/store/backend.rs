@@ -238,6 +238,14 @@ impl Tx {
         self.execute(&sql, rows).await
     }
 
+    /// Whether PostgreSQL has this table.
+    pub async fn has_table(&mut self, name: &str) -> Result<bool, Problem> {
+        let names = [name];
+        let sql = "SELECT to_regclass(r.name)::text FROM {rows}";
+        let found = self.fetch::<(Option<String>,)>(sql, Rows::default().text("name", &names, |n| n)).await?;
+        Ok(matches!(found.first(), Some((Some(_),))))
+    }
+
     /// Executes a statement without parameters.
     pub async fn run(&mut self, sql: &str) -> Result<(), Problem> {
         let sql = AssertSqlSafe(sql.to_string());

@@ -67,9 +67,7 @@ pub async fn make(tx: &mut Tx, day: i64) -> Result<(), Problem> {
     let (from, to) = (first_id(day), first_id(day + 1));
     for table in TABLES {
         let part = format!("{table}_{day}");
-        let there = format!("SELECT to_regclass('{part}')::text FROM {{rows}}");
-        let one = super::backend::Rows::default().int("one", &[1], |n| *n);
-        if let Some((Some(_),)) = tx.fetch::<(Option<String>,)>(&there, one).await?.pop() {
+        if tx.has_table(&part).await? {
             continue;
         }
         tx.run(&format!(

@@ -87,13 +87,14 @@ impl Write {
     }
 
     async fn known_messages(&mut self, named: &Named<'_>, facts: &mut Facts) -> Result<()> {
-        let pairs: Vec<_> = named.messages.iter().map(|new| Pair::of(&new.message.source, &new.message.id)).collect();
-        let rows = Rows::default().int("id", &pairs, |p| p.id).int("pair", &pairs, |p| p.pair);
+        let pairs: Vec<_> = named.messages.iter().map(|new| (&new.message.id, Pair::of(&new.message))).collect();
+        let rows =
+            Rows::default().text("id", &pairs, |p| p.0).int("pair", &pairs, |p| p.1.0).int("other", &pairs, |p| p.1.1);
         // CROSS JOIN makes SQLite go from the few rows to the many.
-        let sql = "SELECT seen.id, seen.pair, seen.seq, seen.content FROM {rows} CROSS JOIN seen \
+        let sql = "SELECT r.pair, r.other, seen.seq, seen.content FROM {rows} CROSS JOIN seen \
                    WHERE seen.id = r.id AND seen.pair = r.pair";
-        for (id, pair, seq, content) in self.tx.fetch(sql, rows).await? {
-            facts.known.insert(Pair { id, pair }, (seq, content));
+        for (pair, other, seq, content) in self.tx.fetch(sql, rows).await? {
+            facts.known.insert(Pair(pair, other), (seq, content));
         }
         Ok(())
     }

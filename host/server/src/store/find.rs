@@ -1,7 +1,7 @@
 //! The SQL of searches. Each starts at an index that leads to the newest first, so that a page costs the same however
 //! many messages there are; `column || ''` keeps a database from starting at a broader one.
 
-use super::rows::{finished, id_hash};
+use super::rows::finished;
 use super::text::stored;
 use busbar_core::{DeliveryFilter, DeliveryState, IntakeFilter, MessageFilter};
 
@@ -50,7 +50,7 @@ impl Conditions {
     }
 }
 
-const MESSAGE: &str = "SELECT seq, until, type, source, subject, id, received_at_ms, place, intake, attributes, data \
+pub const MESSAGE: &str = "SELECT seq, until, type, source, subject, id, received_at_ms, sweep, place, intake, attributes, data \
                        FROM messages";
 
 /// One message, by its `seq`.
@@ -113,9 +113,8 @@ const DONE: &str = "deliveries";
 /// Starts at messages and looks at the deliveries of each, in `tables`.
 fn of_messages(conditions: &mut Conditions, filter: &MessageFilter, tables: &str) -> String {
     if let Some(id) = &filter.id {
-        let hash = conditions.value(Value::Int(id_hash(id)));
-        conditions.all.push(format!("m.seq IN (SELECT seen.seq FROM seen WHERE seen.id = {hash})"));
-        conditions.equal(false, "m.id", &filter.id);
+        let id = conditions.value(text(id));
+        conditions.all.push(format!("m.seq IN (SELECT seen.seq FROM seen WHERE seen.id = {id})"));
     }
     let subject = filter.subject.is_some();
     conditions.equal(filter.id.is_none(), "m.subject", &filter.subject);
@@ -136,7 +135,7 @@ fn of_messages(conditions: &mut Conditions, filter: &MessageFilter, tables: &str
     }
     let clause = conditions.clause();
     let limit = filter.limit;
-    // SQLite would rather sort what is found by the id's hash than walk all messages: only so.
+    // SQLite would rather sort what is found by the id than walk all messages: only so.
     let order = if filter.id.is_some() { "m.seq + 0" } else { "m.seq" };
     format!("SELECT m.seq AS seq FROM messages m {clause} ORDER BY {order} DESC LIMIT {limit}")
 }
@@ -192,6 +191,9 @@ pub fn deliveries(filter: &DeliveryFilter) -> Query {
     (sql, conditions.values)
 }
 
+pub const INTAKE: &str = "SELECT seq, id, kind, system, name, at_ms, outcome, messages, duplicates, differing, error \
+                          FROM intakes";
+
 /// Intakes, newest first.
 pub fn intakes(filter: &IntakeFilter) -> Query {
     let mut conditions = Conditions::default();
@@ -200,9 +202,6 @@ pub fn intakes(filter: &IntakeFilter) -> Query {
     conditions.equal(filter.id.is_none() && filter.system.is_none(), "outcome", &filter.outcome);
     let clause = conditions.clause();
     let limit = conditions.value(Value::Int(filter.limit.into()));
-    let sql = format!(
-        "SELECT seq, id, kind, system, name, at_ms, outcome, messages, duplicates, differing, error FROM intakes \
-         {clause} ORDER BY seq DESC LIMIT {limit}"
-    );
+    let sql = format!("{INTAKE} {clause} ORDER BY seq DESC LIMIT {limit}");
     (sql, conditions.values)
 }

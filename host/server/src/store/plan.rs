@@ -36,6 +36,8 @@ pub struct Plan {
     pub calls: BTreeMap<(i64, u32, u32), String>,
     pub state: BTreeMap<(String, String), Option<Vec<u8>>>,
     pub operations: i64,
+    /// Hashes of the types that came up.
+    pub types: BTreeMap<String, i64>,
 }
 
 /// How many ids a commit takes at most.
@@ -108,7 +110,16 @@ impl Plan {
         Ok(())
     }
 
-    fn record(&mut self, owner: i64, calls: Vec<Call>) -> Result<()> {
+    pub fn type_hash(&mut self, name: &str) -> i64 {
+        if let Some(hash) = self.types.get(name) {
+            return *hash;
+        }
+        let hash = type_hash(name);
+        self.types.insert(name.to_string(), hash);
+        hash
+    }
+
+    pub fn record(&mut self, owner: i64, calls: Vec<Call>) -> Result<()> {
         for call in calls {
             let record = serde_json::to_string(&call).map_err(internal)?;
             self.calls.insert((owner, call.attempt, call.ordinal), record);
@@ -117,7 +128,7 @@ impl Plan {
     }
 
     fn known(&self, new: &NewMessage) -> Option<&(i64, i64)> {
-        self.facts.known.get(&Pair::of(&new.message.source, &new.message.id))
+        self.facts.known.get(&Pair::of(&new.message))
     }
 
     fn state_of(&self, delivery: i64) -> Option<DeliveryState> {
@@ -156,7 +167,7 @@ impl Plan {
     pub fn accept(&mut self, messages: Vec<NewMessage>, intake: Option<&str>, at_ms: i64) -> Result<Vec<Accepted>> {
         let mut accepted = Vec::with_capacity(messages.len());
         for new in messages {
-            let (pair, content) = (Pair::of(&new.message.source, &new.message.id), content(&new));
+            let (pair, content) = (Pair::of(&new.message), content(&new));
             accepted.push(match self.facts.known.get(&pair) {
                 Some((seq, known)) => {
                     Accepted { seq: *seq, duplicate: true, differs: *known != content, deliveries: vec![] }
@@ -164,7 +175,8 @@ impl Plan {
                 None => {
                     let seq = self.id();
                     self.facts.known.insert(pair, (seq, content));
-                    self.seen.push(SeenRow { seq, pair, content, r#type: type_hash(&new.message.r#type) });
+                    let r#type = self.type_hash(&new.message.r#type);
+                    self.seen.push(SeenRow { seq, message: new.message.clone(), pair, content, r#type });
                     self.insert(seq, new, intake, at_ms)?
                 }
             });
@@ -182,7 +194,7 @@ impl Plan {
             sweep: false,
             place,
             intake: intake.map(str::to_string),
-            attributes: attributes(&message),
+            attributes: attributes(&message)?,
             data: None,
             message: message.clone(),
         });
@@ -197,7 +209,9 @@ impl Plan {
             row.until = until;
             let full = journal == Journal::Full;
             row.sweep = unfinished && !full;
-            row.data = (full || unfinished).then(|| message.data.to_string());
+            if full || unfinished {
+                row.data = Some(serde_json::to_string(&message.data).map_err(internal)?);
+            }
         }
         Ok(Accepted { seq, duplicate: false, differs: false, deliveries })
     }

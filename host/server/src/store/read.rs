@@ -58,10 +58,8 @@ pub async fn ready(
 }
 
 /// A message from its row. One whose data are not kept has `null` in their place.
-fn message(row: &AnyRow, id: &str) -> Result<Message> {
-    let attributes = field::<Option<String>>(row, "attributes")?;
-    let mut attributes: BTreeMap<String, String> =
-        attributes.map(|text| record(&text)).transpose()?.unwrap_or_default();
+pub fn message(row: &AnyRow, id: &str) -> Result<Message> {
+    let mut attributes: BTreeMap<String, String> = record(&field::<String>(row, "attributes")?)?;
     let subject = Some(string(row, "subject")?).filter(|subject| !subject.is_empty());
     let data = field::<Option<String>>(row, "data")?;
     Ok(Message {
@@ -110,8 +108,8 @@ pub async fn state(pool: &AnyPool, system: &str, key: &str) -> Result<Option<Vec
 pub async fn lookup(pool: &AnyPool, source: &str, id: &str) -> Result<Option<(i64, Message)>> {
     let sql = "SELECT m.seq, m.type, m.source, m.subject, m.id, m.attributes, m.data \
                FROM seen s JOIN messages m ON m.seq = s.seq WHERE s.id = $1 AND s.pair = $2";
-    let Pair { id, pair } = Pair::of(source, id);
-    let rows = select(pool, sql.to_string(), vec![Value::Int(id), Value::Int(pair)]).await?;
+    let Pair(pair, _) = Pair::named(source, id);
+    let rows = select(pool, sql.to_string(), vec![Value::Text(text(id)), Value::Int(pair)]).await?;
     rows.first().map(|row| Ok((int(row, "seq")?, message(row, "id")?))).transpose()
 }
 
@@ -226,7 +224,7 @@ pub async fn depths(pool: &AnyPool) -> Result<Vec<Depth>> {
     Ok(depths)
 }
 
-async fn select(pool: &AnyPool, sql: String, values: Vec<Value>) -> Result<Vec<AnyRow>> {
+pub async fn select(pool: &AnyPool, sql: String, values: Vec<Value>) -> Result<Vec<AnyRow>> {
     let mut query = sqlx::query(AssertSqlSafe(sql));
     for value in values {
         query = match value {
@@ -243,35 +241,35 @@ fn numbers<const N: usize>(rows: impl IntoIterator<Item = [i64; N]>) -> Value {
     Value::Text(format!("[{}]", rows.into_iter().map(row).collect::<Vec<_>>().join(",")))
 }
 
-fn text(text: &str) -> String {
+pub fn text(text: &str) -> String {
     stored(text).into_owned()
 }
 
-fn field<'r, T: sqlx::Decode<'r, sqlx::Any> + sqlx::Type<sqlx::Any>>(row: &'r AnyRow, column: &str) -> Result<T> {
+pub fn field<'r, T: sqlx::Decode<'r, sqlx::Any> + sqlx::Type<sqlx::Any>>(row: &'r AnyRow, column: &str) -> Result<T> {
     row.try_get(column).map_err(internal)
 }
 
-fn int(row: &AnyRow, column: &str) -> Result<i64> {
+pub fn int(row: &AnyRow, column: &str) -> Result<i64> {
     field(row, column)
 }
 
-fn number<T: TryFrom<i64, Error: std::fmt::Display>>(row: &AnyRow, column: &str) -> Result<T> {
+pub fn number<T: TryFrom<i64, Error: std::fmt::Display>>(row: &AnyRow, column: &str) -> Result<T> {
     int(row, column)?.try_into().map_err(internal)
 }
 
-fn string(row: &AnyRow, column: &str) -> Result<String> {
+pub fn string(row: &AnyRow, column: &str) -> Result<String> {
     field(row, column).map(read)
 }
 
-fn optional(row: &AnyRow, column: &str) -> Result<Option<String>> {
+pub fn optional(row: &AnyRow, column: &str) -> Result<Option<String>> {
     field::<Option<String>>(row, column).map(|found| found.map(read))
 }
 
-fn error(row: &AnyRow) -> Result<Option<ErrorRecord>> {
+pub fn error(row: &AnyRow) -> Result<Option<ErrorRecord>> {
     field::<Option<String>>(row, "error")?.map(|text| record(&text)).transpose()
 }
 
-fn record<T: DeserializeOwned>(text: &str) -> Result<T> {
+pub fn record<T: DeserializeOwned>(text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(internal)
 }
 

@@ -3,45 +3,46 @@
 use super::internal;
 use super::text::read;
 use busbar_core::{Attempted, DeliveryState, ErrorRecord, Message, NewMessage, Problem, Shards, StoredDelivery};
-use serde_json::{Map, Value};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// 64 bits of SHA-256 over parts that hold no NUL, or of which only the last may.
-fn short(parts: &[&str]) -> i64 {
+/// SHA-256 over parts that hold no NUL, or of which only the last may; the first and the next 64 bits of it.
+fn short(parts: &[&str]) -> (i64, i64) {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
     let digest = hash.finalize();
-    digest.iter().take(8).fold(0i64, |number, byte| (number << 8) | i64::from(*byte))
+    let number = |bytes: &[u8]| bytes.iter().take(8).fold(0i64, |number, byte| (number << 8) | i64::from(*byte));
+    (number(&digest), digest.get(8..).map_or(0, number))
 }
 
-/// What tells one message from another: 128 bits, of which the first 64 are of the id alone, to search by.
+/// What tells one message from another. In the database the id stands beside the first half.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Pair {
-    pub id: i64,
-    pub pair: i64,
-}
+pub struct Pair(pub i64, pub i64);
 
 impl Pair {
-    pub fn of(source: &str, id: &str) -> Self {
-        Self { id: id_hash(id), pair: short(&[source, id]) }
+    pub fn of(message: &Message) -> Self {
+        Self::named(&message.source, &message.id)
+    }
+
+    pub fn named(source: &str, id: &str) -> Self {
+        let (first, second) = short(&[source, id]);
+        Self(first, second)
     }
 }
 
-pub fn id_hash(id: &str) -> i64 {
-    short(&[id])
-}
-
 pub fn type_hash(name: &str) -> i64 {
-    short(&[name])
+    short(&[name]).0
 }
 
 /// A record of what was accepted.
 pub struct SeenRow {
     pub seq: i64,
+    pub message: Arc<Message>,
     pub pair: Pair,
     pub content: i64,
     pub r#type: i64,
@@ -49,7 +50,7 @@ pub struct SeenRow {
 
 /// Tells a repeat from a reused id.
 pub fn content(new: &NewMessage) -> i64 {
-    short(&[&new.digest])
+    short(&[&new.digest]).0
 }
 
 pub struct MessageRow {
@@ -60,18 +61,45 @@ pub struct MessageRow {
     pub sweep: bool,
     pub place: Option<String>,
     pub intake: Option<String>,
-    pub attributes: Option<String>,
+    pub attributes: String,
     pub data: Option<String>,
 }
 
-/// The attributes that have no column of their own; as a JSON object, where there are any.
-pub fn attributes(message: &Message) -> Option<String> {
-    let empty = |name: &str, value: &str| name == "subject" && value.is_empty();
-    let columns = ["specversion", "id", "source", "type", "subject"];
-    let others = message.attributes().into_iter();
-    let others = others.filter(|(name, value)| !columns.contains(&name.as_str()) || empty(name, value));
-    let map: Map<String, Value> = others.map(|(name, value)| (name, Value::String(value))).collect();
-    (!map.is_empty()).then(|| Value::Object(map).to_string())
+/// The attributes that have no column of their own.
+#[derive(Serialize)]
+struct Attributes<'a> {
+    /// An empty one: in its column that means none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dataschema: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partitionkey: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlationid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causationid: Option<&'a str>,
+    #[serde(flatten)]
+    extensions: &'a BTreeMap<String, String>,
+}
+
+/// The same as a JSON object.
+pub fn attributes(message: &Message) -> Result<String, Problem> {
+    let attributes = Attributes {
+        subject: message.subject.as_deref().filter(|subject| subject.is_empty()),
+        time: message.time.as_deref(),
+        dataschema: message.dataschema.as_deref(),
+        traceparent: message.traceparent.as_deref(),
+        partitionkey: message.partitionkey.as_deref(),
+        correlationid: message.correlationid.as_deref(),
+        causationid: message.causationid.as_deref(),
+        extensions: &message.extensions,
+    };
+    serde_json::to_string(&attributes).map_err(internal)
 }
 
 /// A delivery that is not finished, or was not when the batch began.

@@ -4,11 +4,11 @@ use super::backend::{Pool, Rows, Tx};
 use super::days::Days;
 use super::internal;
 use super::plan::{self, Plan, ids_max};
-use super::rows::{OpenRow, finished, record, type_hash};
+use super::rows::{OpenRow, finished, record};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use busbar_core::*;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, Problem>;
@@ -19,13 +19,13 @@ pub struct Write {
     days: Arc<Days>,
     /// Days and types that this transaction made known.
     new_days: BTreeSet<i64>,
-    new_types: HashMap<i64, String>,
+    new_types: BTreeSet<i64>,
 }
 
 impl Write {
     pub async fn begin(pool: &Pool, days: &Arc<Days>) -> Result<Self> {
         let tx = pool.begin().await?;
-        Ok(Self { tx, days: days.clone(), new_days: BTreeSet::new(), new_types: HashMap::new() })
+        Ok(Self { tx, days: days.clone(), new_days: BTreeSet::new(), new_types: BTreeSet::new() })
     }
 
     /// Commits when all is well, else rolls back.
@@ -33,7 +33,7 @@ impl Write {
         let Self { tx, days, new_days, new_types } = self;
         let result = tx.end(result).await;
         if result.is_ok() {
-            days.known(new_days, new_types.into_keys());
+            days.known(new_days, new_types);
         }
         result
     }
@@ -95,7 +95,18 @@ impl Write {
         Ok(next)
     }
 
-    async fn rows(&mut self, plan: Plan) -> Result<()> {
+    /// Makes the partitions of these days.
+    pub async fn make_days(&mut self, days: &[i64]) -> Result<()> {
+        self.reserve(0, 0).await?;
+        for day in days {
+            if self.days.is_new(*day) && self.new_days.insert(*day) {
+                super::days::make(&mut self.tx, *day).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub async fn rows(&mut self, plan: Plan) -> Result<()> {
         self.messages(&plan).await?;
         self.intakes(&plan.intakes).await?;
         self.calls(&plan.calls).await?;
@@ -108,9 +119,9 @@ impl Write {
 
     async fn messages(&mut self, plan: &Plan) -> Result<()> {
         let seen = Rows::default()
+            .text("id", &plan.seen, |r| &r.message.id)
+            .int("pair", &plan.seen, |r| r.pair.0)
             .int("seq", &plan.seen, |r| r.seq)
-            .int("id", &plan.seen, |r| r.pair.id)
-            .int("pair", &plan.seen, |r| r.pair.pair)
             .int("content", &plan.seen, |r| r.content)
             .int("type", &plan.seen, |r| r.r#type);
         self.tx.insert("seen", seen, "").await?;
@@ -126,18 +137,14 @@ impl Write {
             .int("sweep", rows, |r| i64::from(r.sweep))
             .maybe("place", rows, |r| r.place.as_deref())
             .maybe("intake", rows, |r| r.intake.as_deref())
-            .json("attributes", rows, |r| r.attributes.as_deref())
+            .json("attributes", rows, |r| Some(&r.attributes))
             .json("data", rows, |r| r.data.as_deref());
         self.tx.insert("messages", messages, "").await?;
-        let mut types = BTreeMap::new();
-        for row in rows {
-            types.entry(row.message.r#type.as_str()).or_insert_with(|| type_hash(&row.message.r#type));
-        }
-        let new = |hash: &i64| self.days.is_new_type(*hash) && !self.new_types.contains_key(hash);
-        let types: Vec<_> = types.into_iter().filter(|(_, hash)| new(hash)).collect();
-        let values = Rows::default().int("hash", &types, |t| t.1).text("name", &types, |t| t.0);
+        let new = |hash: &i64| self.days.is_new_type(*hash) && !self.new_types.contains(hash);
+        let types: Vec<_> = plan.types.iter().filter(|(_, hash)| new(hash)).collect();
+        let values = Rows::default().int("hash", &types, |t| *t.1).text("name", &types, |t| t.0);
         self.tx.insert("types", values, "ON CONFLICT (hash) DO NOTHING").await?;
-        self.new_types.extend(types.into_iter().map(|(name, hash)| (hash, name.to_string())));
+        self.new_types.extend(types.into_iter().map(|(_, hash)| *hash));
         Ok(())
     }
 
