@@ -6,10 +6,10 @@ mod neighbours;
 mod record;
 mod warm;
 
-use crate::hub::{LOADED, RUNTIME, Standin, root, wait_for};
+use crate::hub::{LOADED, RUNTIME, Standin, root};
 use busbar_core::fakes::MemoryStore;
 use busbar_core::ports::{Attempting, HookRequest, HookResponse, InputFile, Run};
-use busbar_core::{Call, Failure, Message, Rules};
+use busbar_core::{Call, Message, Rules};
 use busbar_server::config::model::{Grants, Instances, Limits};
 use busbar_server::egress::Egress;
 use busbar_server::hub::{HubEffects, SystemClock, SystemSecrets};
