@@ -1,6 +1,7 @@
 //! The command line.
 
 mod adapter;
+mod bench;
 mod build;
 mod cases;
 mod client;
@@ -46,6 +47,9 @@ enum Command {
     /// API keys for the REST interface.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Measure this machine: each a comparison inside one run.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Print generated documents.
     Print(print::PrintArgs),
 }
@@ -98,6 +102,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Adapter(AdapterCommand::Try(args)) => adapter::try_once(args).await,
         Command::Adapter(AdapterCommand::Test(args)) => adapter::test(&args, json).await,
         Command::Key(command) => key::key(&command, json),
+        Command::Bench(command) => bench::bench(command, json).await,
         Command::Print(args) => print::print(&args),
     }
 }
