@@ -24,7 +24,7 @@ pub use days::day_of;
 pub use prune::Day;
 
 use backend::Pool;
-use busbar_core::ports::{Chunks, Claim, Claimed, Store};
+use busbar_core::ports::{Chunks, Claim, Claimed, Ready, Store};
 use busbar_core::*;
 use days::Days;
 use dialect::Dialect;
@@ -257,7 +257,7 @@ impl Store for SqlStore {
         shards: Shards,
         after: i64,
         limit: u32,
-    ) -> Result<Vec<StoredDelivery>, Problem> {
+    ) -> Result<Ready, Problem> {
         read::ready(&self.reader, system, shards, after, limit).await
     }
 

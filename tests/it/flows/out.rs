@@ -135,7 +135,7 @@ async fn states(store: &MemoryStore) -> Vec<(DeliveryState, i64)> {
 /// What the hub leaves when it is killed after the note was committed.
 async fn leave_note(store: &MemoryStore, name: &str) {
     let ids: Vec<_> =
-        store.ready("files", Shards::ALL, 0, 10).await.unwrap().iter().map(|d| (d.id, d.attempts)).collect();
+        store.ready("files", Shards::ALL, 0, 10).await.unwrap().deliveries.iter().map(|d| (d.id, d.attempts, d.version)).collect();
     let note = json!({ "name": name, "deliveries": ids, "calls": [], "bytes": WHOLE.len() });
     let write = StateWrite { system: "files".into(), key: "busbar:file".into(), value: Some(note.to_string().into()) };
     store.commit(vec![Commit { state: vec![write], ..Commit::default() }]).await.unwrap();

@@ -77,7 +77,7 @@ impl Effects for Refusing {
     async fn http(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure> {
         self.0.http(request).await
     }
-    async fn ahead(&self, delivery: i64, call: &Call, _first: bool) -> Result<(), Problem> {
+    async fn ahead(&self, delivery: i64, call: &Call) -> Result<(), Problem> {
         self.1.lock().unwrap().push((delivery, call.clone()));
         if self.2 { Err(Problem::new(Code::StoreUnavailable, "as the test says")) } else { Ok(()) }
     }

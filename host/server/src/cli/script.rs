@@ -177,7 +177,7 @@ impl Effects for Script {
         }
     }
 
-    async fn ahead(&self, _delivery: i64, call: &Call, _first: bool) -> Result<(), Problem> {
+    async fn ahead(&self, _delivery: i64, call: &Call) -> Result<(), Problem> {
         locked(&self.seen).ahead.push(call.clone());
         Ok(())
     }

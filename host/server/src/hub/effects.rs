@@ -81,15 +81,12 @@ impl Effects for HubEffects {
         self.egress.send(request, header.map_err(HttpFailure::Denied)?).await
     }
 
-    async fn ahead(&self, delivery: i64, call: &Call, first: bool) -> Result<(), Problem> {
+    async fn ahead(&self, delivery: i64, call: &Call) -> Result<(), Problem> {
         let starting = || Problem::new(Code::StoreUnavailable, "the hub is starting");
         let committer = self.questions.get().map(|questions| &questions.committer).ok_or_else(starting)?;
-        let started = Started {
-            system: self.system.clone(),
-            delivery,
-            expected: if first { call.attempt.saturating_sub(1) } else { call.attempt },
-            attempt: call.attempt,
-        };
+        // The engine knows the version it expects.
+        let (system, attempt) = (self.system.clone(), call.attempt);
+        let started = Started { system, delivery, expected: 0, attempt };
         let at_ms = self.clock.now_ms();
         let commit = Commit { calls: vec![call.clone()], started: Some(started), at_ms, ..Commit::default() };
         let taken_over = |_| Problem::new(Code::StoreUnavailable, "another hub has taken the delivery over");

@@ -43,8 +43,8 @@ pub struct Outbox {
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
     name: String,
-    /// (delivery, attempts made before)
-    deliveries: Vec<(i64, u32)>,
+    /// (delivery, attempts made before, version)
+    deliveries: Vec<(i64, u32, u32)>,
     /// What the adapter called while it wrote.
     calls: Vec<Call>,
     bytes: u64,
@@ -92,7 +92,8 @@ impl Outbox {
             let note = serde_json::from_slice(&note).map_err(|e| Problem::new(Code::Internal, format!("note: {e}")))?;
             self.finish(note).await?;
         }
-        let mut waiting = self.store.ready(&self.system, Shards::ALL, 0, self.config.messages_max).await?;
+        let found = self.store.ready(&self.system, Shards::ALL, 0, self.config.messages_max).await?;
+        let mut waiting = found.deliveries;
         if waiting.is_empty() || !(due || waiting.len() >= self.config.messages_max as usize) {
             return Ok(false);
         }
@@ -137,7 +138,7 @@ impl Outbox {
         };
         let meta = synced.sync_all().and_then(|()| synced.metadata()).map_err(|e| unwritable(&hidden, &e))?;
         self.sync_folder()?;
-        let deliveries = waiting.iter().map(|d| (d.id, d.attempts)).collect();
+        let deliveries = waiting.iter().map(|d| (d.id, d.attempts, d.version)).collect();
         let note = Note { name, deliveries, calls: run.calls, bytes: meta.len() };
         let value = serde_json::to_vec(&note).map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
         let state = run.state.into_iter().chain([self.note(Some(value))]).collect();
@@ -169,7 +170,7 @@ impl Outbox {
         let count = note.deliveries.len();
         let mut commits: Vec<_> = (0u32..)
             .zip(&note.deliveries)
-            .map(|(index, (id, attempts))| {
+            .map(|(index, (id, attempts, version))| {
                 let request = json!({ "name": note.name, "index": index });
                 let file = Call {
                     attempt: attempts + 1,
@@ -181,7 +182,7 @@ impl Outbox {
                     started_at_ms: at_ms,
                     duration_us: 0,
                 };
-                Commit { calls: vec![file], ..self.attempted(*id, attempts + 1, DeliveryState::Done, 0, None) }
+                Commit { calls: vec![file], ..self.attempted((*id, *version), attempts + 1, DeliveryState::Done, 0, None) }
             })
             .collect();
         if let Some(first) = commits.first_mut() {
@@ -219,7 +220,7 @@ impl Outbox {
                 if state == DeliveryState::Parked {
                     given_up.extend(delivery.key.clone());
                 }
-                let attempted = self.attempted(delivery.id, attempt, state, next_at_ms, Some(record.clone()));
+                let attempted = self.attempted((delivery.id, delivery.version), attempt, state, next_at_ms, Some(record.clone()));
                 let tries = delivery.tries + 1;
                 Commit { attempted: attempted.attempted.map(|a| Attempted { tries, ..a }), ..attempted }
             })
@@ -232,14 +233,13 @@ impl Outbox {
 
     fn attempted(
         &self,
-        delivery: i64,
+        (delivery, expected): (i64, u32),
         attempts: u32,
         state: DeliveryState,
         next_at_ms: i64,
         error: Option<ErrorRecord>,
     ) -> Commit {
         let at_ms = self.clock.now_ms();
-        let expected = attempts.saturating_sub(1);
         let attempted = Attempted { delivery, expected, state, attempts, tries: attempts, next_at_ms, error, at_ms };
         Commit { attempted: Some(attempted), at_ms, ..Commit::default() }
     }

@@ -44,7 +44,7 @@ impl Hub {
     /// # Errors
     /// `not-parked`, `store-unavailable`.
     pub async fn operate_on(&self, view: &DeliveryView, act: Act, by: &str) -> Result<(), Problem> {
-        let (delivery, system, seen) = (view.id, view.system.clone(), view.attempts);
+        let (delivery, system, seen) = (view.id, view.system.clone(), view.version);
         let operation = Operation { delivery, system, act, seen, by: by.to_string() };
         let name = operation.act.name();
         let commit = Commit { operation: Some(operation), at_ms: self.clock.now_ms(), ..Commit::default() };

@@ -88,9 +88,6 @@ impl Sharing {
             tracing::info!(shards, of = Shards::COUNT, hubs = claimed.hubs, "this hub's share");
         }
         self.own(claimed.shards);
-        if before.is_some_and(|b| b.operations != claimed.operations) && claimed.hubs > 1 {
-            self.driver.feed([Event::Reread]);
-        }
     }
 
     fn own(&self, shards: Shards) {

@@ -99,6 +99,7 @@ impl Plan {
             && let Some(row) = self.facts.open.get_mut(&started.delivery)
         {
             row.attempts = started.attempt;
+            row.version += 1;
             row.changed = true;
         }
         if let Some(attempted) = commit.attempted {
@@ -146,13 +147,13 @@ impl Plan {
         let started = commit.started.as_ref().map(|s| (s.delivery, s.expected));
         for (delivery, expected) in attempted.into_iter().chain(started) {
             let row = self.facts.open.get(&delivery);
-            if !row.is_some_and(|d| d.state == DeliveryState::Ready && d.attempts == expected) {
+            if !row.is_some_and(|d| d.state == DeliveryState::Ready && d.version == expected) {
                 return Err(Refusal::Stale);
             }
         }
         if let Some(operation) = &commit.operation {
             let state = self.state_of(operation.delivery);
-            let seen = self.facts.open.get(&operation.delivery).is_some_and(|row| row.attempts == operation.seen);
+            let seen = self.facts.open.get(&operation.delivery).is_some_and(|row| row.version == operation.seen);
             if !seen || !state.is_some_and(|state| operation.act.fits(state)) {
                 return Err(Refusal::NotNow { state });
             }
@@ -248,6 +249,7 @@ impl Plan {
             next_at_ms: 0,
             operated: false,
             judged: 0,
+            version: 0,
             message: message.clone(),
         };
         let id = stored.id;
@@ -320,6 +322,7 @@ impl Plan {
         row.tries = 0;
         row.next_at_ms = 0;
         row.judged = Some(row.attempts);
+        row.version += 1;
         if let Act::Edit(message) = &operation.act {
             row.edited = Some(message.to_structured().to_string());
         }

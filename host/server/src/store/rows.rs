@@ -117,6 +117,7 @@ pub struct OpenRow {
     pub updated_at_ms: i64,
     /// Attempts made when a person last decided about it; `None`: nobody has.
     pub judged: Option<u32>,
+    pub version: u32,
     pub error: Option<String>,
     pub code: Option<String>,
     /// The whole message, as a person edited it for this delivery.
@@ -141,6 +142,7 @@ pub struct OpenRecord {
     next_at_ms: i64,
     updated_at_ms: i64,
     operated: i64,
+    version: i64,
     error: Option<String>,
     code: Option<String>,
     edited: Option<String>,
@@ -149,7 +151,7 @@ pub struct OpenRecord {
 
 impl OpenRecord {
     pub const COLUMNS: &str = "open.id, open.message_seq, open.type, open.system, open.key, open.state, open.attempts, \
-        open.tries, open.next_at_ms, open.updated_at_ms, open.operated, open.error, open.code, open.edited, open.by_whom";
+        open.tries, open.next_at_ms, open.updated_at_ms, open.operated, open.version, open.error, open.code, open.edited, open.by_whom";
 
     pub fn row(self) -> Result<OpenRow, Problem> {
         let state = parse_state(&self.state)?;
@@ -165,6 +167,7 @@ impl OpenRecord {
             next_at_ms: self.next_at_ms,
             updated_at_ms: self.updated_at_ms,
             judged: judged(self.operated),
+            version: self.version.try_into().map_err(internal)?,
             error: self.error,
             code: self.code.map(read),
             edited: self.edited,
@@ -203,6 +206,7 @@ impl OpenRow {
             next_at_ms: stored.next_at_ms,
             updated_at_ms: at_ms,
             judged: None,
+            version: stored.version,
             error: record(error)?,
             code: error.map(|e| e.code.clone()),
             edited: None,
@@ -218,6 +222,7 @@ impl OpenRow {
         self.tries = attempted.tries;
         self.next_at_ms = attempted.next_at_ms;
         self.updated_at_ms = attempted.at_ms;
+        self.version += 1;
         self.error = record(attempted.error.as_ref())?;
         self.code = attempted.error.as_ref().map(|e| e.code.clone());
         self.changed = true;

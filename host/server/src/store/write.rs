@@ -113,7 +113,9 @@ impl Write {
         self.state(plan.state).await?;
         self.deliveries(plan.facts.open.into_values().filter(|row| row.changed).collect()).await?;
         let operations: Vec<_> = Some(plan.operations).filter(|n| *n > 0).into_iter().collect();
-        let sql = "UPDATE counters SET value = value + r.more FROM {rows} WHERE counters.name = 'operations'";
+        // Each takes an id as well: hubs see at their next write that something has changed.
+        let sql =
+            "UPDATE counters SET value = value + r.more FROM {rows} WHERE counters.name IN ('operations', 'seq')";
         self.tx.execute(sql, Rows::default().int("more", &operations, |n| *n)).await
     }
 
@@ -218,7 +220,7 @@ impl Write {
         let values = unfinished(&new).int("shard", &new, |r| r.shard());
         self.tx.insert("open", values, "").await?;
         let sql = "UPDATE open SET state = r.state, attempts = r.attempts, tries = r.tries, \
-                   next_at_ms = r.next_at_ms, updated_at_ms = r.updated_at_ms, operated = r.operated, \
+                   next_at_ms = r.next_at_ms, updated_at_ms = r.updated_at_ms, operated = r.operated, version = r.version, \
                    error = r.error, code = r.code, edited = r.edited, by_whom = r.by_whom \
                    FROM {rows} WHERE open.id = r.id";
         self.tx.execute(sql, unfinished(&old)).await
@@ -228,7 +230,7 @@ impl Write {
 fn unfinished<'a>(rows: &'a [&'a OpenRow]) -> Rows<'a> {
     shared(rows)
         .int("tries", rows, |r| r.tries.into())
-        .int("operated", rows, |r| r.judged.map_or(0, |judged| i64::from(judged) + 1))
+        .int("operated", rows, |r| r.judged.map_or(0, |judged| i64::from(judged) + 1)).int("version", rows, |r| r.version.into())
 }
 
 /// The columns of both `open` and `deliveries`.

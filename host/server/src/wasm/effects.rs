@@ -75,8 +75,7 @@ pub trait Effects: Send + Sync {
     ///
     /// # Errors
     /// It is not sent: `store-unavailable`, or the delivery is no longer this hub's.
-    /// `first`: the attempt has written nothing ahead yet.
-    async fn ahead(&self, delivery: i64, call: &Call, first: bool) -> Result<(), Problem>;
+    async fn ahead(&self, delivery: i64, call: &Call) -> Result<(), Problem>;
     async fn ask(&self, question: Message, deadline_ms: u64) -> Result<Message, AskFailure>;
     async fn lookup(&self, source: &str, id: &str) -> Result<Option<Message>, Problem>;
     async fn state(&self, key: &str) -> Result<Option<Vec<u8>>, Problem>;

@@ -93,8 +93,7 @@ impl CallState {
     // Should the hub be killed before the answer is written, the next attempt must know that it was sent.
     async fn write_ahead(&mut self) -> Result<()> {
         let (Some(delivery), Some(call)) = (self.delivery, self.calls.last_mut()) else { return Ok(()) };
-        let first = !std::mem::replace(&mut self.ahead, true);
-        let written = self.effects.ahead(delivery, call, first).await;
+        let written = self.effects.ahead(delivery, call).await;
         written.map_err(|problem| {
             call.outcome = NOT_SENT.into();
             trap(problem)

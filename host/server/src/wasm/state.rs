@@ -30,8 +30,6 @@ pub(crate) struct CallState {
     pub attempt: u32,
     /// The delivery being made: its unsafe requests are written ahead.
     pub delivery: Option<i64>,
-    /// A request of this attempt was written ahead.
-    pub ahead: bool,
     pub recorded: Record,
     pub calls: Vec<Call>,
     pub emitted: Vec<Emitted>,
@@ -58,7 +56,6 @@ impl CallState {
             effects,
             attempt: 1,
             delivery: None,
-            ahead: false,
             recorded: Record::default(),
             calls: Vec::new(),
             emitted: Vec::new(),
