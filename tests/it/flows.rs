@@ -4,5 +4,6 @@ mod amqp;
 mod broker;
 mod drift;
 mod files;
+mod new;
 mod out;
 mod poll;
