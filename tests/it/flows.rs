@@ -4,5 +4,6 @@ mod amqp;
 pub mod broker;
 mod drift;
 mod files;
+mod new;
 mod out;
 mod poll;

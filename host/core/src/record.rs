@@ -62,7 +62,7 @@ impl Record {
     pub fn new(calls: Vec<Call>) -> Self {
         // What was answered from the record, or withheld, was not sent: counting it would answer one
         // request twice.
-        let mut sent: Vec<_> = calls.into_iter().filter(|call| was_sent(call)).collect();
+        let mut sent: Vec<_> = calls.into_iter().filter(was_sent).collect();
         sent.sort_by_key(|call| (call.attempt, call.ordinal));
         Self { sent: sent.into() }
     }

@@ -18,7 +18,7 @@ use busbar_core::ports::{Adapters, Clock, Store, Transport};
 use busbar_core::{Policy, Rules, Shards};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
@@ -300,19 +300,11 @@ fn topology(deployment: &Deployment) -> Topology {
 async fn adapters(deployment: &Deployment, base: &Base) -> anyhow::Result<WasmAdapters> {
     let cache = deployment.folder.join("data/compiled");
     let runtime = Arc::new(Runtime::new(Some(cache)).context("starting the wasm runtime")?);
-    let mut loaded: HashMap<String, Arc<Loaded>> = HashMap::new();
+    let loaded = loaded(deployment, &runtime).await?;
     let mut adapters = WasmAdapters::default();
     for (name, system) in &deployment.systems {
-        let (Some(adapter), Some(file)) = (&system.config.adapter, &system.adapter) else { continue };
-        let ready = match loaded.get(adapter) {
-            Some(ready) => ready.clone(),
-            None => {
-                let (runtime, wasm) = (runtime.clone(), file.wasm.clone());
-                let work = tokio::task::spawn_blocking(move || Loaded::load(&runtime, &wasm));
-                let ready = Arc::new(work.await?.with_context(|| format!("loading adapter `{adapter}`"))?);
-                loaded.insert(adapter.clone(), ready.clone());
-                ready
-            }
+        let Some(ready) = system.config.adapter.as_ref().and_then(|adapter| loaded.get(adapter)).cloned() else {
+            continue;
         };
         let limits = &system.config.limits;
         let effects = HubEffects {
@@ -339,6 +331,24 @@ async fn adapters(deployment: &Deployment, base: &Base) -> anyhow::Result<WasmAd
         adapters.add(name.clone(), Caller::new(runtime.clone(), ready, Arc::new(spec), Arc::new(effects)));
     }
     Ok(adapters)
+}
+
+/// Every adapter once, however many systems have it; all at the same time.
+async fn loaded(deployment: &Deployment, runtime: &Arc<Runtime>) -> anyhow::Result<BTreeMap<String, Arc<Loaded>>> {
+    let mut loading = BTreeMap::new();
+    for system in deployment.systems.values() {
+        let (Some(adapter), Some(file)) = (&system.config.adapter, &system.adapter) else { continue };
+        loading.entry(adapter.clone()).or_insert_with(|| {
+            let (runtime, wasm) = (runtime.clone(), file.wasm.clone());
+            tokio::task::spawn_blocking(move || Loaded::load(&runtime, &wasm))
+        });
+    }
+    let mut loaded = BTreeMap::new();
+    for (adapter, work) in loading {
+        let ready = work.await?.with_context(|| format!("loading adapter `{adapter}`"))?;
+        loaded.insert(adapter, Arc::new(ready));
+    }
+    Ok(loaded)
 }
 
 fn secrets(system: &System) -> SystemSecrets {

@@ -6,6 +6,7 @@ mod build;
 mod cases;
 mod client;
 mod key;
+mod new;
 mod parked;
 mod print;
 mod run;
@@ -56,6 +57,8 @@ enum Command {
 
 #[derive(Subcommand)]
 enum AdapterCommand {
+    /// Make the folder of a new adapter that builds and passes its case.
+    New(new::NewArgs),
     /// Build adapters from source into components.
     Build(build::BuildArgs),
     /// Show what an adapter exports, imports, declares, and how large it is.
@@ -97,6 +100,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Send(args) => client::send(args, json).await,
         Command::Messages(args) => client::messages(args, json).await,
         Command::Parked(args) => parked::parked(args, json).await,
+        Command::Adapter(AdapterCommand::New(args)) => new::new(&args, json),
         Command::Adapter(AdapterCommand::Build(args)) => build::build(&args, json),
         Command::Adapter(AdapterCommand::Inspect(args)) => adapter::inspect(&args, json),
         Command::Adapter(AdapterCommand::Try(args)) => adapter::try_once(args).await,

@@ -37,7 +37,7 @@ pub struct Row {
     pub instance_us: f64,
 }
 
-/// Measures each adapter in `folder`.
+/// Measures each of the shipped adapters `names` in `folder`.
 ///
 /// # Errors
 /// When one is missing, or does not do its work.
@@ -45,11 +45,12 @@ pub async fn measure(
     runtime: &Arc<Runtime>,
     rules: &Arc<Rules>,
     folder: &Path,
+    names: &[String],
     rounds: usize,
     calls: usize,
 ) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for adapter in SHIPPED {
+    for adapter in names {
         let path = folder.join(adapter).with_extension("wasm");
         let wasm = std::fs::read(&path).with_context(|| path.display().to_string())?;
         let loaded = Arc::new(Loaded::load(runtime, &wasm)?);
@@ -79,7 +80,7 @@ pub async fn measure(
         }
         let [fresh, fresh_p99, warm, warm_p99, native] = times.map(median);
         rows.push(Row {
-            adapter: adapter.into(),
+            adapter: adapter.clone(),
             entry: entry(adapter),
             fresh_median_us: fresh,
             fresh_p99_us: fresh_p99,

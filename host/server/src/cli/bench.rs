@@ -34,6 +34,9 @@ struct Common {
 
 #[derive(Args)]
 pub struct CallArgs {
+    /// Which of the shipped adapters; all where absent.
+    #[arg(value_parser = call::SHIPPED)]
+    names: Vec<String>,
     #[command(flatten)]
     common: Common,
     /// Calls of each kind in a round.
@@ -77,12 +80,14 @@ impl Common {
 
 async fn calls(args: CallArgs, json: bool) -> anyhow::Result<()> {
     let (runtime, rules) = args.common.world()?;
-    let rows = call::measure(&runtime, &rules, &args.common.adapters, args.common.rounds, args.calls).await?;
+    let names = if args.names.is_empty() { call::SHIPPED.map(String::from).to_vec() } else { args.names };
+    let (folder, rounds) = (&args.common.adapters, args.common.rounds);
+    let rows = call::measure(&runtime, &rules, folder, &names, rounds, args.calls).await?;
     if json {
         rows.iter().try_for_each(|row| serde_json::to_string(row).map(|line| println!("{line}")))?;
         return Ok(());
     }
-    println!("µs a call at 1 KB; medians of {} rounds of {} calls", args.common.rounds, args.calls);
+    println!("µs a call at 1 KB; medians of {rounds} rounds of {} calls", args.calls);
     println!("adapter               entry     fresh    p99   warm    p99  native  overhead  instance");
     for row in rows {
         println!(

@@ -18,7 +18,7 @@ pub const DIGESTS: &str = "SHA256SUMS";
 #[derive(Clone)]
 pub struct AdapterFile {
     pub wasm: Arc<Vec<u8>>,
-    pub inspection: Inspection,
+    pub inspection: Arc<Inspection>,
 }
 
 pub fn check_adapters(
@@ -31,6 +31,7 @@ pub fn check_adapters(
     let folder = folder.join("adapters");
     let digests = read_digests(&folder);
     let mut files: BTreeMap<String, Option<AdapterFile>> = BTreeMap::new();
+    let mut schemas = Schemas::default();
     for (name, system) in systems {
         let at = format!("/systems/{}", escape(name));
         let Some(adapter) = system.config.adapter.clone() else {
@@ -50,7 +51,7 @@ pub fn check_adapters(
         let file =
             files.entry(adapter.clone()).or_insert_with(|| read(&folder, &adapter, &digests, source, &place, report));
         let Some(file) = file.clone() else { continue };
-        check_config(&file.inspection, source, &at, report);
+        check_config(schemas.of(&adapter, &file.inspection), source, &at, report);
         check_entries(system, &file.inspection, source, &at, report);
         check_grants(system, &file.inspection, source, &at, report);
         check_types(system, catalog, source, &at, report);
@@ -124,12 +125,44 @@ fn read(
             "build it against wit/v1 alone",
         );
     }
-    Some(AdapterFile { wasm: Arc::new(wasm), inspection })
+    Some(AdapterFile { wasm: Arc::new(wasm), inspection: Arc::new(inspection) })
 }
 
-fn check_config(inspection: &Inspection, source: &Source, at: &str, report: &mut Report) {
-    let Some(schema) = inspection.manifest.as_ref().map(|m| &m.config_schema).filter(|s| s.is_object()) else { return };
+type Compiled = Result<jsonschema::Validator, String>;
+
+/// The config schemas of the adapters, each compiled once.
+#[derive(Default)]
+struct Schemas(BTreeMap<String, Option<Compiled>>);
+
+impl Schemas {
+    fn of(&mut self, adapter: &str, inspection: &Inspection) -> Option<&Compiled> {
+        let compiled = self.0.entry(adapter.to_string()).or_insert_with(|| {
+            let schema = inspection.manifest.as_ref().map(|m| &m.config_schema).filter(|s| s.is_object())?;
+            let options = jsonschema::options().with_pattern_options(jsonschema::PatternOptions::regex());
+            Some(options.build(schema).map_err(|e| e.to_string()))
+        });
+        compiled.as_ref()
+    }
+}
+
+fn check_config(schema: Option<&Compiled>, source: &Source, at: &str, report: &mut Report) {
     let pointer = format!("{at}/config");
+    let validator = match schema {
+        None => return,
+        Some(Ok(validator)) => validator,
+        Some(Err(error)) => {
+            report.error(
+                "broken-adapter",
+                source.value_span(&format!("{at}/adapter")),
+                format!("its config schema is broken: {error}"),
+                "report it to the adapter's author",
+            );
+            return;
+        }
+    };
+    if validator.is_valid(source.value.pointer(&pointer).unwrap_or(&serde_json::json!({}))) {
+        return;
+    }
     // Taking things out while looking must not touch what the system gets.
     let mut copy = source.value.clone();
     if copy.pointer(&pointer).is_none()
@@ -137,16 +170,7 @@ fn check_config(inspection: &Inspection, source: &Source, at: &str, report: &mut
     {
         system.insert("config".into(), serde_json::json!({}));
     }
-    let mut copy = source.with(copy);
-    match jsonschema::options().with_pattern_options(jsonschema::PatternOptions::regex()).build(schema) {
-        Ok(validator) => against(&validator, &mut copy, &pointer, report),
-        Err(error) => report.error(
-            "broken-adapter",
-            source.value_span(&format!("{at}/adapter")),
-            format!("its config schema is broken: {error}"),
-            "report it to the adapter's author",
-        ),
-    }
+    against(validator, &mut source.with(copy), &pointer, report);
 }
 
 fn check_entries(system: &System, inspection: &Inspection, source: &Source, at: &str, report: &mut Report) {

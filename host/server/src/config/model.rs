@@ -503,7 +503,7 @@ pub struct Manifest {
     pub name: String,
     pub version: String,
     pub description: String,
-    /// Message types it states.
+    /// Message types it states, or `*`: its settings say which.
     pub emits: Vec<String>,
     /// Message types it takes, or `*`.
     pub delivers: Vec<String>,
