@@ -25,7 +25,7 @@ mutants! {
     OfferWhileBehind "a new delivery is made although earlier ones are not read yet";
     CaughtUpBlindly "a read counts as complete although more came meanwhile";
     ForgetRewind "released deliveries are not read again";
-    ReadIgnoresParking "a read hands over what was held while it was under way";
+    ForgetAbandoned "what may have been released before its parking was heard of is not read again";
     BelieveOldReads "a read from before a release, a parking or a change of shards is believed";
     MissReleases "a read is believed although something was released before its frontier";
     ReadRevives "a read hands over what was finished while it was under way";

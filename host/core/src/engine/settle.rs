@@ -125,19 +125,26 @@ impl Engine {
         self.touched.insert(place);
         let mut stored = work.stored;
         let key = stored.key.clone();
-        let Some(attempted) = attempted.filter(|_| written) else {
-            return system.lanes.abandon(delivery, key.as_deref());
-        };
-        match (attempted.state, key) {
-            (DeliveryState::Ready, _) => {
+        let attempted = attempted.filter(|_| written);
+        match (attempted.as_ref().map(|attempted| attempted.state), attempted) {
+            (Some(DeliveryState::Ready), Some(attempted)) => {
                 stored.attempts = attempted.attempts;
                 stored.version = attempted.expected + 1;
                 stored.tries = attempted.tries;
                 stored.next_at_ms = attempted.next_at_ms;
                 system.lanes.retry(job(stored, false));
             }
-            (DeliveryState::Parked, Some(key)) => system.lanes.park(delivery, &key),
-            (_, key) => {
+            (Some(DeliveryState::Parked), _) if broken(Mutant::ParkedIsPassed) => {
+                system.lanes.done(delivery, key.as_deref());
+            }
+            (None, _) if broken(Mutant::PassAbandoned) => {
+                system.lanes.done(delivery, key.as_deref());
+                system.lanes.rewind(delivery - 1);
+            }
+            (Some(DeliveryState::Parked | DeliveryState::Dead) | None, _) => {
+                system.lanes.abandon(delivery, key.as_deref());
+            }
+            (Some(_), _) => {
                 system.lanes.done(delivery, key.as_deref());
                 if stored.operated {
                     system.lanes.rewind(delivery);

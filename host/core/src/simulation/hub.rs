@@ -69,10 +69,8 @@ impl World {
         let process = Moment::Process { hub, life: h.life };
         self.feed(hub, [Event::Owns { shards: Shards::NONE }])?;
         for system in 0..count {
-            let Some(name) = self.plan.systems.get(system).map(|sys| sys.name.clone()) else { continue };
             if self.watch.paused.contains(&system) {
-                self.feed(hub, [Event::Pause { system: name, paused: true }])?;
-                self.sight(hub, system)?.paused = true;
+                self.paused(hub, system, true)?;
             }
         }
         let at_ms = self.now + self.dice.range(0, 20);
@@ -278,18 +276,23 @@ impl World {
     }
 
     pub fn set_paused(&mut self, system: usize, paused: bool) -> Held {
-        let Some(name) = self.plan.systems.get(system).map(|sys| sys.name.clone()) else { return Ok(()) };
         self.watch.paused.remove(&system);
         if paused {
             self.watch.paused.insert(system);
         }
         for hub in 0..self.hubs.len() {
-            if self.hub(hub)?.alive {
-                self.sight(hub, system)?.paused = paused;
-                self.feed(hub, [Event::Pause { system: name.clone(), paused }])?;
+            let (alive, life) = (self.hub(hub)?.alive, self.hub(hub)?.life);
+            if alive {
+                self.agenda.push(Moment::Process { hub, life }, self.now, Ev::Paused { system, paused });
             }
         }
         Ok(())
+    }
+
+    pub fn paused(&mut self, hub: usize, system: usize, paused: bool) -> Held {
+        let Some(name) = self.plan.systems.get(system).map(|sys| sys.name.clone()) else { return Ok(()) };
+        self.sight(hub, system)?.paused = paused;
+        self.feed(hub, [Event::Pause { system: name, paused }])
     }
 
     /// Everything heals.

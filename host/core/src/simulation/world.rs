@@ -75,6 +75,7 @@ pub enum Ev {
     Stall,
     Pause,
     Resume { system: usize },
+    Paused { system: usize, paused: bool },
     Person,
     Quiet,
 }
@@ -295,6 +296,7 @@ impl World {
             Ev::Claim => self.claim(hub),
             Ev::Claimed { claimed, sent_ms } => self.claimed(hub, claimed, sent_ms),
             Ev::News => self.news(hub),
+            Ev::Paused { system, paused } => self.paused(hub, system, paused),
             Ev::Wake => {
                 self.hub(hub)?.wake_at = i64::MAX;
                 self.feed(hub, [Event::Time])
