@@ -32,6 +32,10 @@ mutants! {
     OfferTwice "a delivery that a read has found is taken again when its commit is heard of";
     IgnoreGaps "a new delivery passes what another hub has written before it";
     PassAbandoned "the next delivery of a key starts although another hub has the one before it";
+    GiveUpOwned "a claim gives up shards whose deliveries are just being started";
+    OutliveLease "a hub sends what it began before its lease was over";
+    AheadIsNoFence "two hubs may write the same call ahead";
+    JudgeAhead "a decision covers calls that were made after it";
     DecideUnseen "a decision counts although the delivery was made again after the person looked";
     ForgetHold "a system that asked to be left alone is called on";
     IgnoreKeys "deliveries with one key run at once";

@@ -90,7 +90,7 @@ impl World {
             Kind::Once => self.send(hub, attempt).map(|()| None),
             kind => {
                 // What a person has decided about, the person has found out.
-                let counts = |call: &&Call| call.attempt > delivery.judged || call.outcome == OK;
+                let counts = |call: &&Call| (call.attempt > delivery.judged && !broken(Mutant::JudgeAhead)) || call.outcome == OK;
                 let recorded: Vec<_> = recorded.iter().filter(counts).collect();
                 if recorded.iter().any(|call| call.outcome == OK) {
                     return Ok(Some(self.trap_after()));
@@ -143,7 +143,8 @@ impl World {
             return Ok(None);
         }
         // A hub whose lease was over meanwhile sends nothing more: another may have asked already.
-        if written && self.hub(hub)?.tenure == attempt.tenure {
+        let same = self.hub(hub)?.tenure == attempt.tenure || broken(Mutant::OutliveLease);
+        if written && same {
             return self.send(hub, attempt).map(|()| None);
         }
         settle(attempt, "not-sent");

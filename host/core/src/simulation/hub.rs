@@ -234,7 +234,7 @@ impl World {
     }
 
     pub fn claimed(&mut self, hub: usize, claimed: Option<Claimed>, sent_ms: i64) -> Held {
-        let at_ms = self.now + self.dice.range(100, 160);
+        let at_ms = self.now + self.dice.range(180, 260);
         let now = self.now;
         let life = self.hub(hub)?.life;
         self.agenda.push(Moment::Process { hub, life }, at_ms, Ev::Claim);

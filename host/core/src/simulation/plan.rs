@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Milliseconds of virtual time in which things go wrong; afterwards everything heals.
 pub const QUIET_MS: i64 = 2_500;
-pub const LEASE_MS: i64 = 500;
+pub const LEASE_MS: i64 = 700;
 const KEYS: usize = 4;
 
 /// What a system's far end does with a request that it gets twice.
