@@ -186,7 +186,17 @@ impl World {
             return Ok(());
         };
         let commit = self.admitted(message, differs)?;
-        self.input(hub, TicketOf::Client { message, differs }, false, commit)
+        self.send_input(hub, TicketOf::Client { message, differs }, commit)
+    }
+
+    /// Somebody asks a hub to write something; it comes in when the hub gets to it.
+    pub fn send_input(&mut self, hub: usize, of: TicketOf, commit: Commit) -> Held {
+        let ticket = self.ticket(hub, of)?;
+        let life = self.hub(hub)?.life;
+        let at_ms = self.now + self.dice.delay(5, 500, 150);
+        let ev = Ev::Input(Event::Input { ticket, patient: false, commit: Box::new(commit) });
+        self.agenda.push(Moment::Process { hub, life }, at_ms, ev);
+        Ok(())
     }
 
     fn client_again(&mut self, of: TicketOf) {

@@ -114,7 +114,7 @@ impl Faults {
             claim_fails: chance(dice, 150),
             junk: chance(dice, 100),
             crashes: times(dice, 600, 4),
-            stalls: times(dice, 400, 3),
+            stalls: times(dice, 500, 4),
             cuts: times(dice, 400, 3),
             pauses: times(dice, 300, 3),
             person_ms: dice.range(30, 400),
