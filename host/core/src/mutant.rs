@@ -37,7 +37,9 @@ mutants! {
     AheadIsNoFence "two hubs may write the same call ahead";
     JudgeAhead "a decision covers calls that were made after it";
     DecideUnseen "a decision counts although the delivery was made again after the person looked";
+    GoOnStopping "a hub that stops begins new attempts";
     ForgetHold "a system that asked to be left alone is called on";
+    ShortenHold "a shorter wish to be left alone takes the place of a longer one";
     IgnoreKeys "deliveries with one key run at once";
     IgnoreDueTime "a retry does not wait for its time";
     LastComesFirst "the last one in a lane runs first";

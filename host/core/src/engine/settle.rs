@@ -49,7 +49,8 @@ impl System {
                 self.breaker.answered();
                 let wait_ms = wait_ms.unwrap_or(self.rules.policy.backoff_first_ms);
                 let until_ms = now_ms.saturating_add(i64::try_from(wait_ms).unwrap_or(i64::MAX));
-                self.held_until_ms = self.held_until_ms.max(until_ms);
+                let longer = self.held_until_ms.max(until_ms);
+                self.held_until_ms = if broken(Mutant::ShortenHold) { until_ms } else { longer };
                 true
             }
             Health::Unsaid => {

@@ -19,6 +19,7 @@ pub struct Hub {
     /// Counts its processes.
     pub life: u64,
     pub engine: Engine,
+    pub stopping: bool,
     pub stalled_until: i64,
     pub lease_end: i64,
     /// Counts the times that the lease was over: what was begun before is not gone on with after.
@@ -40,6 +41,7 @@ impl Hub {
             alive: false,
             life: 0,
             engine: Engine::new([]),
+            stopping: false,
             stalled_until: 0,
             lease_end: i64::MIN,
             owned: Shards::NONE,
@@ -79,8 +81,31 @@ impl World {
         (0..self.plan.queues).try_for_each(|queue| self.pump(queue))
     }
 
-    pub fn crash(&mut self) -> Held {
+    /// Tells a hub to stop: it begins nothing more, and goes when what runs is written.
+    pub fn stop(&mut self) -> Held {
         let hub = self.dice.below(self.hubs.len());
+        let until_ms = self.now + 600;
+        let h = self.hub(hub)?;
+        if h.alive {
+            let process = Moment::Process { hub, life: self.hub(hub)?.life };
+            self.agenda.push(process, self.now, Ev::Stopping { until_ms });
+        }
+        Ok(())
+    }
+
+    pub fn stopping(&mut self, hub: usize, until_ms: i64) -> Held {
+        self.hub(hub)?.stopping = true;
+        self.feed(hub, [Event::Stop])?;
+        let (now, h) = (self.now, self.hub(hub)?);
+        if h.engine.is_idle() || now >= until_ms {
+            return self.kill(hub);
+        }
+        let life = h.life;
+        self.agenda.push(Moment::Process { hub, life }, now + 30, Ev::Stopping { until_ms });
+        Ok(())
+    }
+
+    pub fn kill(&mut self, hub: usize) -> Held {
         let count = self.plan.systems.len();
         let h = self.hub(hub)?;
         if !h.alive {
@@ -238,8 +263,8 @@ impl World {
         let sent_ms = self.now;
         let at_ms = self.now + self.dice.delay(3, 60, self.plan.faults.late);
         let h = self.hub(hub)?;
-        let (life, busy) = (h.life, h.engine.busy());
-        self.agenda.push(Moment::World, at_ms, Ev::TakeClaim { hub, life, busy, sent_ms });
+        let (life, busy, leaving) = (h.life, h.engine.busy(), h.stopping);
+        self.agenda.push(Moment::World, at_ms, Ev::TakeClaim { hub, life, busy, sent_ms, leaving });
         Ok(())
     }
 

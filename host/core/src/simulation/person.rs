@@ -43,7 +43,9 @@ impl World {
             // Who looks at a payment asks the bank first.
             _ if executed && asks_around => Act::Skip,
             0 => Act::Skip,
-            1..4 if poison => Act::Edit(Box::new(Message { data: Value::Bool(true), ..Message::clone(&delivery.message) })),
+            1..4 if poison => {
+                Act::Edit(Box::new(Message { data: Value::Bool(true), ..Message::clone(&delivery.message) }))
+            }
             _ if poison && self.quiet => Act::Skip,
             _ => Act::Retry,
         };

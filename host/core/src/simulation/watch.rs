@@ -102,12 +102,18 @@ impl World {
         let Some(system) = self.plan.system_named(&delivery.system) else { return Ok(()) };
         let (id, key, now) = (delivery.id, delivery.key.clone(), self.now);
         let text = || format!("h{hub} s{system} delivery {id} key {:?}", delivery.key);
+        if self.hubs.get(hub).is_some_and(|h| h.stopping) {
+            return broken("a hub that stops begins nothing", text());
+        }
         if let Some(other) = self.open_before(system, key.as_ref(), id) {
             return broken("nothing passes an earlier one with its key", format!("{} before {other}", text()));
         }
         let same = |r: &&Running| r.system == system && (r.delivery == id || (key.is_some() && r.key == key));
         for other in self.watch.running.iter().filter(same) {
-            let leased = self.hubs.get(other.hub).is_some_and(|h| h.life == other.life && h.tenure == other.tenure && h.lease_end > now);
+            let leased = self
+                .hubs
+                .get(other.hub)
+                .is_some_and(|h| h.life == other.life && h.tenure == other.tenure && h.lease_end > now);
             if other.hub == hub || leased {
                 let text = format!("{} beside {} at h{}", text(), other.delivery, other.hub);
                 return broken("deliveries of a key run one at a time", text);
@@ -149,13 +155,19 @@ impl World {
             return broken("a paused system is left alone", text());
         }
         if sight.hold_until_ms > now {
-            return broken("a system's wish to be left alone is kept", format!("{} before {}", text(), sight.hold_until_ms));
+            return broken(
+                "a system's wish to be left alone is kept",
+                format!("{} before {}", text(), sight.hold_until_ms),
+            );
         }
         if let Some(rate) = rate {
             let passed_ms = (now - sight.since_ms) as f64;
             let most = f64::from(rate.burst) + rate.per_second * passed_ms / 1000.0 + 1.0;
             if f64::from(sight.starts) > most {
-                return broken("a rate limit is kept", format!("{}: {} starts in {passed_ms} ms", text(), sight.starts));
+                return broken(
+                    "a rate limit is kept",
+                    format!("{}: {} starts in {passed_ms} ms", text(), sight.starts),
+                );
             }
         }
         if !down {
@@ -173,7 +185,10 @@ impl World {
             probes += 1;
         }
         if sight.down_starts as usize > breaker.failures as usize + in_flight_max + probes + 2 {
-            return broken("a system that is down is not hammered", format!("{}: {} starts", text(), sight.down_starts));
+            return broken(
+                "a system that is down is not hammered",
+                format!("{}: {} starts", text(), sight.down_starts),
+            );
         }
         Ok(())
     }
@@ -276,7 +291,8 @@ impl World {
     }
 
     fn written_deliveries(&mut self) -> Held {
-        let new: Vec<_> = self.journal.deliveries.range(self.watch.last_id + 1..).map(|(_, d)| d.stored.clone()).collect();
+        let new: Vec<_> =
+            self.journal.deliveries.range(self.watch.last_id + 1..).map(|(_, d)| d.stored.clone()).collect();
         let last = self.journal.messages.last_key_value().map_or(0, |(seq, _)| *seq);
         self.watch.last_id = new.last().map_or(last, |d| d.id.max(last)).max(self.watch.last_id);
         for delivery in new {
