@@ -49,6 +49,7 @@ impl DeliveryState {
 pub enum IntakeKind {
     File,
     Hook,
+    Poll,
     Rest,
     Amqp,
     Question,
@@ -59,6 +60,7 @@ impl IntakeKind {
         match self {
             Self::File => "file",
             Self::Hook => "hook",
+            Self::Poll => "poll",
             Self::Rest => "rest",
             Self::Amqp => "amqp",
             Self::Question => "question",
@@ -88,7 +90,7 @@ impl IntakeOutcome {
 
 /// One input from outside that is not itself a message: a file, a hook request, a question, or a
 /// message that was refused.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Intake {
     /// UUIDv7.
@@ -106,7 +108,7 @@ pub struct Intake {
     pub duplicates: u64,
     /// Known messages whose content differs now; the first one stands.
     pub differing: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorRecord>,
 }
 
@@ -159,12 +161,12 @@ pub struct Call {
     pub attempt: u32,
     /// Position within the attempt, from 0.
     pub ordinal: u32,
-    /// `http`, `ask`, `state` or `publish`.
+    /// `http`, `ask`, `state`, `publish` or `file`.
     pub kind: String,
     pub request: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<Value>,
-    /// `ok`, `recorded` (answered from the record), or what went wrong.
+    /// `ok`, `recorded` (answered from the record), or what went wrong; see [`crate::record`].
     pub outcome: String,
     pub started_at_ms: i64,
     pub duration_us: u64,
@@ -246,6 +248,14 @@ pub enum Act {
 }
 
 impl Act {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Edit(_) => "edit",
+            Self::Skip => "skip",
+        }
+    }
+
     /// Whether a delivery in this state may be operated on so.
     pub fn fits(&self, state: DeliveryState) -> bool {
         let failed = matches!(state, DeliveryState::Parked | DeliveryState::Dead);

@@ -17,6 +17,7 @@ mod message;
 pub mod mutant;
 pub mod outcome;
 pub mod ports;
+pub mod record;
 mod route;
 mod schema;
 #[cfg(feature = "simulation")]

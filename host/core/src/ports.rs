@@ -6,7 +6,8 @@ use crate::journal::*;
 use crate::message::{Message, Payload};
 use crate::outcome::Failure;
 use async_trait::async_trait;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::pin::Pin;
 use std::sync::Arc;
 
 /// Tells the time. Milliseconds since 1970-01-01T00:00:00Z.
@@ -134,6 +135,9 @@ pub struct Outgoing {
     pub correlation_id: Option<String>,
 }
 
+/// The results of messages handed over, in their order: success only after a confirm with no return.
+pub type Confirms = Pin<Box<dyn Future<Output = Vec<Result<(), Problem>>> + Send>>;
+
 /// AMQP as the hub needs it.
 #[async_trait]
 pub trait Transport: Send + Sync {
@@ -146,9 +150,14 @@ pub trait Transport: Send + Sync {
     /// Acknowledges what is committed. Stale tags are left out silently: those come again.
     async fn ack(&self, tags: &[Tag]) -> Result<(), Problem>;
 
-    /// Publishes with confirms and `mandatory`: success only after a confirm with no return.
-    /// Results in the order of `batch`.
-    async fn publish(&self, batch: Vec<Outgoing>) -> Vec<Result<(), Problem>>;
+    /// Hands messages to the broker with confirms and `mandatory`; those handed over earlier with the same
+    /// `partitionkey` (else `subject`) arrive earlier.
+    async fn hand_over(&self, batch: Vec<Outgoing>) -> Confirms;
+
+    /// The same, and waits for the confirms.
+    async fn publish(&self, batch: Vec<Outgoing>) -> Vec<Result<(), Problem>> {
+        self.hand_over(batch).await.await
+    }
 
     /// Whether there is a connection now.
     fn connected(&self) -> bool;
@@ -204,13 +213,38 @@ pub struct InputFile {
     pub reader: Box<dyn Read + Send>,
 }
 
+/// Where an encoded file goes.
+pub type OutputFile = Box<dyn Write + Send>;
+
+/// One attempt of a delivery.
+#[derive(Clone, Debug)]
+pub struct Attempting {
+    pub delivery: i64,
+    /// From 1.
+    pub attempt: u32,
+    pub message: Arc<Message>,
+    /// The calls of earlier attempts; see [`crate::record`]. After a person's decision to make it again,
+    /// [`crate::record::after_decision`] of them.
+    pub recorded: Vec<Call>,
+}
+
+/// What a poll gave.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Polled {
+    pub cursor: Option<Vec<u8>>,
+    /// There is more at once.
+    pub more: bool,
+}
+
 /// The systems' adapters.
 #[async_trait]
 pub trait Adapters: Send + Sync {
-    /// `recorded`: calls of earlier attempts; an unsafe one that was answered for good is answered
-    /// from there.
-    async fn deliver(&self, system: &str, message: Arc<Message>, attempt: u32, recorded: Vec<Call>) -> Run<()>;
+    async fn deliver(&self, system: &str, attempting: Attempting) -> Run<()>;
     async fn receive(&self, system: &str, request: HookRequest) -> Run<HookResponse>;
     async fn decode(&self, system: &str, file: InputFile, sink: EmitSink) -> Run<()>;
     async fn answer(&self, system: &str, question: Message) -> Run<Message>;
+    /// `cursor`: what the last committed poll gave.
+    async fn poll(&self, system: &str, cursor: Option<Vec<u8>>) -> Run<Polled>;
+    /// Writes one file of `messages` and gives its name.
+    async fn encode(&self, system: &str, messages: &[Arc<Message>], file: OutputFile) -> Run<String>;
 }

@@ -1,10 +1,12 @@
 //! The command line.
 
 mod adapter;
+mod bench;
 mod build;
 mod cases;
 mod client;
 mod key;
+mod parked;
 mod print;
 mod run;
 mod script;
@@ -37,12 +39,17 @@ enum Command {
     Send(client::SendArgs),
     /// Look into the journal of a running hub.
     Messages(client::MessagesArgs),
+    /// Deliveries that failed for good: list, retry, edit or skip them.
+    Parked(parked::ParkedArgs),
     /// Build, look at and try adapters.
     #[command(subcommand)]
     Adapter(AdapterCommand),
     /// API keys for the REST interface.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Measure this machine: each a comparison inside one run.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Print generated documents.
     Print(print::PrintArgs),
 }
@@ -89,11 +96,13 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => run::check(&args, json),
         Command::Send(args) => client::send(args, json).await,
         Command::Messages(args) => client::messages(args, json).await,
+        Command::Parked(args) => parked::parked(args, json).await,
         Command::Adapter(AdapterCommand::Build(args)) => build::build(&args, json),
         Command::Adapter(AdapterCommand::Inspect(args)) => adapter::inspect(&args, json),
         Command::Adapter(AdapterCommand::Try(args)) => adapter::try_once(args).await,
         Command::Adapter(AdapterCommand::Test(args)) => adapter::test(&args, json).await,
         Command::Key(command) => key::key(&command, json),
+        Command::Bench(command) => bench::bench(command, json).await,
         Command::Print(args) => print::print(&args),
     }
 }

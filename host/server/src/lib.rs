@@ -2,6 +2,7 @@
 
 pub mod amqp;
 pub mod app;
+pub mod bench;
 pub mod cli;
 pub mod cloudevents;
 pub mod config;
@@ -9,5 +10,6 @@ pub mod egress;
 pub mod files;
 pub mod hub;
 pub mod rest;
+pub mod retention;
 pub mod store;
 pub mod wasm;

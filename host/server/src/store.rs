@@ -1,19 +1,32 @@
-//! The store: the journal in SQLite or PostgreSQL, one code path over sqlx's Any driver.
+//! The store: the journal in SQLite or PostgreSQL. One code path for both: reads go over sqlx's Any driver, writes over
+//! the databases' own ([`backend`]).
 //!
 //! Every write runs in a task of its own, so that nobody can cancel it half way: sqlx 0.9.0 gives a
 //! connection back to its pool with the transaction open when `begin` is cancelled. One connection
 //! writes; the others only read, and see whole transactions.
 
+mod backend;
+mod claim;
+mod days;
 mod dialect;
+mod export;
+mod facts;
 mod find;
+mod plan;
+mod prune;
 mod read;
 mod rows;
 mod text;
 mod write;
 
 use async_trait::async_trait;
-use busbar_core::ports::{Chunks, Store};
+pub use days::day_of;
+pub use prune::Day;
+
+use backend::Pool;
+use busbar_core::ports::{Chunks, Claim, Claimed, Store};
 use busbar_core::*;
+use days::Days;
 use dialect::Dialect;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{MigrateError, Migrator};
@@ -22,6 +35,7 @@ use std::fmt::Display;
 use std::future::Future;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
@@ -34,13 +48,15 @@ const WRITE_WAIT_MAX: Duration = Duration::from_secs(30);
 const READ_WAIT_MAX: Duration = Duration::from_secs(10);
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(3);
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+static SQLITE: Migrator = sqlx::migrate!("./migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("./migrations/postgres");
 
 /// The journal in a database.
 pub struct SqlStore {
-    writer: AnyPool,
+    writer: Pool,
     reader: AnyPool,
     dialect: Dialect,
+    days: Arc<Days>,
 }
 
 impl SqlStore {
@@ -54,11 +70,11 @@ impl SqlStore {
         let (dialect, url) = prepare(url)?;
         let options = AnyConnectOptions::from_url(&url).map_err(unavailable)?;
         check(&options, dialect).await?;
-        let writer = pool(1, WRITE_WAIT_MAX, dialect.writer_setup()).connect_lazy_with(options.clone());
+        let writer = Pool::new(dialect, url.as_str(), WRITE_WAIT_MAX)?;
         let reader = pool(READERS_MAX, READ_WAIT_MAX, dialect.reader_setup()).connect_lazy_with(options);
-        let store = Self { writer, reader, dialect };
+        let store = Self { writer, reader, dialect, days: Arc::default() };
         let writer = store.writer.clone();
-        whole(async move { MIGRATIONS.run(&writer).await.map_err(not_migrated) }).await?;
+        whole(async move { migrate(&writer).await.map_err(not_migrated) }).await?;
         Ok(store)
     }
 
@@ -76,6 +92,13 @@ impl SqlStore {
     pub async fn close(&self) {
         self.writer.close().await;
         self.reader.close().await;
+    }
+}
+
+async fn migrate(writer: &Pool) -> Result<(), MigrateError> {
+    match writer {
+        Pool::Sqlite(pool) => SQLITE.run(pool).await,
+        Pool::Postgres(pool) => POSTGRES.run(pool).await,
     }
 }
 
@@ -134,11 +157,15 @@ fn sqlite_url(file: &Path) -> std::io::Result<Url> {
         return Err(std::io::Error::other("not a file's name"));
     };
     let folder = std::path::absolute(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?;
-    // The journal holds personal data: a new folder is for its owner only.
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    private_folder(&folder)?;
     let file =
         Url::from_file_path(folder.canonicalize()?.join(name)).map_err(|()| std::io::Error::other("not a path"))?;
     Url::parse(&format!("sqlite://{}?mode=rwc", file.path())).map_err(std::io::Error::other)
+}
+
+/// The journal holds personal data: a new folder is for its owner only.
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Runs a write to its end, whatever becomes of the one who waits for it.
@@ -148,25 +175,6 @@ async fn whole<T: Send + 'static>(
     tokio::spawn(write).await.map_err(internal)?
 }
 
-async fn begin(writer: &AnyPool, dialect: Dialect) -> Result<Write, Problem> {
-    let tx = writer.begin_with(dialect.begin()).await.map_err(unavailable)?;
-    Ok(Write { tx, dialect })
-}
-
-impl Write {
-    /// Commits when all is well, else rolls back.
-    async fn end<T>(self, result: Result<T, Problem>) -> Result<T, Problem> {
-        match result {
-            Ok(value) => self.tx.commit().await.map(|()| value).map_err(unavailable),
-            Err(problem) => {
-                // A failed rollback changes nothing: the connection is closed then.
-                let _ = self.tx.rollback().await;
-                Err(problem)
-            }
-        }
-    }
-}
-
 /// Writes what comes through `feed`; `None` ends it. A feed that closes without that was abandoned.
 async fn write_stream(
     write: &mut Write,
@@ -174,6 +182,9 @@ async fn write_stream(
     mut feed: mpsc::Receiver<Option<Vec<NewMessage>>>,
 ) -> Result<Option<Intake>, Problem> {
     let first = std::mem::take(&mut head.messages);
+    if write.refuses(&head).await? {
+        return Ok(None);
+    }
     write.chunk(first, &mut head.intake, head.at_ms).await?;
     loop {
         match feed.recv().await {
@@ -218,9 +229,9 @@ impl Store for SqlStore {
         if batch.is_empty() {
             return Ok(vec![]);
         }
-        let (writer, dialect) = (self.writer.clone(), self.dialect);
+        let (writer, days) = (self.writer.clone(), self.days.clone());
         whole(async move {
-            let mut write = begin(&writer, dialect).await?;
+            let mut write = Write::begin(&writer, &days).await?;
             let result = write.batch(batch).await;
             write.end(result).await
         })
@@ -228,10 +239,10 @@ impl Store for SqlStore {
     }
 
     async fn commit_stream(&self, head: Commit, chunks: Chunks<'_>) -> Result<Option<Intake>, Problem> {
-        let (writer, dialect) = (self.writer.clone(), self.dialect);
+        let (writer, days) = (self.writer.clone(), self.days.clone());
         let (feed, fed) = mpsc::channel(1);
         let written = tokio::spawn(async move {
-            let mut write = begin(&writer, dialect).await?;
+            let mut write = Write::begin(&writer, &days).await?;
             let result = write_stream(&mut write, head, fed).await;
             write.end(result).await
         });
@@ -240,18 +251,28 @@ impl Store for SqlStore {
         fed.and(written)
     }
 
-    async fn ready(&self, system: &str, after: i64, limit: u32) -> Result<Vec<StoredDelivery>, Problem> {
-        read::ready(&self.reader, system, after, limit).await
+    async fn ready(
+        &self,
+        system: &str,
+        shards: Shards,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<StoredDelivery>, Problem> {
+        read::ready(&self.reader, system, shards, after, limit).await
     }
 
-    async fn parked_keys(&self, system: &str) -> Result<Vec<String>, Problem> {
-        read::parked_keys(&self.reader, system).await
+    async fn claim(&self, claim: Claim) -> Result<Claimed, Problem> {
+        let writer = self.writer.clone();
+        whole(async move { claim::claim(&writer, claim).await }).await
+    }
+
+    async fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<(i64, DeliveryView)>, Problem> {
+        read::deliveries(&self.reader, find::deliveries(filter)).await
     }
 
     async fn calls(&self, delivery: i64) -> Result<Vec<Call>, Problem> {
-        let owner = delivery.to_string();
-        let mut calls = read::calls(&self.reader, self.dialect, "delivery", [owner.clone()]).await?;
-        Ok(calls.remove(&owner).unwrap_or_default())
+        let mut calls = read::calls(&self.reader, self.dialect, vec![delivery]).await?;
+        Ok(calls.remove(&delivery).unwrap_or_default())
     }
 
     async fn state(&self, system: &str, key: &str) -> Result<Option<Vec<u8>>, Problem> {
@@ -263,29 +284,30 @@ impl Store for SqlStore {
     }
 
     async fn messages(&self, filter: &MessageFilter) -> Result<Vec<MessageView>, Problem> {
-        let (sql, values) = find::messages(filter);
-        let mut found = read::messages(&self.reader, sql, values).await?;
-        read::deliveries(&self.reader, self.dialect, &mut found).await?;
-        Ok(found)
+        let types = match (&filter.system, &filter.r#type) {
+            (Some(_), Some(r#type)) => vec![r#type.clone()],
+            (Some(system), None) => read::types_of_system(&self.reader, system).await?,
+            (None, _) => vec![],
+        };
+        read::messages(&self.reader, self.dialect, find::messages(filter, &types)).await
     }
 
     async fn message(&self, seq: i64) -> Result<Option<MessageView>, Problem> {
-        let mut found = read::messages(&self.reader, find::message(), vec![find::Value::Int(seq)]).await?;
-        read::deliveries(&self.reader, self.dialect, &mut found).await?;
-        let owners = found.iter().flat_map(|m| &m.deliveries).map(|d| d.id.to_string());
-        let mut calls = read::calls(&self.reader, self.dialect, "delivery", owners).await?;
+        let query = (find::message(), vec![find::Value::Int(seq)]);
+        let mut found = read::messages(&self.reader, self.dialect, query).await?;
+        let owners = found.iter().flat_map(|m| &m.deliveries).map(|d| d.id).collect();
+        let mut calls = read::calls(&self.reader, self.dialect, owners).await?;
         for delivery in found.iter_mut().flat_map(|m| &mut m.deliveries) {
-            delivery.calls = calls.remove(&delivery.id.to_string()).unwrap_or_default();
+            delivery.calls = calls.remove(&delivery.id).unwrap_or_default();
         }
         Ok(found.pop())
     }
 
     async fn intakes(&self, filter: &IntakeFilter) -> Result<Vec<IntakeView>, Problem> {
-        let (sql, values) = find::intakes(filter);
-        let intakes = read::intakes(&self.reader, sql, values).await?;
-        let owners = intakes.iter().map(|intake| intake.id.clone());
-        let calls = read::calls(&self.reader, self.dialect, "intake", owners).await?;
-        let view = |intake: Intake| IntakeView { calls: calls.get(&intake.id).cloned().unwrap_or_default(), intake };
+        let intakes = read::intakes(&self.reader, find::intakes(filter)).await?;
+        let owners = intakes.iter().map(|(seq, _)| *seq).collect();
+        let mut calls = read::calls(&self.reader, self.dialect, owners).await?;
+        let view = |(seq, intake)| IntakeView { intake, calls: calls.remove(&seq).unwrap_or_default() };
         Ok(intakes.into_iter().map(view).collect())
     }
 

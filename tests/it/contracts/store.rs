@@ -1,12 +1,15 @@
 //! The contract of `Store`: one list of cases over the store in memory, SQLite and PostgreSQL.
 
 mod cases;
+mod engine;
+mod keys;
+mod retain;
 mod search;
 mod sql;
 mod twin;
 
 use busbar_core::fakes::MemoryStore;
-use busbar_core::ports::Store;
+use busbar_core::ports::{Claim, Claimed, Store};
 use busbar_core::*;
 use busbar_server::store::SqlStore;
 use serde_json::{Value, json};
@@ -51,7 +54,18 @@ contract! {
     cases::ids_grow_in_the_order_of_commits
     cases::ready_is_in_order_and_paged
     cases::an_attempt_changes_its_delivery
-    cases::parked_keys_are_of_their_system
+    keys::a_parked_delivery_holds_its_key
+    keys::a_retried_one_goes_first_and_lets_the_others_go
+    keys::skipping_lets_the_next_ones_go_up_to_the_next_parked
+    keys::an_operation_must_fit
+    keys::an_edit_is_for_its_delivery_only
+    keys::made_ones_are_done_unless_others_come_first
+    engine::an_attempt_that_was_overtaken_is_stale
+    engine::calls_of_a_started_attempt_are_there_and_overwritten
+    engine::an_intake_is_written_once
+    engine::ready_is_of_the_hubs_shards
+    engine::deliveries_by_each_condition
+    engine::hubs_share_the_shards
     cases::calls_belong_to_a_delivery_or_an_intake
     cases::state_is_set_overwritten_and_deleted
     cases::a_stream_is_written_whole
@@ -86,13 +100,13 @@ fn message(source: &str, id: &str, data: Value) -> Message {
 }
 
 fn planned(system: &str, key: Option<&str>) -> Planned {
-    Planned { system: system.into(), key: key.map(Into::into), error: None }
+    Planned { system: system.into(), key: key.map(Into::into), ..Planned::default() }
 }
 
 /// As admission makes it.
 fn admitted(message: Message, deliveries: Vec<Planned>) -> NewMessage {
     let digest = format!("{} {}", message.r#type, message.data);
-    NewMessage { message: Arc::new(message), digest, deliveries, place: None }
+    NewMessage { message: Arc::new(message), digest, deliveries, place: None, journal: Journal::Full }
 }
 
 /// A small message from `/demo/bank` that goes to billing with `key`.
@@ -123,8 +137,31 @@ fn intake(id: &str) -> Intake {
     }
 }
 
+/// Attempt number `attempts` of a delivery that counts one less.
 fn attempted(delivery: i64, state: DeliveryState, attempts: u32) -> Attempted {
-    Attempted { delivery, state, attempts, next_at_ms: 0, error: None, at_ms: 2_000 }
+    let expected = attempts.saturating_sub(1);
+    Attempted { delivery, expected, state, attempts, tries: attempts, next_at_ms: 0, error: None, at_ms: 2_000 }
+}
+
+fn attempt(delivery: i64, state: DeliveryState, attempts: u32) -> Commit {
+    Commit { attempted: Some(attempted(delivery, state, attempts)), ..Commit::default() }
+}
+
+/// Of a delivery that was attempted once.
+fn operation(delivery: i64, act: Act) -> Commit {
+    operation_seen(delivery, act, 1)
+}
+
+fn operation_seen(delivery: i64, act: Act, seen: u32) -> Commit {
+    let operation = Operation { delivery, system: "billing".into(), act, seen, by: "Оператор".into() };
+    Commit { operation: Some(operation), at_ms: 3_000, ..Commit::default() }
+}
+
+/// Deliveries of a system in a state, as `key: id`.
+async fn held(store: &AnyStore, system: &str, state: DeliveryState) -> Vec<(Option<String>, i64)> {
+    let filter =
+        DeliveryFilter { system: Some(system.into()), state: Some(state), limit: 1_000, ..DeliveryFilter::default() };
+    store.deliveries(&filter).await.unwrap().into_iter().map(|(_, view)| (view.key, view.id)).collect()
 }
 
 fn call(attempt: u32, ordinal: u32) -> Call {

@@ -34,7 +34,7 @@ pub fn check_adapters(
     for (name, system) in systems {
         let at = format!("/systems/{}", escape(name));
         let Some(adapter) = system.config.adapter.clone() else {
-            for part in ["folder", "hook", "config", "grants", "limits"] {
+            for part in ["folder", "out", "poll", "instances", "hook", "config", "grants", "limits"] {
                 if source.says(&format!("{at}/{part}")) {
                     report.error(
                         "needs-adapter",
@@ -150,10 +150,15 @@ fn check_config(inspection: &Inspection, source: &Source, at: &str, report: &mut
 }
 
 fn check_entries(system: &System, inspection: &Inspection, source: &Source, at: &str, report: &mut Report) {
-    let needs =
-        [("folder", system.config.folder.is_some(), "decode"), ("hook", system.config.hook.is_some(), "receive")];
+    let needs = [
+        ("folder", system.config.folder.is_some(), "decode"),
+        ("hook", system.config.hook.is_some(), "receive"),
+        ("poll", system.config.poll.is_some(), "poll"),
+        ("out", system.config.out.is_some(), "encode"),
+    ];
     for (part, there, entry) in needs {
-        if there && !inspection.exports.iter().any(|e| e == entry) {
+        let exported = inspection.exports.iter().any(|e| e == entry);
+        if there && !exported {
             let remedy = format!("it has {}; see `busbar adapter inspect`", inspection.exports.join(", "));
             report.error(
                 "no-such-entry",
@@ -163,6 +168,16 @@ fn check_entries(system: &System, inspection: &Inspection, source: &Source, at: 
             );
         }
     }
+    // One with other entries may be there for those, unless its settings say how to poll.
+    let polls = inspection.exports.iter().all(|e| e == "poll") || system.config.config.contains_key("poll");
+    if polls && inspection.exports.iter().any(|e| e == "poll") && system.config.poll.is_none() {
+        report.error(
+            "never-polled",
+            source.key(at),
+            "the adapter is there to poll, and the system has no `poll` section",
+            "add `poll = { every-ms = 60000 }`",
+        );
+    }
 }
 
 /// Each grant against the import that uses it. An empty list or `false` written down says that the
@@ -171,6 +186,8 @@ fn check_grants(system: &System, inspection: &Inspection, source: &Source, at: &
     let grants = &system.config.grants;
     let http = inspection.imports_interface("http");
     let credentials = http || inspection.imports_interface("credentials");
+    // One that states what its settings say may state nothing.
+    let states_by_settings = inspection.manifest.as_ref().is_some_and(|m| m.emits.iter().any(|e| e == "*"));
     let rows = [
         ("http", http, !grants.http.is_empty()),
         ("private-addresses", http, !grants.private_addresses.is_empty()),
@@ -193,8 +210,12 @@ fn check_grants(system: &System, inspection: &Inspection, source: &Source, at: &
             );
         }
         // Without own credentials or private peers there is nothing to grant.
-        let optional =
-            name == "private-addresses" || (name == "credentials" && !inspection.imports_interface("credentials"));
+        let optional = match name {
+            "private-addresses" => true,
+            "credentials" => !inspection.imports_interface("credentials"),
+            "emit" => states_by_settings && system.config.poll.is_none(),
+            _ => false,
+        };
         if imported && !granted && !source.says(&place) && !optional {
             let none = if ["lookup", "state", "clock", "random"].contains(&name) { "false" } else { "[]" };
             report.warning(

@@ -1,8 +1,9 @@
-//! The SQL of searches. The first given condition of a fixed order is left to the indexes, the others
-//! only filter: `column || ''` keeps SQLite, which has no statistics, from starting at a broad one.
+//! The SQL of searches. Each starts at an index that leads to the newest first, so that a page costs the same however
+//! many messages there are; `column || ''` keeps a database from starting at a broader one.
 
-use super::rows::text;
-use busbar_core::{DeliveryState, IntakeFilter, MessageFilter};
+use super::rows::finished;
+use super::text::stored;
+use busbar_core::{DeliveryFilter, DeliveryState, IntakeFilter, MessageFilter};
 
 /// A value of a parameter.
 pub enum Value {
@@ -10,10 +11,16 @@ pub enum Value {
     Int(i64),
 }
 
+pub type Query = (String, Vec<Value>);
+
 #[derive(Default)]
 struct Conditions {
     all: Vec<String>,
     values: Vec<Value>,
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(stored(text).into_owned())
 }
 
 impl Conditions {
@@ -22,91 +29,179 @@ impl Conditions {
         format!("${}", self.values.len())
     }
 
-    fn equal(&mut self, column: &str, value: &Option<String>) {
+    /// `first`: whether an index is to be used for it.
+    fn equal(&mut self, first: bool, column: &str, value: &Option<String>) {
         if let Some(value) = value {
-            let column = self.column(column);
-            let value = self.value(Value::Text(text(value)));
-            self.all.push(format!("{column} = {value}"));
+            let value = self.value(text(value));
+            self.all.push(if first { format!("{column} = {value}") } else { format!("({column} || '') = {value}") });
         }
     }
 
-    fn column(&self, column: &str) -> String {
-        if self.all.is_empty() { column.to_string() } else { format!("({column} || '')") }
+    fn below(&mut self, column: &str, before: Option<i64>) {
+        if let Some(before) = before {
+            let before = self.value(Value::Int(before));
+            self.all.push(format!("{column} < {before}"));
+        }
     }
 
-    fn clause(&self) -> String {
-        if self.all.is_empty() { String::new() } else { format!("WHERE {}", self.all.join(" AND ")) }
+    fn clause(&mut self) -> String {
+        let all = std::mem::take(&mut self.all);
+        if all.is_empty() { String::new() } else { format!("WHERE {}", all.join(" AND ")) }
     }
 }
 
-const MESSAGE: &str = "SELECT seq, received_at_ms, place, intake, event FROM messages";
+pub const MESSAGE: &str = "SELECT seq, until, type, source, subject, id, received_at_ms, sweep, place, intake, attributes, data \
+                       FROM messages";
 
 /// One message, by its `seq`.
 pub fn message() -> String {
     format!("{MESSAGE} WHERE seq = $1")
 }
 
-/// A page of messages, newest first.
-pub fn messages(filter: &MessageFilter) -> (String, Vec<Value>) {
-    let (from, seq) = match (&filter.system, filter.state) {
-        (None, None) => ("messages m", "m.seq"),
-        // `+ 0` keeps SQLite from walking all deliveries by `message_seq` for a few that are ready.
-        (_, Some(DeliveryState::Ready)) => (BOTH, "(d.message_seq + 0)"),
-        _ => (BOTH, "d.message_seq"),
+/// The types of a system's finished deliveries, one step of the index for each.
+pub fn types_of_system() -> &'static str {
+    "WITH RECURSIVE t(type) AS (SELECT min(type) FROM deliveries WHERE system = $1 \
+     UNION ALL SELECT (SELECT min(d.type) FROM deliveries d WHERE d.system = $1 AND d.type > t.type) FROM t \
+     WHERE t.type IS NOT NULL) SELECT type FROM t WHERE type IS NOT NULL"
+}
+
+/// A page of messages, newest first. `types`: those of the system's finished deliveries.
+pub fn messages(filter: &MessageFilter, types: &[String]) -> Query {
+    let mut conditions = Conditions::default();
+    let by_message = filter.id.is_some() || filter.subject.is_some();
+    let pages = match (&filter.system, filter.state) {
+        (None, None) => vec![of_messages(&mut conditions, filter, "")],
+        _ if by_message => vec![of_messages(&mut conditions, filter, BOTH)],
+        (None, Some(DeliveryState::Done)) => vec![of_messages(&mut conditions, filter, DONE)],
+        (system, state) => {
+            let mut pages = Vec::new();
+            if !state.is_some_and(finished) {
+                pages.push(of_deliveries(&mut conditions, filter, "open", None));
+            }
+            if state.is_none_or(finished) {
+                match (system, state) {
+                    (Some(_), None | Some(DeliveryState::Done)) => {
+                        let pages_of = |t: &String| of_deliveries(&mut conditions, filter, "deliveries", Some(t));
+                        pages.extend(types.iter().map(pages_of));
+                    }
+                    _ => pages.push(of_deliveries(&mut conditions, filter, "deliveries", None)),
+                }
+            }
+            pages
+        }
     };
-    let mut conditions = Conditions::default();
-    if let Some(id) = &filter.id {
-        let id = conditions.value(Value::Text(text(id)));
-        conditions.all.push(format!("m.seq IN (SELECT seen.seq FROM seen WHERE seen.id = {id})"));
-    }
-    conditions.equal("m.subject", &filter.subject);
-    let nearly_all = filter.system.is_none() && filter.state == Some(DeliveryState::Done);
-    if !nearly_all {
-        delivery(&mut conditions, filter);
-    }
-    conditions.equal("m.type", &filter.r#type);
-    conditions.equal("m.source", &filter.source);
-    if nearly_all {
-        delivery(&mut conditions, filter);
-    }
-    if let Some(before) = filter.before {
-        let before = conditions.value(Value::Int(before));
-        conditions.all.push(format!("{seq} < {before}"));
-    }
-    let limit = conditions.value(Value::Int(filter.limit.into()));
-    let page = format!("SELECT DISTINCT {seq} FROM {from} {} ORDER BY {seq} DESC LIMIT {limit}", conditions.clause());
-    (format!("{MESSAGE} WHERE seq IN ({page}) ORDER BY seq DESC"), conditions.values)
-}
-
-const BOTH: &str = "deliveries d JOIN messages m ON m.seq = d.message_seq";
-
-fn delivery(conditions: &mut Conditions, filter: &MessageFilter) {
-    if let Some(state) = filter.state {
-        // A literal: only so is the index of one state considered.
-        let column = conditions.column("d.state");
-        conditions.all.push(format!("{column} = '{}'", state.as_str()));
-    }
-    if let Some(system) = &filter.system {
-        // The few parked and dead ones are looked through by their own index.
-        let few = matches!(filter.state, Some(DeliveryState::Parked | DeliveryState::Dead));
-        let first = conditions.all.len() == usize::from(filter.state.is_some());
-        let column = if first && !few { "d.system" } else { "(d.system || '')" };
-        let system = conditions.value(Value::Text(text(system)));
-        conditions.all.push(format!("{column} = {system}"));
-    }
-}
-
-/// Intakes, newest first.
-pub fn intakes(filter: &IntakeFilter) -> (String, Vec<Value>) {
-    let mut conditions = Conditions::default();
-    conditions.equal("id", &filter.id);
-    conditions.equal("system", &filter.system);
-    conditions.equal("outcome", &filter.outcome);
+    // Never: a system without deliveries.
+    let pages = if pages.is_empty() { "SELECT seq FROM messages WHERE seq < 0".to_string() } else { union(&pages) };
     let limit = conditions.value(Value::Int(filter.limit.into()));
     let sql = format!(
-        "SELECT id, kind, system, name, at_ms, outcome, messages, duplicates, differing, error FROM intakes {} \
-         ORDER BY seq DESC LIMIT {limit}",
-        conditions.clause()
+        "{MESSAGE} WHERE seq IN (SELECT seq FROM ({pages}) AS found GROUP BY seq ORDER BY seq DESC LIMIT {limit}) \
+         ORDER BY seq DESC"
     );
+    (sql, conditions.values)
+}
+
+fn union(pages: &[String]) -> String {
+    let pages: Vec<_> = pages.iter().map(|page| format!("SELECT seq FROM ({page}) AS page")).collect();
+    pages.join(" UNION ALL ")
+}
+
+/// Deliveries of a message are looked up by the ids that can be theirs.
+const OWN: &str = "d.id > m.seq AND d.id <= m.until AND d.message_seq = m.seq";
+const BOTH: &str = "open deliveries";
+const DONE: &str = "deliveries";
+
+/// Starts at messages and looks at the deliveries of each, in `tables`.
+fn of_messages(conditions: &mut Conditions, filter: &MessageFilter, tables: &str) -> String {
+    if let Some(id) = &filter.id {
+        let id = conditions.value(text(id));
+        conditions.all.push(format!("m.seq IN (SELECT seen.seq FROM seen WHERE seen.id = {id})"));
+    }
+    let subject = filter.subject.is_some();
+    conditions.equal(filter.id.is_none(), "m.subject", &filter.subject);
+    conditions.equal(filter.id.is_none() && !subject, "m.type", &filter.r#type);
+    let first = filter.id.is_none() && !subject && filter.r#type.is_none();
+    conditions.equal(first, "m.source", &filter.source);
+    conditions.below("m.seq", filter.before);
+    if !tables.is_empty() {
+        let outer = std::mem::take(&mut conditions.all);
+        let mut own = vec![OWN.to_string()];
+        conditions.equal(false, "d.system", &filter.system);
+        own.append(&mut conditions.all);
+        own.extend(filter.state.map(|state| format!("(d.state || '') = '{}'", state.as_str())));
+        let own = own.join(" AND ");
+        let exists = tables.split(' ').map(|table| format!("EXISTS (SELECT 1 FROM {table} d WHERE {own})"));
+        conditions.all = outer;
+        conditions.all.push(format!("({})", exists.collect::<Vec<_>>().join(" OR ")));
+    }
+    let clause = conditions.clause();
+    let limit = filter.limit;
+    // SQLite would rather sort what is found by the id than walk all messages: only so.
+    let order = if filter.id.is_some() { "m.seq + 0" } else { "m.seq" };
+    format!("SELECT m.seq AS seq FROM messages m {clause} ORDER BY {order} DESC LIMIT {limit}")
+}
+
+/// Starts at deliveries, of one type where `r#type` is given.
+fn of_deliveries(conditions: &mut Conditions, filter: &MessageFilter, table: &str, r#type: Option<&String>) -> String {
+    let by_system = r#type.is_some();
+    conditions.equal(by_system, "d.system", &filter.system);
+    match r#type {
+        Some(_) => conditions.equal(true, "d.type", &r#type.cloned()),
+        None => conditions.equal(false, "d.type", &filter.r#type),
+    }
+    if let Some(state) = filter.state {
+        // A literal: only so is the index of some states considered.
+        conditions.all.push(format!("d.state = '{}'", state.as_str()));
+    }
+    conditions.below("d.message_seq", filter.before);
+    let from = match &filter.source {
+        Some(_) => format!("{table} d JOIN messages m ON m.seq = d.message_seq"),
+        None => format!("{table} d"),
+    };
+    conditions.equal(false, "m.source", &filter.source);
+    let clause = conditions.clause();
+    let limit = filter.limit;
+    format!(
+        "SELECT d.message_seq AS seq FROM {from} {clause} GROUP BY d.message_seq \
+         ORDER BY d.message_seq DESC LIMIT {limit}"
+    )
+}
+
+pub const DELIVERY: &str = "d.id, d.message_seq, d.system, d.key, d.state, d.attempts, d.next_at_ms, d.updated_at_ms, d.error, d.edited, d.by_whom";
+
+/// Deliveries for an operation, by id.
+pub fn deliveries(filter: &DeliveryFilter) -> Query {
+    let mut conditions = Conditions::default();
+    let table = if filter.state.is_some_and(finished) { "deliveries" } else { "open" };
+    conditions.all.push(match filter.state {
+        Some(state) => format!("d.state = '{}'", state.as_str()),
+        None => "d.state IN ('parked', 'dead')".to_string(),
+    });
+    if let Some(id) = filter.id {
+        let id = conditions.value(Value::Int(id));
+        conditions.all.push(format!("d.id = {id}"));
+    }
+    conditions.equal(false, "d.system", &filter.system);
+    conditions.equal(false, "d.type", &filter.r#type);
+    conditions.equal(false, "d.code", &filter.code);
+    conditions.equal(false, "d.key", &filter.key);
+    let after = conditions.value(Value::Int(filter.after));
+    conditions.all.push(format!("d.id > {after}"));
+    let limit = conditions.value(Value::Int(filter.limit.into()));
+    let sql = format!("SELECT {DELIVERY} FROM {table} d {} ORDER BY d.id LIMIT {limit}", conditions.clause());
+    (sql, conditions.values)
+}
+
+pub const INTAKE: &str = "SELECT seq, id, kind, system, name, at_ms, outcome, messages, duplicates, differing, error \
+                          FROM intakes";
+
+/// Intakes, newest first.
+pub fn intakes(filter: &IntakeFilter) -> Query {
+    let mut conditions = Conditions::default();
+    conditions.equal(true, "id", &filter.id);
+    conditions.equal(filter.id.is_none(), "system", &filter.system);
+    conditions.equal(filter.id.is_none() && filter.system.is_none(), "outcome", &filter.outcome);
+    let clause = conditions.clause();
+    let limit = conditions.value(Value::Int(filter.limit.into()));
+    let sql = format!("{INTAKE} {clause} ORDER BY seq DESC LIMIT {limit}");
     (sql, conditions.values)
 }

@@ -1,9 +1,9 @@
 //! Reads. Each is one statement, so that it sees whole commits only.
 
 use super::dialect::Dialect;
-use super::find::Value;
-use super::rows::{IdRow, OwnerRow, arrays, text};
-use super::text::read;
+use super::find::{self, Value};
+use super::rows::{Pair, judged, parse_state};
+use super::text::{read, stored};
 use super::{internal, unavailable};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,61 +11,89 @@ use busbar_core::*;
 use serde::de::DeserializeOwned;
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, AssertSqlSafe, Row};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, Problem>;
 
-pub async fn ready(pool: &AnyPool, system: &str, after: i64, limit: u32) -> Result<Vec<StoredDelivery>> {
-    let sql = "SELECT d.id, d.message_seq, d.system, d.key, d.state, d.attempts, d.next_at_ms, m.event \
-               FROM deliveries d JOIN messages m ON m.seq = d.message_seq \
-               WHERE d.system = $1 AND d.state = 'ready' AND d.id > $2 ORDER BY d.id LIMIT $3";
-    let query = sqlx::query(sql).bind(text(system)).bind(after).bind(i64::from(limit));
-    let rows = query.fetch_all(pool).await.map_err(unavailable)?;
-    rows.iter()
-        .map(|row| {
-            Ok(StoredDelivery {
-                id: int(row, "id")?,
-                message_seq: int(row, "message_seq")?,
-                system: string(row, "system")?,
-                key: optional(row, "key")?,
-                state: state_of(row)?,
-                attempts: number(row, "attempts")?,
-                next_at_ms: int(row, "next_at_ms")?,
-                message: Arc::new(event(row)?),
-            })
-        })
-        .collect()
-}
-
-pub async fn parked_keys(pool: &AnyPool, system: &str) -> Result<Vec<String>> {
-    // `|| ''`: SQLite shall look through the few parked ones, not through all of the system.
-    let sql = "SELECT DISTINCT key FROM deliveries WHERE (system || '') = $1 AND state = 'parked' AND key IS NOT NULL";
-    let rows = sqlx::query(sql).bind(text(system)).fetch_all(pool).await.map_err(unavailable)?;
-    let mut keys = rows.iter().map(|row| string(row, "key")).collect::<Result<Vec<_>>>()?;
-    // Here, because databases sort by their own collations.
-    keys.sort();
-    Ok(keys)
-}
-
-/// Calls by their owner, in order.
-pub async fn calls(
+pub async fn ready(
     pool: &AnyPool,
-    dialect: Dialect,
-    owner_kind: &str,
-    owners: impl IntoIterator<Item = String>,
-) -> Result<HashMap<String, Vec<Call>>> {
-    let owners: Vec<_> = owners.into_iter().map(|owner| OwnerRow { owner: text(&owner) }).collect();
+    system: &str,
+    shards: Shards,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<StoredDelivery>> {
+    // `deliveries` of several hubs: bit `n` of the mask is shard `n`.
+    let mine = if shards == Shards::ALL { "" } else { "AND (($4 >> CAST(d.shard AS INTEGER)) & 1) = 1" };
     let sql = format!(
-        "SELECT owner, record FROM calls WHERE owner_kind = $2 AND owner IN (SELECT r.owner FROM {}) ORDER BY seq",
-        dialect.rows(OwnerRow::COLUMNS)
+        "SELECT d.id, d.message_seq, d.system, d.key, d.state, d.attempts, d.tries, d.next_at_ms, d.operated, d.edited, \
+         m.type, m.source, m.subject, m.id AS message_id, m.attributes, m.data \
+         FROM open d JOIN messages m ON m.seq = d.message_seq \
+         WHERE d.system = $1 AND d.state = 'ready' AND d.id > $2 {mine} ORDER BY d.id LIMIT $3"
     );
-    let mut calls: HashMap<String, Vec<Call>> = HashMap::new();
-    for array in arrays(&owners).map_err(internal)? {
-        let query = sqlx::query(AssertSqlSafe(sql.clone())).bind(array).bind(owner_kind);
-        for row in query.fetch_all(pool).await.map_err(unavailable)? {
-            calls.entry(string(&row, "owner")?).or_default().push(record(&field::<String>(&row, "record")?)?);
-        }
+    let mut values = vec![Value::Text(text(system)), Value::Int(after), Value::Int(limit.into())];
+    if shards != Shards::ALL {
+        values.push(Value::Int(shards.0.into()));
+    }
+    let delivery = |row: &AnyRow| {
+        let message = match field::<Option<String>>(row, "edited")? {
+            Some(edited) => event(&edited)?,
+            None => message(row, "message_id")?,
+        };
+        Ok(StoredDelivery {
+            id: int(row, "id")?,
+            message_seq: int(row, "message_seq")?,
+            system: string(row, "system")?,
+            key: optional(row, "key")?,
+            state: parse_state(&string(row, "state")?)?,
+            attempts: number(row, "attempts")?,
+            tries: number(row, "tries")?,
+            next_at_ms: int(row, "next_at_ms")?,
+            operated: int(row, "operated")? != 0,
+            judged: judged(int(row, "operated")?).unwrap_or(0),
+            message: Arc::new(message),
+        })
+    };
+    select(pool, sql, values).await?.iter().map(delivery).collect()
+}
+
+/// A message from its row. One whose data are not kept has `null` in their place.
+pub fn message(row: &AnyRow, id: &str) -> Result<Message> {
+    let mut attributes: BTreeMap<String, String> = record(&field::<String>(row, "attributes")?)?;
+    let subject = Some(string(row, "subject")?).filter(|subject| !subject.is_empty());
+    let data = field::<Option<String>>(row, "data")?;
+    Ok(Message {
+        id: string(row, id)?,
+        source: string(row, "source")?,
+        r#type: string(row, "type")?,
+        subject: subject.or_else(|| attributes.remove("subject")),
+        time: attributes.remove("time"),
+        dataschema: attributes.remove("dataschema"),
+        traceparent: attributes.remove("traceparent"),
+        partitionkey: attributes.remove("partitionkey"),
+        correlationid: attributes.remove("correlationid"),
+        causationid: attributes.remove("causationid"),
+        extensions: attributes,
+        data: data.map(|text| record(&text)).transpose()?.unwrap_or_default(),
+    })
+}
+
+fn event(text: &str) -> Result<Message> {
+    Message::from_structured(record(text)?).map_err(|problem| internal(format!("an edited message: {problem}")))
+}
+
+/// Calls by the id of their owner, in order.
+pub async fn calls(pool: &AnyPool, dialect: Dialect, owners: Vec<i64>) -> Result<HashMap<i64, Vec<Call>>> {
+    let mut calls: HashMap<i64, Vec<Call>> = HashMap::new();
+    if owners.is_empty() {
+        return Ok(calls);
+    }
+    let sql = format!(
+        "SELECT c.owner, c.record FROM {} CROSS JOIN calls c WHERE c.owner = r.id ORDER BY c.owner, c.attempt, c.ordinal",
+        dialect.numbers(&["id"])
+    );
+    for row in select(pool, sql, vec![numbers(owners.into_iter().map(|id| [id]))]).await? {
+        calls.entry(int(&row, "owner")?).or_default().push(record(&field::<String>(&row, "record")?)?);
     }
     Ok(calls)
 }
@@ -78,61 +106,93 @@ pub async fn state(pool: &AnyPool, system: &str, key: &str) -> Result<Option<Vec
 }
 
 pub async fn lookup(pool: &AnyPool, source: &str, id: &str) -> Result<Option<(i64, Message)>> {
-    let sql = "SELECT m.seq, m.event FROM seen s JOIN messages m ON m.seq = s.seq WHERE s.id = $1 AND s.source = $2";
-    let query = sqlx::query(sql).bind(text(id)).bind(text(source));
-    let row = query.fetch_optional(pool).await.map_err(unavailable)?;
-    row.map(|row| Ok((int(&row, "seq")?, event(&row)?))).transpose()
+    let sql = "SELECT m.seq, m.type, m.source, m.subject, m.id, m.attributes, m.data \
+               FROM seen s JOIN messages m ON m.seq = s.seq WHERE s.id = $1 AND s.pair = $2";
+    let Pair(pair, _) = Pair::named(source, id);
+    let rows = select(pool, sql.to_string(), vec![Value::Text(text(id)), Value::Int(pair)]).await?;
+    rows.first().map(|row| Ok((int(row, "seq")?, message(row, "id")?))).transpose()
 }
 
-/// Messages without their deliveries.
-pub async fn messages(pool: &AnyPool, sql: String, values: Vec<Value>) -> Result<Vec<MessageView>> {
+/// The types of a system's finished deliveries.
+pub async fn types_of_system(pool: &AnyPool, system: &str) -> Result<Vec<String>> {
+    let found = select(pool, find::types_of_system().to_string(), vec![Value::Text(text(system))]).await?;
+    found.iter().map(|row| string(row, "type")).collect()
+}
+
+/// Messages with their deliveries, without calls.
+pub async fn messages(pool: &AnyPool, dialect: Dialect, (sql, values): find::Query) -> Result<Vec<MessageView>> {
+    let rows = select(pool, sql, values).await?;
     let view = |row: &AnyRow| {
         Ok(MessageView {
             seq: int(row, "seq")?,
-            message: event(row)?,
+            message: message(row, "id")?,
             received_at_ms: int(row, "received_at_ms")?,
             place: optional(row, "place")?,
             intake: optional(row, "intake")?,
             deliveries: vec![],
         })
     };
-    select(pool, sql, values).await?.iter().map(view).collect()
+    let mut found = rows.iter().map(view).collect::<Result<Vec<_>>>()?;
+    let ranges = rows.iter().map(|row| Ok([int(row, "seq")?, int(row, "until")?])).collect::<Result<Vec<_>>>()?;
+    deliveries_of(pool, dialect, ranges, &mut found).await?;
+    Ok(found)
 }
 
-/// Adds the deliveries of all `found` at once, without calls.
-pub async fn deliveries(pool: &AnyPool, dialect: Dialect, found: &mut [MessageView]) -> Result<()> {
+/// Adds the deliveries of all `found` at once, by the ids that can be theirs.
+async fn deliveries_of(
+    pool: &AnyPool,
+    dialect: Dialect,
+    ranges: Vec<[i64; 2]>,
+    found: &mut [MessageView],
+) -> Result<()> {
     let places: HashMap<_, _> = found.iter().enumerate().map(|(place, view)| (view.seq, place)).collect();
-    let ids: Vec<_> = found.iter().map(|view| IdRow { id: view.seq }).collect();
-    let sql = format!(
-        "SELECT id, message_seq, system, key, state, attempts, next_at_ms, updated_at_ms, error FROM deliveries \
-         WHERE message_seq IN (SELECT r.id FROM {}) ORDER BY id",
-        dialect.rows(IdRow::COLUMNS)
-    );
-    for array in arrays(&ids).map_err(internal)? {
-        for row in select(pool, sql.clone(), vec![Value::Text(array)]).await? {
-            let view = DeliveryView {
-                id: int(&row, "id")?,
-                system: string(&row, "system")?,
-                key: optional(&row, "key")?,
-                state: state_of(&row)?,
-                attempts: number(&row, "attempts")?,
-                next_at_ms: int(&row, "next_at_ms")?,
-                updated_at_ms: int(&row, "updated_at_ms")?,
-                error: error(&row)?,
-                calls: vec![],
-            };
-            let owner = places.get(&int(&row, "message_seq")?).and_then(|place| found.get_mut(*place));
-            if let Some(owner) = owner {
-                owner.deliveries.push(view);
-            }
+    let ranges: Vec<_> = ranges.into_iter().filter(|[seq, until]| until > seq).collect();
+    if ranges.is_empty() {
+        return Ok(());
+    }
+    let columns = find::DELIVERY;
+    let of = |table| {
+        let rows = dialect.numbers(&["seq", "until"]);
+        let own = "d.id > r.seq AND d.id <= r.until AND d.message_seq = r.seq";
+        format!("SELECT {columns} FROM {rows} CROSS JOIN {table} d WHERE {own}")
+    };
+    let sql = format!("{} UNION ALL {} ORDER BY 1", of("open"), of("deliveries"));
+    for row in select(pool, sql, vec![numbers(ranges)]).await? {
+        let (seq, view) = delivery(&row)?;
+        if let Some(owner) = places.get(&seq).and_then(|place| found.get_mut(*place)) {
+            owner.deliveries.push(view);
         }
     }
     Ok(())
 }
 
-pub async fn intakes(pool: &AnyPool, sql: String, values: Vec<Value>) -> Result<Vec<Intake>> {
+pub async fn deliveries(pool: &AnyPool, (sql, values): find::Query) -> Result<Vec<(i64, DeliveryView)>> {
+    select(pool, sql, values).await?.iter().map(delivery).collect()
+}
+
+/// A delivery with its message's `seq`.
+fn delivery(row: &AnyRow) -> Result<(i64, DeliveryView)> {
+    let edited = field::<Option<String>>(row, "edited")?.map(|text| event(&text)).transpose()?;
+    let view = DeliveryView {
+        id: int(row, "id")?,
+        system: string(row, "system")?,
+        key: optional(row, "key")?,
+        state: parse_state(&string(row, "state")?)?,
+        attempts: number(row, "attempts")?,
+        next_at_ms: int(row, "next_at_ms")?,
+        updated_at_ms: int(row, "updated_at_ms")?,
+        error: error(row)?,
+        edited: edited.map(|message| message.data),
+        by: optional(row, "by_whom")?,
+        calls: vec![],
+    };
+    Ok((int(row, "message_seq")?, view))
+}
+
+/// Intakes with their ids of the journal.
+pub async fn intakes(pool: &AnyPool, (sql, values): find::Query) -> Result<Vec<(i64, Intake)>> {
     let intake = |row: &AnyRow| {
-        Ok(Intake {
+        let intake = Intake {
             id: string(row, "id")?,
             kind: word(&string(row, "kind")?)?,
             system: string(row, "system")?,
@@ -143,7 +203,8 @@ pub async fn intakes(pool: &AnyPool, sql: String, values: Vec<Value>) -> Result<
             duplicates: number(row, "duplicates")?,
             differing: number(row, "differing")?,
             error: error(row)?,
-        })
+        };
+        Ok((int(row, "seq")?, intake))
     };
     select(pool, sql, values).await?.iter().map(intake).collect()
 }
@@ -151,14 +212,19 @@ pub async fn intakes(pool: &AnyPool, sql: String, values: Vec<Value>) -> Result<
 pub async fn depths(pool: &AnyPool) -> Result<Vec<Depth>> {
     let sql = "SELECT system, state, total FROM depths WHERE total <> 0";
     let rows = sqlx::query(sql).fetch_all(pool).await.map_err(unavailable)?;
-    let depth =
-        |row: &AnyRow| Ok(Depth { system: string(row, "system")?, state: state_of(row)?, count: int(row, "total")? });
+    let depth = |row: &AnyRow| {
+        Ok(Depth {
+            system: string(row, "system")?,
+            state: parse_state(&string(row, "state")?)?,
+            count: int(row, "total")?,
+        })
+    };
     let mut depths = rows.iter().map(depth).collect::<Result<Vec<_>>>()?;
     depths.sort_by(|a, b| (&a.system, a.state.as_str()).cmp(&(&b.system, b.state.as_str())));
     Ok(depths)
 }
 
-async fn select(pool: &AnyPool, sql: String, values: Vec<Value>) -> Result<Vec<AnyRow>> {
+pub async fn select(pool: &AnyPool, sql: String, values: Vec<Value>) -> Result<Vec<AnyRow>> {
     let mut query = sqlx::query(AssertSqlSafe(sql));
     for value in values {
         query = match value {
@@ -169,41 +235,41 @@ async fn select(pool: &AnyPool, sql: String, values: Vec<Value>) -> Result<Vec<A
     query.fetch_all(pool).await.map_err(unavailable)
 }
 
-fn field<'r, T: sqlx::Decode<'r, sqlx::Any> + sqlx::Type<sqlx::Any>>(row: &'r AnyRow, column: &str) -> Result<T> {
+/// Rows of numbers as JSON, for [`Dialect::numbers`].
+fn numbers<const N: usize>(rows: impl IntoIterator<Item = [i64; N]>) -> Value {
+    let row = |row: [i64; N]| format!("[{}]", row.map(|n| n.to_string()).join(","));
+    Value::Text(format!("[{}]", rows.into_iter().map(row).collect::<Vec<_>>().join(",")))
+}
+
+pub fn text(text: &str) -> String {
+    stored(text).into_owned()
+}
+
+pub fn field<'r, T: sqlx::Decode<'r, sqlx::Any> + sqlx::Type<sqlx::Any>>(row: &'r AnyRow, column: &str) -> Result<T> {
     row.try_get(column).map_err(internal)
 }
 
-fn int(row: &AnyRow, column: &str) -> Result<i64> {
+pub fn int(row: &AnyRow, column: &str) -> Result<i64> {
     field(row, column)
 }
 
-fn number<T: TryFrom<i64, Error: std::fmt::Display>>(row: &AnyRow, column: &str) -> Result<T> {
+pub fn number<T: TryFrom<i64, Error: std::fmt::Display>>(row: &AnyRow, column: &str) -> Result<T> {
     int(row, column)?.try_into().map_err(internal)
 }
 
-fn string(row: &AnyRow, column: &str) -> Result<String> {
+pub fn string(row: &AnyRow, column: &str) -> Result<String> {
     field(row, column).map(read)
 }
 
-fn optional(row: &AnyRow, column: &str) -> Result<Option<String>> {
+pub fn optional(row: &AnyRow, column: &str) -> Result<Option<String>> {
     field::<Option<String>>(row, column).map(|found| found.map(read))
 }
 
-fn state_of(row: &AnyRow) -> Result<DeliveryState> {
-    let text = string(row, "state")?;
-    DeliveryState::parse(&text).ok_or_else(|| internal(format!("a delivery in state `{text}`")))
-}
-
-fn event(row: &AnyRow) -> Result<Message> {
-    let event: serde_json::Value = record(&field::<String>(row, "event")?)?;
-    Message::from_structured(event).map_err(|problem| internal(format!("a stored message: {problem}")))
-}
-
-fn error(row: &AnyRow) -> Result<Option<ErrorRecord>> {
+pub fn error(row: &AnyRow) -> Result<Option<ErrorRecord>> {
     field::<Option<String>>(row, "error")?.map(|text| record(&text)).transpose()
 }
 
-fn record<T: DeserializeOwned>(text: &str) -> Result<T> {
+pub fn record<T: DeserializeOwned>(text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(internal)
 }
 

@@ -6,7 +6,8 @@ use std::borrow::Cow;
 const MARK: char = '\u{1A}';
 
 pub fn stored(text: &str) -> Cow<'_, str> {
-    if text.contains(['\0', MARK]) {
+    // Byte by byte: both are ASCII, and this is done for every value.
+    if text.as_bytes().contains(&0) || text.as_bytes().contains(&(MARK as u8)) {
         Cow::Owned(text.replace(MARK, "\u{1A}1").replace('\0', "\u{1A}0"))
     } else {
         Cow::Borrowed(text)

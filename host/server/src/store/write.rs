@@ -1,287 +1,254 @@
-//! Writes. [`Plan`] works out in memory what a batch of commits comes to, as `MemoryStore` does it;
-//! then every table gets one statement, however many messages there are.
+//! Writes what a [`Plan`] comes to: a statement for each table that gets rows, however many there are.
 
-use super::dialect::{Column, Dialect};
-use super::rows::*;
-use super::text::read;
-use super::{internal, unavailable};
+use super::backend::{Pool, Rows, Tx};
+use super::days::Days;
+use super::internal;
+use super::plan::{self, Plan, ids_max};
+use super::rows::{OpenRow, finished, record};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use busbar_core::*;
-use serde::Serialize;
-use sqlx::{Any, AssertSqlSafe, Row, Transaction};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+type Result<T> = std::result::Result<T, Problem>;
 
 /// A transaction that holds the writers' lock.
 pub struct Write {
-    pub tx: Transaction<'static, Any>,
-    pub dialect: Dialect,
-}
-
-/// What is known of a (source, id): its `seq` and the digest of its content.
-type Known = HashMap<(String, String), (i64, String)>;
-
-/// Rows to be written.
-#[derive(Default)]
-pub struct Plan {
-    /// The next id to give out, of the block that was reserved.
-    next: i64,
-    known: Known,
-    seen: Vec<SeenRow>,
-    messages: Vec<MessageRow>,
-    deliveries: Vec<DeliveryRow>,
-    depths: BTreeMap<(String, &'static str), i64>,
-    attempted: BTreeMap<i64, AttemptedRow>,
-    intakes: Vec<IntakeRow>,
-    calls: Vec<CallRow>,
-    state: BTreeMap<(String, String), Option<String>>,
-}
-
-/// How many ids a commit takes at most.
-fn ids_max(commit: &Commit) -> usize {
-    message_ids_max(&commit.messages) + commit.calls.len() + usize::from(commit.intake.is_some())
-}
-
-fn message_ids_max(messages: &[NewMessage]) -> usize {
-    messages.iter().map(|m| 1 + m.deliveries.len()).sum()
+    pub tx: Tx,
+    days: Arc<Days>,
+    /// Days and types that this transaction made known.
+    new_days: BTreeSet<i64>,
+    new_types: BTreeSet<i64>,
 }
 
 impl Write {
+    pub async fn begin(pool: &Pool, days: &Arc<Days>) -> Result<Self> {
+        let tx = pool.begin().await?;
+        Ok(Self { tx, days: days.clone(), new_days: BTreeSet::new(), new_types: BTreeSet::new() })
+    }
+
+    /// Commits when all is well, else rolls back.
+    pub async fn end<T>(self, result: Result<T>) -> Result<T> {
+        let Self { tx, days, new_days, new_types } = self;
+        let result = tx.end(result).await;
+        if result.is_ok() {
+            days.known(new_days, new_types);
+        }
+        result
+    }
+
     /// Writes a batch; the transaction is not committed yet.
-    pub async fn batch(&mut self, batch: Vec<Commit>) -> Result<Vec<Committed>, Problem> {
-        let next = self.reserve(batch.iter().map(ids_max).sum()).await?;
-        let known = self.known(batch.iter().flat_map(|c| &c.messages)).await?;
-        let mut plan = Plan { next, known, ..Plan::default() };
-        let committed = batch.into_iter().map(|c| plan.commit(c)).collect::<Result<_, _>>().map_err(internal)?;
+    pub async fn batch(&mut self, batch: Vec<Commit>) -> Result<Vec<Committed>> {
+        let at_ms = batch.iter().map(time_of).max().unwrap_or_default();
+        let next = self.reserve(batch.iter().map(ids_max).sum(), at_ms).await?;
+        let facts = self.facts(&batch).await?;
+        let mut plan = Plan { next, facts, ..Plan::default() };
+        let committed = batch.into_iter().map(|c| plan.commit(c)).collect::<Result<_>>()?;
         self.rows(plan).await?;
         Ok(committed)
     }
 
+    /// Whether a large commit is refused whatever its messages are. Takes the writers' lock.
+    pub async fn refuses(&mut self, head: &Commit) -> Result<bool> {
+        self.reserve(0, head.at_ms).await?;
+        let facts = self.facts([head]).await?;
+        let head = Commit { on_differing: Some(OnDiffering::Keep), ..head.clone() };
+        Ok(Plan { facts, ..Plan::default() }.commit(head)?.is_err())
+    }
+
     /// Writes one chunk of a large commit and counts it.
-    pub async fn chunk(
-        &mut self,
-        messages: Vec<NewMessage>,
-        intake: &mut Option<Intake>,
-        at_ms: i64,
-    ) -> Result<(), Problem> {
-        let next = self.reserve(message_ids_max(&messages)).await?;
-        let known = self.known(&messages).await?;
-        let mut plan = Plan { next, known, ..Plan::default() };
+    pub async fn chunk(&mut self, messages: Vec<NewMessage>, intake: &mut Option<Intake>, at_ms: i64) -> Result<()> {
+        let next = self.reserve(plan::messages_ids_max(&messages), at_ms).await?;
+        let facts = self.facts_of(&messages).await?;
+        let mut plan = Plan { next, facts, ..Plan::default() };
         let id = intake.as_ref().map(|i| i.id.clone());
-        let accepted = plan.messages(messages, id.as_deref(), at_ms).map_err(internal)?;
+        let accepted = plan.accept(messages, id.as_deref(), at_ms)?;
         if let Some(intake) = intake {
-            count(intake, &accepted);
+            plan::count(intake, &accepted);
         }
         self.rows(plan).await
     }
 
     /// Writes what a large commit has apart from messages.
-    pub async fn rest(&mut self, head: Commit) -> Result<(), Problem> {
-        let next = self.reserve(ids_max(&head)).await?;
-        let mut plan = Plan { next, ..Plan::default() };
-        plan.rest(head).map_err(internal)?;
+    pub async fn rest(&mut self, head: Commit) -> Result<()> {
+        let next = self.reserve(ids_max(&head), head.at_ms).await?;
+        let facts = self.facts([&head]).await?;
+        let mut plan = Plan { next, facts, ..Plan::default() };
+        plan.rest(head)?;
         self.rows(plan).await
     }
 
-    /// Takes a block of ids and with it the writers' lock; returns the first one.
-    async fn reserve(&mut self, ids: usize) -> Result<i64, Problem> {
+    /// Takes a block of ids of the day, and with it the writers' lock; returns the first one.
+    async fn reserve(&mut self, ids: usize, at_ms: i64) -> Result<i64> {
         let ids = i64::try_from(ids).map_err(internal)?;
-        let row = sqlx::query("UPDATE counters SET value = value + $1 WHERE name = 'seq' RETURNING value")
-            .bind(ids)
-            .fetch_one(&mut *self.tx)
-            .await
-            .map_err(unavailable)?;
-        let last: i64 = row.try_get(0).map_err(unavailable)?;
-        Ok(last - ids + 1)
+        let of_day = [(ids, super::days::first_id(super::days::day_of(at_ms)))];
+        let rows = Rows::default().int("ids", &of_day, |r| r.0).int("first", &of_day, |r| r.1);
+        let sql = "UPDATE counters SET value = CASE WHEN value < r.first THEN r.first ELSE value END + r.ids \
+                   FROM {rows} WHERE counters.name = 'seq' RETURNING value";
+        let last = self.tx.fetch::<(i64,)>(sql, rows).await?.pop().ok_or_else(|| internal("no counter"))?.0;
+        let next = last - ids + 1;
+        let day = super::days::day_of_id(next);
+        if ids > 0 && self.days.is_new(day) && self.new_days.insert(day) {
+            super::days::make(&mut self.tx, day).await?;
+        }
+        Ok(next)
     }
 
-    async fn known(&mut self, messages: impl IntoIterator<Item = &NewMessage>) -> Result<Known, Problem> {
-        let key = |m: &NewMessage| SeenKey { id: text(&m.message.id), source: text(&m.message.source) };
-        let keys: Vec<_> = messages.into_iter().map(key).collect();
-        let mut known = Known::new();
-        // CROSS JOIN makes SQLite go from the few rows to the many.
-        let sql = format!(
-            "SELECT seen.source, seen.id, seen.seq, seen.digest FROM {} CROSS JOIN seen \
-             WHERE seen.id = r.id AND seen.source = r.source",
-            self.dialect.rows(SeenKey::COLUMNS)
-        );
-        for array in arrays(&keys).map_err(internal)? {
-            let rows = sqlx::query(AssertSqlSafe(sql.clone())).bind(array).fetch_all(&mut *self.tx).await;
-            for row in rows.map_err(unavailable)? {
-                let field = |i: usize| row.try_get::<String, _>(i).map(read).map_err(unavailable);
-                known.insert((field(0)?, field(1)?), (row.try_get(2).map_err(unavailable)?, field(3)?));
+    /// Makes the partitions of these days.
+    pub async fn make_days(&mut self, days: &[i64]) -> Result<()> {
+        self.reserve(0, 0).await?;
+        for day in days {
+            if self.days.is_new(*day) && self.new_days.insert(*day) {
+                super::days::make(&mut self.tx, *day).await?;
             }
         }
-        Ok(known)
+        Ok(())
     }
 
-    async fn rows(&mut self, mut plan: Plan) -> Result<(), Problem> {
-        self.insert("seen", SeenRow::COLUMNS, &plan.seen, "").await?;
-        self.insert("messages", MessageRow::COLUMNS, &plan.messages, "").await?;
-        self.insert("deliveries", DeliveryRow::COLUMNS, &plan.deliveries, "").await?;
-        self.attempted(&mut plan).await?;
-        let depth = |((system, state), total)| DepthRow { system, state, total };
-        let depths: Vec<_> = plan.depths.into_iter().filter(|(_, total)| *total != 0).map(depth).collect();
-        let add = "ON CONFLICT (system, state) DO UPDATE SET total = depths.total + excluded.total";
-        self.insert("depths", DepthRow::COLUMNS, &depths, add).await?;
-        self.insert("intakes", IntakeRow::COLUMNS, &plan.intakes, "").await?;
-        self.insert("calls", CallRow::COLUMNS, &plan.calls, "").await?;
-        let state = plan.state.into_iter().map(|((system, key), value)| StateRow { system, key, value });
-        let (set, unset): (Vec<_>, Vec<_>) = state.partition(|row| row.value.is_some());
+    pub async fn rows(&mut self, plan: Plan) -> Result<()> {
+        self.messages(&plan).await?;
+        self.intakes(&plan.intakes).await?;
+        self.calls(&plan.calls).await?;
+        self.state(plan.state).await?;
+        self.deliveries(plan.facts.open.into_values().filter(|row| row.changed).collect()).await?;
+        let operations: Vec<_> = Some(plan.operations).filter(|n| *n > 0).into_iter().collect();
+        let sql = "UPDATE counters SET value = value + r.more FROM {rows} WHERE counters.name = 'operations'";
+        self.tx.execute(sql, Rows::default().int("more", &operations, |n| *n)).await
+    }
+
+    async fn messages(&mut self, plan: &Plan) -> Result<()> {
+        let seen = Rows::default()
+            .text("id", &plan.seen, |r| &r.message.id)
+            .int("pair", &plan.seen, |r| r.pair.0)
+            .int("seq", &plan.seen, |r| r.seq)
+            .int("content", &plan.seen, |r| r.content)
+            .int("type", &plan.seen, |r| r.r#type);
+        self.tx.insert("seen", seen, "").await?;
+        let rows = &plan.messages;
+        let messages = Rows::default()
+            .int("seq", rows, |r| r.seq)
+            .int("until", rows, |r| r.until)
+            .text("type", rows, |r| &r.message.r#type)
+            .text("source", rows, |r| &r.message.source)
+            .text("subject", rows, |r| r.message.subject.as_deref().unwrap_or_default())
+            .text("id", rows, |r| &r.message.id)
+            .int("received_at_ms", rows, |r| r.received_at_ms)
+            .int("sweep", rows, |r| i64::from(r.sweep))
+            .maybe("place", rows, |r| r.place.as_deref())
+            .maybe("intake", rows, |r| r.intake.as_deref())
+            .json("attributes", rows, |r| Some(&r.attributes))
+            .json("data", rows, |r| r.data.as_deref());
+        self.tx.insert("messages", messages, "").await?;
+        let new = |hash: &i64| self.days.is_new_type(*hash) && !self.new_types.contains(hash);
+        let types: Vec<_> = plan.types.iter().filter(|(_, hash)| new(hash)).collect();
+        let values = Rows::default().int("hash", &types, |t| *t.1).text("name", &types, |t| t.0);
+        self.tx.insert("types", values, "ON CONFLICT (hash) DO NOTHING").await?;
+        self.new_types.extend(types.into_iter().map(|(_, hash)| *hash));
+        Ok(())
+    }
+
+    async fn intakes(&mut self, intakes: &[(i64, Intake)]) -> Result<()> {
+        let errors = intakes.iter().map(|(_, i)| record(i.error.as_ref())).collect::<Result<Vec<_>>>()?;
+        let rows: Vec<_> = intakes.iter().zip(&errors).collect();
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let values = Rows::default()
+            .int("seq", &rows, |r| r.0.0)
+            .text("id", &rows, |r| &r.0.1.id)
+            .text("kind", &rows, |r| r.0.1.kind.as_str())
+            .text("system", &rows, |r| &r.0.1.system)
+            .text("name", &rows, |r| &r.0.1.name)
+            .int("at_ms", &rows, |r| r.0.1.at_ms)
+            .text("outcome", &rows, |r| r.0.1.outcome.as_str())
+            .int("messages", &rows, |r| number(r.0.1.messages))
+            .int("duplicates", &rows, |r| number(r.0.1.duplicates))
+            .int("differing", &rows, |r| number(r.0.1.differing))
+            .json("error", &rows, |r| r.1.as_deref());
+        self.tx.insert("intakes", values, "").await
+    }
+
+    async fn calls(&mut self, calls: &BTreeMap<(i64, u32, u32), String>) -> Result<()> {
+        let rows: Vec<_> = calls.iter().collect();
+        let values = Rows::default()
+            .int("owner", &rows, |r| r.0.0)
+            .int("attempt", &rows, |r| r.0.1.into())
+            .int("ordinal", &rows, |r| r.0.2.into())
+            .json("record", &rows, |r| Some(r.1));
+        let overwrite = "ON CONFLICT (owner, attempt, ordinal) DO UPDATE SET record = excluded.record";
+        self.tx.insert("calls", values, overwrite).await
+    }
+
+    async fn state(&mut self, state: BTreeMap<(String, String), Option<Vec<u8>>>) -> Result<()> {
+        let encoded = state.into_iter().map(|(at, value)| (at, value.map(|v| STANDARD.encode(v))));
+        let (set, unset): (Vec<_>, Vec<_>) = encoded.partition(|(_, value)| value.is_some());
+        let keys = |rows| Rows::default().text("system", rows, name).text("key", rows, |r| &r.0.1);
+        fn name(row: &((String, String), Option<String>)) -> &str {
+            &row.0.0
+        }
         let overwrite = "ON CONFLICT (system, key) DO UPDATE SET value = excluded.value";
-        self.insert("state", StateRow::COLUMNS, &set, overwrite).await?;
-        let rows = self.dialect.rows(StateRow::KEY);
-        let sql = format!("DELETE FROM state WHERE (system, key) IN (SELECT r.system, r.key FROM {rows})");
-        self.execute(sql, &unset).await
+        self.tx.insert("state", keys(&set).json("value", &set, |r| r.1.as_deref()), overwrite).await?;
+        let sql = "DELETE FROM state WHERE (system, key) IN (SELECT r.system, r.key FROM {rows})";
+        self.tx.execute(sql, keys(&unset)).await
     }
 
-    async fn insert<T: Serialize>(
-        &mut self,
-        table: &str,
-        columns: &[Column],
-        rows: &[T],
-        conflict: &str,
-    ) -> Result<(), Problem> {
-        self.execute(self.dialect.insert(table, columns, conflict), rows).await
-    }
-
-    async fn execute<T: Serialize>(&mut self, sql: String, rows: &[T]) -> Result<(), Problem> {
-        for array in arrays(rows).map_err(internal)? {
-            let query = sqlx::query(AssertSqlSafe(sql.clone())).bind(array);
-            query.execute(&mut *self.tx).await.map_err(unavailable)?;
-        }
-        Ok(())
-    }
-
-    /// Updates deliveries, after reading which state each one leaves: the depths must agree.
-    async fn attempted(&mut self, plan: &mut Plan) -> Result<(), Problem> {
-        let rows: Vec<_> = std::mem::take(&mut plan.attempted).into_values().collect();
-        let states: HashMap<_, _> = rows.iter().map(|r| (r.id, r.state)).collect();
-        let old = format!(
-            "SELECT d.id, d.system, d.state FROM {} CROSS JOIN deliveries d WHERE d.id = r.id",
-            self.dialect.rows(IdRow::COLUMNS)
-        );
-        let ids: Vec<_> = rows.iter().map(|r| IdRow { id: r.id }).collect();
-        for array in arrays(&ids).map_err(internal)? {
-            let found = sqlx::query(AssertSqlSafe(old.clone())).bind(array).fetch_all(&mut *self.tx).await;
-            for row in found.map_err(unavailable)? {
-                let id: i64 = row.try_get(0).map_err(unavailable)?;
-                let system: String = row.try_get(1).map_err(unavailable)?;
-                let state: String = row.try_get(2).map_err(unavailable)?;
-                let state = DeliveryState::parse(&state).ok_or_else(|| internal(format!("state `{state}`")))?;
-                if let Some(new) = states.get(&id) {
-                    *plan.depths.entry((system.clone(), state.as_str())).or_default() -= 1;
-                    *plan.depths.entry((system, new)).or_default() += 1;
-                }
+    /// Writes deliveries where they belong, and counts them.
+    async fn deliveries(&mut self, rows: Vec<OpenRow>) -> Result<()> {
+        let mut depths: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+        for row in &rows {
+            if let Some(was) = row.was {
+                *depths.entry((&row.system, was.as_str())).or_default() -= 1;
             }
+            *depths.entry((&row.system, row.state.as_str())).or_default() += 1;
         }
-        let update = format!(
-            "UPDATE deliveries SET state = r.state, attempts = r.attempts, next_at_ms = r.next_at_ms, \
-             updated_at_ms = r.updated_at_ms, error = r.error FROM {} WHERE deliveries.id = r.id",
-            self.dialect.rows(AttemptedRow::COLUMNS)
+        let depths: Vec<_> = depths.into_iter().filter(|(_, more)| *more != 0).collect();
+        let values = Rows::default().text("system", &depths, |d| d.0.0).text("state", &depths, |d| d.0.1).int(
+            "total",
+            &depths,
+            |d| d.1,
         );
-        self.execute(update, &rows).await
+        let add = "ON CONFLICT (system, state) DO UPDATE SET total = depths.total + excluded.total";
+        self.tx.insert("depths", values, add).await?;
+
+        let (ended, open): (Vec<&OpenRow>, Vec<_>) = rows.iter().partition(|row| finished(row.state));
+        let gone: Vec<_> = ended.iter().filter(|row| row.was.is_some()).map(|row| row.id).collect();
+        let sql = "DELETE FROM open WHERE id IN (SELECT r.id FROM {rows})";
+        self.tx.execute(sql, Rows::default().int("id", &gone, |id| *id)).await?;
+        self.tx.insert("deliveries", shared(&ended), "").await?;
+        let (new, old): (Vec<&OpenRow>, Vec<_>) = open.into_iter().partition(|row| row.was.is_none());
+        let values = unfinished(&new).int("shard", &new, |r| r.shard());
+        self.tx.insert("open", values, "").await?;
+        let sql = "UPDATE open SET state = r.state, attempts = r.attempts, tries = r.tries, \
+                   next_at_ms = r.next_at_ms, updated_at_ms = r.updated_at_ms, operated = r.operated, \
+                   error = r.error, code = r.code, edited = r.edited, by_whom = r.by_whom \
+                   FROM {rows} WHERE open.id = r.id";
+        self.tx.execute(sql, unfinished(&old)).await
     }
 }
 
-impl Plan {
-    fn id(&mut self) -> i64 {
-        let id = self.next;
-        self.next += 1;
-        id
-    }
-
-    fn commit(&mut self, mut commit: Commit) -> Result<Committed, serde_json::Error> {
-        let refuse = commit.on_differing.unwrap_or(OnDiffering::Refuse) == OnDiffering::Refuse;
-        let differs = |m: &NewMessage| self.seen_as(m).is_some_and(|(_, digest)| *digest != m.digest);
-        if refuse && let Some(index) = commit.messages.iter().position(differs) {
-            return Ok(Err(IdReused { index }));
-        }
-        let messages = std::mem::take(&mut commit.messages);
-        let id = commit.intake.as_ref().map(|i| i.id.clone());
-        let accepted = self.messages(messages, id.as_deref(), commit.at_ms)?;
-        if let Some(intake) = &mut commit.intake {
-            count(intake, &accepted);
-            intake.settle();
-        }
-        self.rest(commit)?;
-        Ok(Ok(accepted))
-    }
-
-    fn seen_as(&self, new: &NewMessage) -> Option<&(i64, String)> {
-        self.known.get(&(new.message.source.clone(), new.message.id.clone()))
-    }
-
-    fn messages(
-        &mut self,
-        messages: Vec<NewMessage>,
-        intake: Option<&str>,
-        at_ms: i64,
-    ) -> Result<Vec<Accepted>, serde_json::Error> {
-        let accept = |new: NewMessage| match self.seen_as(&new) {
-            Some((seq, digest)) => {
-                let differs = *digest != new.digest;
-                Ok(Accepted { seq: *seq, duplicate: true, differs, deliveries: vec![] })
-            }
-            None => self.message(new, intake, at_ms),
-        };
-        messages.into_iter().map(accept).collect()
-    }
-
-    fn message(&mut self, new: NewMessage, intake: Option<&str>, at_ms: i64) -> Result<Accepted, serde_json::Error> {
-        let seq = self.id();
-        self.messages.push(MessageRow::new(seq, &new, intake, at_ms));
-        let (source, id) = (new.message.source.clone(), new.message.id.clone());
-        self.seen.push(SeenRow { id: text(&id), source: text(&source), seq, digest: new.digest.clone() });
-        self.known.insert((source, id), (seq, new.digest));
-        let mut deliveries = Vec::with_capacity(new.deliveries.len());
-        for planned in new.deliveries {
-            let state = if planned.error.is_some() { DeliveryState::Parked } else { DeliveryState::Ready };
-            let stored = StoredDelivery {
-                id: self.id(),
-                message_seq: seq,
-                system: planned.system,
-                key: planned.key,
-                state,
-                attempts: 0,
-                next_at_ms: 0,
-                message: new.message.clone(),
-            };
-            self.deliveries.push(DeliveryRow::new(&stored, planned.error.as_ref(), at_ms)?);
-            *self.depths.entry((text(&stored.system), state.as_str())).or_default() += 1;
-            deliveries.push(stored);
-        }
-        Ok(Accepted { seq, duplicate: false, differs: false, deliveries })
-    }
-
-    fn rest(&mut self, commit: Commit) -> Result<(), serde_json::Error> {
-        if let Some(intake) = &commit.intake {
-            let seq = self.id();
-            self.intakes.push(IntakeRow::new(seq, intake)?);
-        }
-        for write in commit.state {
-            let value = write.value.map(|v| STANDARD.encode(v));
-            self.state.insert((text(&write.system), text(&write.key)), value);
-        }
-        let owner = match (&commit.attempted, &commit.intake) {
-            (Some(attempted), _) => Some(("delivery", attempted.delivery.to_string())),
-            (None, intake) => intake.as_ref().map(|i| ("intake", i.id.clone())),
-        };
-        if let Some((kind, owner)) = owner {
-            for call in &commit.calls {
-                let seq = self.id();
-                self.calls.push(CallRow::new(seq, kind, &owner, call)?);
-            }
-        }
-        if let Some(attempted) = &commit.attempted {
-            self.attempted.insert(attempted.delivery, AttemptedRow::new(attempted)?);
-        }
-        Ok(())
-    }
+fn unfinished<'a>(rows: &'a [&'a OpenRow]) -> Rows<'a> {
+    shared(rows)
+        .int("tries", rows, |r| r.tries.into())
+        .int("operated", rows, |r| r.judged.map_or(0, |judged| i64::from(judged) + 1))
 }
 
-fn count(intake: &mut Intake, accepted: &[Accepted]) {
-    intake.messages += accepted.len() as u64;
-    intake.duplicates += accepted.iter().filter(|a| a.duplicate).count() as u64;
-    intake.differing += accepted.iter().filter(|a| a.differs).count() as u64;
+/// The columns of both `open` and `deliveries`.
+fn shared<'a>(rows: &'a [&'a OpenRow]) -> Rows<'a> {
+    Rows::default()
+        .int("id", rows, |r| r.id)
+        .int("message_seq", rows, |r| r.message_seq)
+        .text("type", rows, |r| &r.r#type)
+        .text("system", rows, |r| &r.system)
+        .maybe("key", rows, |r| r.key.as_deref())
+        .text("state", rows, |r| r.state.as_str())
+        .int("attempts", rows, |r| r.attempts.into())
+        .int("next_at_ms", rows, |r| r.next_at_ms)
+        .int("updated_at_ms", rows, |r| r.updated_at_ms)
+        .json("error", rows, |r| r.error.as_deref())
+        .maybe("code", rows, |r| r.code.as_deref())
+        .json("edited", rows, |r| r.edited.as_deref())
+        .maybe("by_whom", rows, |r| r.by.as_deref())
+}
+
+fn time_of(commit: &Commit) -> i64 {
+    commit.at_ms.max(commit.attempted.as_ref().map_or(0, |a| a.at_ms))
 }

@@ -127,7 +127,7 @@ pub async fn a_message_with_deliveries_and_calls(store: AnyStore) {
     let accepted = write(&store, Commit { intake: Some(intake("i-1")), ..commit(vec![new]) }).await.remove(0);
     let id = accepted.deliveries[0].id;
     let attempt = Commit {
-        attempted: Some(Attempted { error: Some(failed()), ..attempted(id, DeliveryState::Parked, 3) }),
+        attempted: Some(Attempted { error: Some(failed()), expected: 0, ..attempted(id, DeliveryState::Parked, 3) }),
         calls: vec![call(3, 0), call(3, 1)],
         ..Commit::default()
     };
@@ -144,6 +144,8 @@ pub async fn a_message_with_deliveries_and_calls(store: AnyStore) {
         next_at_ms: 0,
         updated_at_ms: 2_000,
         error: Some(failed()),
+        edited: None,
+        by: None,
         calls: vec![call(3, 0), call(3, 1)],
     };
     assert_eq!(view.deliveries[0], parked);
@@ -205,12 +207,15 @@ pub async fn depths_follow_the_deliveries(store: AnyStore) {
         depth("billing", Ready, 1),
         depth("crm", Dead, 1),
         depth("portal", Done, 1),
-        depth("portal", Parked, 2),
+        depth("portal", Parked, 1),
+        depth("portal", Waiting, 1),
     ];
     assert_eq!(store.depths().await.unwrap(), expected);
-    let done = accepted.iter().flat_map(|a| &a.deliveries);
-    let done = done.map(|d| Commit { attempted: Some(attempted(d.id, Done, 2)), ..Commit::default() });
-    store.commit(done.collect()).await.unwrap();
+    // What is done is done; what is parked or dead is not attempted until a person says so.
+    let ids = accepted.iter().flat_map(|a| &a.deliveries).map(|d| d.id).collect::<Vec<_>>();
+    store.commit(ids.iter().map(|id| operation(*id, Act::Retry)).collect()).await.unwrap();
+    store.commit(ids.iter().map(|id| attempt(*id, Done, 2)).collect()).await.unwrap();
+    store.commit(ids.iter().map(|id| attempt(*id, Done, 1)).collect()).await.unwrap();
     let expected = [depth("billing", Done, 3), depth("crm", Done, 1), depth("portal", Done, 3)];
     assert_eq!(store.depths().await.unwrap(), expected);
 }

@@ -13,7 +13,10 @@ async fn keeps_all(url: &str) {
     let second = write(&again, commit(vec![new("1", "a"), new("2", "a")])).await;
     assert!(second[0].duplicate && second[1].seq > first[0].deliveries[0].id);
     assert_eq!(ids(&any, MessageFilter::default()).await, ["2", "1"]);
-    assert_eq!(any.ready("billing", 0, 10).await.unwrap(), again.ready("billing", 0, 10).await.unwrap());
+    assert_eq!(
+        any.ready("billing", Shards::ALL, 0, 10).await.unwrap(),
+        again.ready("billing", Shards::ALL, 0, 10).await.unwrap()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,6 +39,34 @@ async fn sqlite_keeps_all_when_closed_and_is_made_with_its_folder() {
 async fn postgres_keeps_all_when_closed() {
     let url = tokio::task::spawn_blocking(crate::servers::database).await.unwrap();
     keeps_all(&url).await;
+}
+
+/// What the journal keeps of a message whose routes want no more than the envelope.
+async fn keeps_envelopes(store: AnyStore) {
+    let done = Made { messages: vec![], calls: vec![call(1, 0), Call { outcome: "timeout".into(), ..call(1, 1) }] };
+    let envelope = |id: &str, made: Option<Made>| NewMessage {
+        journal: Journal::Envelope,
+        ..admitted(message("/demo/bank", id, json!({"n": id})), vec![Planned { made, ..planned("maps", Some("a")) }])
+    };
+    let accepted = write(&store, commit(vec![envelope("1", Some(done)), envelope("2", None)])).await;
+    let view = store.message(accepted[0].seq).await.unwrap().unwrap();
+    assert_eq!(view.message, message("/demo/bank", "1", Value::Null));
+    assert_eq!(view.deliveries[0].calls.iter().map(|c| c.outcome.as_str()).collect::<Vec<_>>(), ["timeout"]);
+    assert_eq!(store.lookup("/demo/bank", "1").await.unwrap().unwrap().1.data, Value::Null);
+    // Repeats are known all the same. What is not finished keeps its data.
+    assert!(write(&store, commit(vec![envelope("1", None)])).await[0].duplicate);
+    assert_eq!(store.ready("maps", Shards::ALL, 0, 9).await.unwrap()[0].message.data, json!({"n": "2"}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_keeps_envelopes_without_data() {
+    let (_folder, store) = sqlite().await;
+    keeps_envelopes(store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_keeps_envelopes_without_data() {
+    keeps_envelopes(postgres().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +103,7 @@ async fn hubs_that_share_a_database_take_turns() {
     // Who reads on from the last id he saw misses none: ids are given out in the order of commits.
     let (mut seen, mut after) = (Vec::new(), 0);
     while seen.len() < 101 {
-        let page = reader.ready("billing", after, 10).await.unwrap();
+        let page = reader.ready("billing", Shards::ALL, after, 10).await.unwrap();
         after = page.last().map_or(after, |d| d.id);
         seen.extend(page.into_iter().map(|d| d.id));
     }
@@ -81,7 +112,10 @@ async fn hubs_that_share_a_database_take_turns() {
         new_ones += hub.await.unwrap();
     }
     assert_eq!((seen.len(), new_ones), (101, 101));
-    assert_eq!(seen, reader.ready("billing", 0, 1_000).await.unwrap().iter().map(|d| d.id).collect::<Vec<_>>());
+    assert_eq!(
+        seen,
+        reader.ready("billing", Shards::ALL, 0, 1_000).await.unwrap().iter().map(|d| d.id).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +141,7 @@ async fn a_lost_server_is_a_clear_problem_and_comes_back() {
     }
     assert!(written.unwrap()[0].as_ref().unwrap()[0].duplicate);
     store.ping().await.unwrap();
-    assert_eq!(store.ready("billing", 0, 10).await.unwrap().len(), 2);
+    assert_eq!(store.ready("billing", Shards::ALL, 0, 10).await.unwrap().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 //! Ids may have gaps in a database, so they are compared by their rank.
 
 use super::*;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// SplitMix64: the same numbers from the same seed, for ever.
 struct Dice(u64);
@@ -28,79 +28,147 @@ impl Dice {
 const SYSTEMS: &[&str] = &["billing", "crm", "portal"];
 const STATES: &[DeliveryState] =
     &[DeliveryState::Ready, DeliveryState::Done, DeliveryState::Parked, DeliveryState::Dead];
+const KEYS: &[Option<&str>] = &[None, Some("k"), Some("k"), Some("\0")];
 
-fn some_message(dice: &mut Dice) -> NewMessage {
+fn some_message(dice: &mut Dice, depth: usize) -> NewMessage {
     let kind = dice.of(&["payment.received.v1", "invoice.issued.v1"]);
     let source = dice.of(&["/demo/bank", "/demo/crm"]);
     let message = Message {
         r#type: kind.into(),
         subject: dice.of(&[None, Some("A"), Some("Б")]).map(Into::into),
-        ..message(source, &dice.below(60).to_string(), json!({"n": dice.below(3)}))
+        ..message(source, &dice.below(400).to_string(), json!({"n": dice.below(3)}))
     };
     let mut deliveries = Vec::new();
     for _ in 0..dice.below(3) {
-        let mut planned = planned(dice.of(SYSTEMS), dice.of(&[None, Some("k"), Some("\0")]));
-        planned.error = dice.one_in(5).then(failed);
+        let mut planned = planned(dice.of(SYSTEMS), dice.of(KEYS));
+        planned.error = dice.one_in(12).then(failed);
+        if depth < 2 && dice.one_in(2) {
+            let messages = (0..dice.below(3)).map(|_| some_message(dice, depth + 1)).collect();
+            planned.made = Some(Made { messages, calls: (0..dice.below(3)).map(|n| call(1, n as u32)).collect() });
+        }
         deliveries.push(planned);
     }
     NewMessage { place: dice.one_in(2).then(|| "line 1".into()), ..admitted(message, deliveries) }
 }
 
-/// `deliveries`: how many there are; an attempt names one by its rank.
-fn some_commit(dice: &mut Dice, round: usize, deliveries: usize) -> Commit {
-    let attempt = |dice: &mut Dice| Attempted {
-        next_at_ms: dice.below(5) as i64,
-        error: dice.one_in(2).then(failed),
-        ..attempted(dice.below(deliveries) as i64, dice.of(STATES), dice.below(9) as u32)
+/// A delivery as a store shows it before a round: its rank, state and attempts.
+type Shown = (i64, DeliveryState, u32);
+
+/// Attempts and operations name a delivery by its rank; mostly one that fits.
+fn some_commit(dice: &mut Dice, round: usize, shown: &[Shown]) -> Commit {
+    let ready: Vec<_> = shown.iter().filter(|d| d.1 == DeliveryState::Ready).copied().collect();
+    let failed_ones: Vec<_> =
+        shown.iter().filter(|d| !matches!(d.1, DeliveryState::Ready | DeliveryState::Done)).copied().collect();
+    let any = |dice: &mut Dice, fit: &[Shown]| match fit {
+        [] => dice.of(shown),
+        _ if dice.one_in(6) => dice.of(shown),
+        fit => dice.of(fit),
     };
     let write = |dice: &mut Dice| StateWrite {
         system: dice.of(SYSTEMS).into(),
         key: dice.of(&["a", "b"]).into(),
         value: (!dice.one_in(3)).then(|| vec![dice.below(256) as u8]),
     };
-    Commit {
-        intake: dice.one_in(3).then(|| Intake { system: dice.of(SYSTEMS).into(), ..intake(&format!("i-{round}")) }),
-        messages: (0..dice.below(5)).map(|_| some_message(dice)).collect(),
+    let mut commit = Commit {
+        intake: dice.one_in(3).then(|| Intake {
+            system: dice.of(SYSTEMS).into(),
+            ..intake(&format!("i-{}", if dice.one_in(5) { round / 3 } else { round }))
+        }),
+        messages: (0..dice.below(4)).map(|_| some_message(dice, 0)).collect(),
         on_differing: dice.of(&[None, Some(OnDiffering::Keep), Some(OnDiffering::Refuse)]),
         state: (0..dice.below(3)).map(|_| write(dice)).collect(),
         calls: (0..dice.below(3)).map(|n| call(1, n as u32)).collect(),
-        attempted: (deliveries > 0 && dice.one_in(2)).then(|| attempt(dice)),
         at_ms: round as i64,
+        ..Commit::default()
+    };
+    match dice.below(if shown.is_empty() { 1 } else { 8 }) {
+        1..=4 => {
+            let (delivery, _, expected) = any(dice, &ready);
+            commit.attempted = Some(Attempted {
+                expected: expected + dice.of(&[0, 0, 0, 0, 1]),
+                next_at_ms: dice.below(5) as i64,
+                tries: dice.below(3) as u32,
+                error: dice.one_in(2).then(failed),
+                ..attempted(delivery, dice.of(STATES), expected + 1)
+            });
+        }
+        5 => {
+            let (delivery, _, expected) = any(dice, &ready);
+            let system = "billing".into();
+            commit.started = Some(Started { system, delivery, expected, attempt: expected + 1 });
+        }
+        6..=7 => {
+            let (delivery, _, seen) = any(dice, &failed_ones);
+            let seen = seen + dice.of(&[0, 0, 0, 0, 0, 1]);
+            let edited = Act::Edit(Box::new(message("/demo/bank", "edited", json!({"edited": dice.below(9)}))));
+            let act = match dice.below(3) {
+                0 => Act::Retry,
+                1 => edited,
+                _ => Act::Skip,
+            };
+            commit.operation =
+                Some(Operation { delivery, system: "billing".into(), act, seen, by: "Оператор".into() });
+        }
+        _ => {}
     }
+    commit
 }
 
-/// The ids of a store's deliveries, by rank.
-async fn delivery_ids(store: &AnyStore) -> Vec<i64> {
-    let ids: BTreeSet<_> =
-        all(store, MessageFilter::default()).await.into_iter().flat_map(|v| v.deliveries).map(|d| d.id).collect();
-    ids.into_iter().collect()
+/// A store's deliveries, by rank.
+async fn deliveries(store: &AnyStore) -> Vec<(i64, DeliveryState, u32)> {
+    let views = all(store, MessageFilter::default()).await.into_iter().flat_map(|v| v.deliveries);
+    let shown: BTreeMap<_, _> = views.map(|d| (d.id, (d.id, d.state, d.attempts))).collect();
+    shown.into_values().collect()
 }
 
 async fn run(store: &AnyStore, seed: u64) -> String {
     let mut dice = Dice(seed);
+    let mut told_so_far = Vec::new();
     for round in 0..60 {
-        let ids = delivery_ids(store).await;
+        let there = deliveries(store).await;
+        let shown: Vec<Shown> = there.iter().enumerate().map(|(rank, d)| (rank as i64, d.1, d.2)).collect();
+        let id = |rank: i64| there[rank as usize].0;
         let named = |mut commit: Commit| {
-            if let Some(attempted) = &mut commit.attempted {
-                attempted.delivery = ids[attempted.delivery as usize];
-            }
+            commit.attempted.iter_mut().for_each(|a| a.delivery = id(a.delivery));
+            commit.started.iter_mut().for_each(|s| s.delivery = id(s.delivery));
+            commit.operation.iter_mut().for_each(|o| o.delivery = id(o.delivery));
             commit
         };
         if dice.one_in(8) {
-            let head = named(some_commit(&mut dice, round, ids.len()));
-            let mut chunks: Vec<Vec<_>> = (0..3).map(|_| (0..4).map(|_| some_message(&mut dice)).collect()).collect();
-            store.commit_stream(head, &mut || Ok(chunks.pop().unwrap_or_default())).await.unwrap();
+            let head = named(some_commit(&mut dice, round, &shown));
+            let mut chunks: Vec<Vec<_>> =
+                (0..3).map(|_| (0..4).map(|_| some_message(&mut dice, 0)).collect()).collect();
+            let intake = store.commit_stream(head, &mut || Ok(chunks.pop().unwrap_or_default())).await.unwrap();
+            told_so_far.push(format!("{intake:?}"));
         } else {
-            let batch = (0..1 + dice.below(6)).map(|n| named(some_commit(&mut dice, round * 10 + n, ids.len())));
-            store.commit(batch.collect()).await.unwrap();
+            let batch: Vec<_> =
+                (0..1 + dice.below(6)).map(|n| named(some_commit(&mut dice, round * 10 + n, &shown))).collect();
+            for committed in store.commit(batch).await.unwrap() {
+                let rank = |id: i64| there.iter().position(|d| d.0 == id);
+                told_so_far.push(match committed {
+                    Ok(accepted) => format!("{:?}", accepted.iter().map(outcome).collect::<Vec<_>>()),
+                    Err(Refusal::Behind { delivery }) => format!("behind {:?}", rank(delivery)),
+                    Err(refusal) => format!("{refusal:?}"),
+                });
+            }
         }
+        let claim = Claim { hub: "a".into(), now_ms: 0, lease_ms: 1, busy: Shards::NONE, leaving: false };
+        told_so_far.push(format!("operations {}", store.claim(claim).await.unwrap().operations));
     }
-    told(store).await
+    told_so_far.push(told(store).await);
+    told_so_far.join("\n")
+}
+
+/// What became of a message, without a store's own numbers.
+fn outcome(accepted: &Accepted) -> String {
+    let of = |d: &StoredDelivery| format!("{} {:?} {:?} {} {}", d.system, d.key, d.state, d.attempts, d.message.id);
+    let deliveries: Vec<_> = accepted.deliveries.iter().map(of).collect();
+    format!("{} {} {deliveries:?}", accepted.duplicate, accepted.differs)
 }
 
 /// Everything that a store tells, as text, without its own numbers.
 async fn told(store: &AnyStore) -> String {
-    let deliveries = delivery_ids(store).await;
+    let deliveries: Vec<_> = deliveries(store).await.into_iter().map(|d| d.0).collect();
     let views = all(store, MessageFilter::default()).await;
     let seqs: Vec<_> = views.iter().rev().map(|view| view.seq).collect();
     let rank = |ids: &[i64], id: i64| ids.binary_search(&id).unwrap() as i64;
@@ -112,16 +180,22 @@ async fn told(store: &AnyStore) -> String {
         told.push(format!("{view:?}"));
     }
     for system in SYSTEMS {
-        for mut ready in store.ready(system, 0, 1_000).await.unwrap() {
+        for mut ready in store.ready(system, Shards::ALL, 0, 1_000).await.unwrap() {
             (ready.id, ready.message_seq) = (rank(&deliveries, ready.id), rank(&seqs, ready.message_seq));
             told.push(format!("{ready:?}"));
         }
-        told.push(format!("{:?}", store.parked_keys(system).await.unwrap()));
-        for state in STATES {
+        for state in DeliveryState::ALL {
+            let filter = DeliveryFilter { state: Some(state), limit: 1_000, ..DeliveryFilter::default() };
+            let found = store.deliveries(&DeliveryFilter { system: Some(system.to_string()), ..filter }).await.unwrap();
+            let view = |(_, mut view): (i64, DeliveryView)| {
+                view.id = rank(&deliveries, view.id);
+                format!("{view:?}")
+            };
+            told.push(format!("{:?}", found.into_iter().map(view).collect::<Vec<_>>()));
             for subject in [None, Some("A".to_string())] {
                 let filter = MessageFilter {
                     system: Some(system.to_string()),
-                    state: Some(*state),
+                    state: Some(state),
                     subject,
                     ..MessageFilter::default()
                 };
@@ -147,7 +221,7 @@ async fn same(sql: AnyStore, seed: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_does_as_memory_does() {
-    for seed in 0..6 {
+    for seed in 0..12 {
         let (_folder, store) = sqlite().await;
         same(store, seed).await;
     }
@@ -155,7 +229,7 @@ async fn sqlite_does_as_memory_does() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_does_as_memory_does() {
-    for seed in 0..6 {
+    for seed in 0..12 {
         same(postgres().await, seed).await;
     }
 }
