@@ -92,7 +92,7 @@ impl Outbox {
             let note = serde_json::from_slice(&note).map_err(|e| Problem::new(Code::Internal, format!("note: {e}")))?;
             self.finish(note).await?;
         }
-        let mut waiting = self.store.ready(&self.system, Shards::ALL, 0, self.config.messages_max).await?;
+        let mut waiting = self.store.ready(&self.system, Shards::ALL, 0, self.config.messages_max).await?.deliveries;
         if waiting.is_empty() || !(due || waiting.len() >= self.config.messages_max as usize) {
             return Ok(false);
         }

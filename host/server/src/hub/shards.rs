@@ -89,7 +89,7 @@ impl Sharing {
         }
         self.own(claimed.shards);
         if before.is_some_and(|b| b.operations != claimed.operations) && claimed.hubs > 1 {
-            self.driver.feed([Event::Reread]);
+            self.driver.feed([Event::News]);
         }
     }
 

@@ -180,7 +180,7 @@ async fn told(store: &AnyStore) -> String {
         told.push(format!("{view:?}"));
     }
     for system in SYSTEMS {
-        for mut ready in store.ready(system, Shards::ALL, 0, 1_000).await.unwrap() {
+        for mut ready in store.ready(system, Shards::ALL, 0, 1_000).await.unwrap().deliveries {
             (ready.id, ready.message_seq) = (rank(&deliveries, ready.id), rank(&seqs, ready.message_seq));
             told.push(format!("{ready:?}"));
         }
