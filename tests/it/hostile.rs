@@ -66,6 +66,7 @@ fn caller_with(
         store: Arc::new(MemoryStore::default()),
         clock: Arc::new(SystemClock),
         questions: Arc::new(OnceLock::new()),
+        ahead: None,
     };
     let system = SystemSpec {
         name: "hostile".into(),

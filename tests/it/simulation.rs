@@ -55,7 +55,7 @@ fn simulation_notices_every_broken_rule() {
     let mut missed = Vec::new();
     for (mutant, violation) in found.into_iter().flatten() {
         match violation {
-            Some(v) => println!("{mutant:?} ({}): {} seeds: {}", mutant.meaning(), v.seed + 1, v.promise),
+            Some(v) => println!("{mutant:?} ({}): seed {} notices: {}", mutant.meaning(), v.seed, v.promise),
             None => missed.push(mutant),
         }
     }
@@ -75,7 +75,9 @@ fn simulation_repeats_a_seed_exactly() {
 
 #[test]
 fn simulation_keeps_what_was_mended() {
-    for (seed, reason) in REGRESSIONS {
+    for (mutant, seed, reason) in REGRESSIONS {
+        let found = hunt(*mutant, [*seed]);
+        assert!(found.is_some(), "seed {seed} does not notice {mutant:?} any more: {reason}");
         if let Err(violation) = run(*seed, false) {
             panic!("{reason}: {violation}");
         }

@@ -17,6 +17,7 @@ pub use system::{SystemRules, SystemStatus};
 use crate::error::Problem;
 use crate::journal::*;
 use crate::lanes::Refill;
+use crate::mutant::{Mutant, broken};
 use crate::outcome::Failure;
 use crate::ports::Ready;
 use std::collections::{BTreeSet, HashMap};
@@ -157,7 +158,7 @@ impl Engine {
     /// Shards that are not to be given to another hub now: with deliveries running, or which may be started at any
     /// time, so that a claim that is under way cannot give them up.
     pub fn busy(&self) -> Shards {
-        let busy = |system: &System| match self.stopping {
+        let busy = |system: &System| match self.stopping || broken(Mutant::GiveUpOwned) {
             true => system.lanes.busy().0,
             false => system.lanes.busy().0 | system.lanes.shards().0,
         };

@@ -79,7 +79,7 @@ impl MemoryJournal {
         if let Some(started) = commit.started
             && let Some(row) = self.deliveries.get_mut(&started.delivery)
         {
-            row.stored.version += 1;
+            row.stored.version += u32::from(!broken(Mutant::AheadIsNoFence));
             if !broken(Mutant::MiscountAttempts) {
                 row.stored.attempts = started.attempt;
             }
@@ -369,7 +369,7 @@ impl MemoryJournal {
                 shards.0 |= 1 << shard;
             }
         }
-        Claimed { shards, leave, hubs }
+        Claimed { shards, leave, hubs, operations: self.operations }
     }
 }
 

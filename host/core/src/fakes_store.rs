@@ -89,13 +89,7 @@ impl Store for MemoryStore {
         Ok(intake)
     }
 
-    async fn ready(
-        &self,
-        system: &str,
-        shards: Shards,
-        after: i64,
-        limit: u32,
-    ) -> Result<Ready, Problem> {
+    async fn ready(&self, system: &str, shards: Shards, after: i64, limit: u32) -> Result<Ready, Problem> {
         Ok(self.data().ready(system, shards, after, limit))
     }
 

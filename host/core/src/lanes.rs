@@ -246,27 +246,12 @@ impl<T> Lanes<T> {
         self.forget(job);
     }
 
-    /// A taken delivery was parked: those behind it are the store's now.
-    pub fn park(&mut self, id: i64, key: &str) {
-        if broken(Mutant::ParkedIsPassed) {
-            return self.done(id, Some(key));
-        }
-        self.drop_lane(id, Some(key));
-        if !broken(Mutant::ReadIgnoresParking) {
-            self.void_reads();
-        }
-    }
-
-    /// A taken delivery turned out to be another's, or not as it was read: only the store knows what comes next.
+    /// A taken delivery was parked, or turned out to be another's: only the store knows what comes next. It may have
+    /// been released before it was heard of here.
     pub fn abandon(&mut self, id: i64, key: Option<&str>) {
-        match broken(Mutant::PassAbandoned) {
-            true => self.done(id, key),
-            false => self.drop_lane(id, key),
+        if !broken(Mutant::ForgetAbandoned) {
+            self.rewind(id - 1);
         }
-        self.rewind(id - 1);
-    }
-
-    fn drop_lane(&mut self, id: i64, key: Option<&str>) {
         self.in_flight.remove(&id);
         self.ids.remove(&id);
         for job in key.and_then(|key| self.keys.remove(key)).into_iter().flatten() {

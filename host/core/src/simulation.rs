@@ -10,11 +10,13 @@ mod finish;
 mod hub;
 mod person;
 mod plan;
+mod regressions;
 mod store;
 mod watch;
 mod world;
 
 use crate::mutant::{self, Mutant};
+pub use regressions::REGRESSIONS;
 use world::World;
 
 /// A promise that a run did not keep.

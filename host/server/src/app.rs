@@ -6,8 +6,8 @@ use crate::config::{Deployment, System};
 use crate::egress::Egress;
 use crate::files::Watch;
 use crate::hub::{
-    Attempter, Driver, Hub, HubEffects, Outbox, Poller, Questions, Sharing, SystemClock, SystemSecrets, Turn, Via,
-    ViaAmqp, ViaHttp, WasmAdapters, new_id,
+    Attempter, Driver, Hub, HubEffects, Lease, Outbox, Poller, Questions, Sharing, SystemClock, SystemSecrets, Turn,
+    Via, ViaAmqp, ViaHttp, WasmAdapters, WriteAhead, new_id,
 };
 use crate::rest::{Api, Hook, Keys, serve};
 use crate::store::SqlStore;
@@ -75,6 +75,7 @@ struct Base {
     topology: Topology,
     /// The shards this hub has.
     owned: watch::Sender<Shards>,
+    lease: Arc<Lease>,
 }
 
 /// Starts a deployment.
@@ -99,6 +100,7 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         transport,
         topology,
         owned,
+        lease: Arc::new(if is_shared(&deployment) { Lease::none() } else { Lease::for_ever() }),
     };
     let adapters: Arc<dyn Adapters> = Arc::new(adapters(&deployment, &base).await?);
     let via = Arc::new(via(&deployment, &base)?);
@@ -166,6 +168,7 @@ fn share(
         store: base.store.clone(),
         clock: base.clock.clone(),
         owned: base.owned.clone(),
+        lease: base.lease.clone(),
     };
     sharing.spawn(sharer.run(stop.clone()));
     sharing
@@ -318,6 +321,11 @@ async fn adapters(deployment: &Deployment, base: &Base) -> anyhow::Result<WasmAd
             store: base.store.clone(),
             clock: base.clock.clone(),
             questions: base.questions.clone(),
+            ahead: Some(WriteAhead {
+                questions: base.questions.clone(),
+                clock: base.clock.clone(),
+                lease: base.lease.clone(),
+            }),
         };
         let spec = SystemSpec {
             name: name.clone(),

@@ -17,14 +17,14 @@ mod via;
 pub use adapters::WasmAdapters;
 pub use attempt::Attempter;
 pub use driver::{Committer, Driver, Pending};
-pub use effects::{HubEffects, SystemSecrets, hmac_sha256};
+pub use effects::{HubEffects, SystemSecrets, WriteAhead, hmac_sha256};
 pub use encode::Outbox;
 pub use file::FileResult;
 pub use intake::Hub;
 pub use intake::reused_problem;
 pub use poll::Poller;
 pub use questions::Questions;
-pub use shards::{Sharing, Turn};
+pub use shards::{Lease, Sharing, Turn};
 pub use via::{Via, ViaAmqp, ViaHttp};
 
 use std::time::{SystemTime, UNIX_EPOCH};

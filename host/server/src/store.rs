@@ -251,13 +251,7 @@ impl Store for SqlStore {
         fed.and(written)
     }
 
-    async fn ready(
-        &self,
-        system: &str,
-        shards: Shards,
-        after: i64,
-        limit: u32,
-    ) -> Result<Ready, Problem> {
+    async fn ready(&self, system: &str, shards: Shards, after: i64, limit: u32) -> Result<Ready, Problem> {
         read::ready(&self.reader, system, shards, after, limit).await
     }
 

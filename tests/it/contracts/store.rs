@@ -147,6 +147,12 @@ fn attempt(delivery: i64, state: DeliveryState, attempts: u32) -> Commit {
     Commit { attempted: Some(attempted(delivery, state, attempts)), ..Commit::default() }
 }
 
+/// The same of a delivery of this version.
+fn attempt_at(delivery: i64, state: DeliveryState, attempts: u32, version: u32) -> Commit {
+    let attempted = Attempted { expected: version, ..attempted(delivery, state, attempts) };
+    Commit { attempted: Some(attempted), ..Commit::default() }
+}
+
 /// Of a delivery that was attempted once.
 fn operation(delivery: i64, act: Act) -> Commit {
     operation_seen(delivery, act, 1)

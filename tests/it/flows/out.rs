@@ -134,8 +134,14 @@ async fn states(store: &MemoryStore) -> Vec<(DeliveryState, i64)> {
 
 /// What the hub leaves when it is killed after the note was committed.
 async fn leave_note(store: &MemoryStore, name: &str) {
-    let ids: Vec<_> =
-        store.ready("files", Shards::ALL, 0, 10).await.unwrap().deliveries.iter().map(|d| (d.id, d.attempts, d.version)).collect();
+    let ids: Vec<_> = store
+        .ready("files", Shards::ALL, 0, 10)
+        .await
+        .unwrap()
+        .deliveries
+        .iter()
+        .map(|d| (d.id, d.attempts, d.version))
+        .collect();
     let note = json!({ "name": name, "deliveries": ids, "calls": [], "bytes": WHOLE.len() });
     let write = StateWrite { system: "files".into(), key: "busbar:file".into(), value: Some(note.to_string().into()) };
     store.commit(vec![Commit { state: vec![write], ..Commit::default() }]).await.unwrap();
@@ -185,14 +191,14 @@ async fn a_file_that_cannot_be_made_is_tried_again_and_given_up() {
         let (_folder, store, outbox) = outbox(behaviour).await;
         assert!(!outbox.once(true).await.unwrap());
         assert_eq!(states(&store).await, [(DeliveryState::Ready, 3)], "{behaviour}");
-        let waiting = store.ready("files", Shards::ALL, 0, 10).await.unwrap();
+        let waiting = store.ready("files", Shards::ALL, 0, 10).await.unwrap().deliveries;
         assert!(
             waiting.iter().all(|d| d.attempts == 1 && (1_000_050..=1_000_100).contains(&d.next_at_ms)),
             "{waiting:?}"
         );
         // Not before its time.
         outbox.once(true).await.unwrap();
-        assert_eq!(store.ready("files", Shards::ALL, 0, 10).await.unwrap(), waiting);
+        assert_eq!(store.ready("files", Shards::ALL, 0, 10).await.unwrap().deliveries, waiting);
         let later = Outbox { clock: Arc::new(FakeClock::at(1_000_200)), ..outbox };
         later.once(true).await.unwrap();
         assert_eq!(states(&store).await, [(DeliveryState::Parked, 3)], "{behaviour}");

@@ -49,7 +49,8 @@ impl System {
                 self.breaker.answered();
                 let wait_ms = wait_ms.unwrap_or(self.rules.policy.backoff_first_ms);
                 let until_ms = now_ms.saturating_add(i64::try_from(wait_ms).unwrap_or(i64::MAX));
-                self.held_until_ms = self.held_until_ms.max(until_ms);
+                let longer = self.held_until_ms.max(until_ms);
+                self.held_until_ms = if broken(Mutant::ShortenHold) { until_ms } else { longer };
                 true
             }
             Health::Unsaid => {
@@ -125,19 +126,26 @@ impl Engine {
         self.touched.insert(place);
         let mut stored = work.stored;
         let key = stored.key.clone();
-        let Some(attempted) = attempted.filter(|_| written) else {
-            return system.lanes.abandon(delivery, key.as_deref());
-        };
-        match (attempted.state, key) {
-            (DeliveryState::Ready, _) => {
+        let attempted = attempted.filter(|_| written);
+        match (attempted.as_ref().map(|attempted| attempted.state), attempted) {
+            (Some(DeliveryState::Ready), Some(attempted)) => {
                 stored.attempts = attempted.attempts;
                 stored.version = attempted.expected + 1;
                 stored.tries = attempted.tries;
                 stored.next_at_ms = attempted.next_at_ms;
                 system.lanes.retry(job(stored, false));
             }
-            (DeliveryState::Parked, Some(key)) => system.lanes.park(delivery, &key),
-            (_, key) => {
+            (Some(DeliveryState::Parked), _) if broken(Mutant::ParkedIsPassed) => {
+                system.lanes.done(delivery, key.as_deref());
+            }
+            (None, _) if broken(Mutant::PassAbandoned) => {
+                system.lanes.done(delivery, key.as_deref());
+                system.lanes.rewind(delivery - 1);
+            }
+            (Some(DeliveryState::Parked | DeliveryState::Dead) | None, _) => {
+                system.lanes.abandon(delivery, key.as_deref());
+            }
+            (Some(_), _) => {
                 system.lanes.done(delivery, key.as_deref());
                 if stored.operated {
                     system.lanes.rewind(delivery);

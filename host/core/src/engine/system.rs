@@ -94,7 +94,7 @@ impl System {
 
     /// Reads and starts what it may; says when to look again.
     pub fn look(&mut self, now_ms: i64, stopping: bool, steps: &mut Vec<Step>) -> Option<i64> {
-        if stopping {
+        if stopping && !broken(Mutant::GoOnStopping) {
             return None;
         }
         let read_at_ms = self.refill(now_ms, steps);

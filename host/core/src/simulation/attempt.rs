@@ -6,7 +6,9 @@ use super::plan::{Kind, event};
 use super::world::{Ev, Held, Moment, TicketOf, World};
 use crate::engine::{Ended, Event, attempt_number};
 use crate::mutant::{Mutant, broken};
-use crate::{Call, Code, Commit, Failure, Journal, NewMessage, Problem, Rejection, StateWrite, Started, StoredDelivery};
+use crate::{
+    Call, Code, Commit, Failure, Journal, NewMessage, Problem, Rejection, Started, StateWrite, StoredDelivery,
+};
 use serde_json::Value;
 
 const OK: &str = "ok";
@@ -90,7 +92,9 @@ impl World {
             Kind::Once => self.send(hub, attempt).map(|()| None),
             kind => {
                 // What a person has decided about, the person has found out.
-                let counts = |call: &&Call| call.attempt > delivery.judged || call.outcome == OK;
+                let counts = |call: &&Call| {
+                    (call.attempt > delivery.judged && !broken(Mutant::JudgeAhead)) || call.outcome == OK
+                };
                 let recorded: Vec<_> = recorded.iter().filter(counts).collect();
                 if recorded.iter().any(|call| call.outcome == OK) {
                     return Ok(Some(self.trap_after()));
@@ -123,14 +127,9 @@ impl World {
             duration_us: 0,
         };
         let stored = &attempt.delivery;
-        let started = Started {
-            system: stored.system.clone(),
-            delivery: stored.id,
-            expected: 0,
-            attempt: attempt.number,
-        };
-        let commit =
-            Commit { started: Some(started), calls: vec![call.clone()], at_ms: self.now, ..Commit::default() };
+        let started =
+            Started { system: stored.system.clone(), delivery: stored.id, expected: 0, attempt: attempt.number };
+        let commit = Commit { started: Some(started), calls: vec![call.clone()], at_ms: self.now, ..Commit::default() };
         attempt.calls.push(call);
         if broken(Mutant::SendBeforeAhead) {
             self.send(hub, attempt)?;
@@ -143,7 +142,8 @@ impl World {
             return Ok(None);
         }
         // A hub whose lease was over meanwhile sends nothing more: another may have asked already.
-        if written && self.hub(hub)?.tenure == attempt.tenure {
+        let same = self.hub(hub)?.tenure == attempt.tenure || broken(Mutant::OutliveLease);
+        if written && same {
             return self.send(hub, attempt).map(|()| None);
         }
         settle(attempt, "not-sent");
@@ -219,7 +219,8 @@ impl World {
         let down = matches!(result, Err(Failure::Transient { .. } | Failure::UnknownOutcome(_)));
         let jitter = self.dice.fraction();
         let name = delivery.system.clone();
-        let ended = Ended { system: name, delivery: delivery.id, attempt: number, result, messages, state, calls, jitter };
+        let ended =
+            Ended { system: name, delivery: delivery.id, attempt: number, result, messages, state, calls, jitter };
         self.feed(hub, [Event::Ended(Box::new(ended))])?;
         self.after_end(hub, system, delivery.id, down)
     }

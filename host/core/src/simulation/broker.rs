@@ -38,7 +38,8 @@ impl World {
 
     /// Hands out what the prefetch allows.
     pub fn pump(&mut self, at: usize) -> Held {
-        let alive: Vec<_> = self.hubs.iter().enumerate().filter(|(_, hub)| hub.alive).map(|(n, h)| (n, h.life)).collect();
+        let alive: Vec<_> =
+            self.hubs.iter().enumerate().filter(|(_, hub)| hub.alive).map(|(n, h)| (n, h.life)).collect();
         let chosen = self.dice.pick(&alive);
         let Some(queue) = self.queues.get_mut(at) else { return Ok(()) };
         queue.consumer = queue.consumer.or(chosen);

@@ -87,10 +87,9 @@ impl World {
     fn state_fits(&self) -> Held {
         for ((system, key), lane) in &self.watch.lanes {
             let made = |id: &&i64| !self.watch.made.contains(id);
-            let done = |id: &&i64| {
-                self.journal.deliveries.get(id).is_some_and(|row| row.stored.state == DeliveryState::Done)
-            };
-            let last = lane.iter().filter(done).filter(made).next_back().map(|id| id.to_string().into_bytes());
+            let done =
+                |id: &&i64| self.journal.deliveries.get(id).is_some_and(|row| row.stored.state == DeliveryState::Done);
+            let last = lane.iter().filter(done).rfind(made).map(|id| id.to_string().into_bytes());
             let name = self.plan.systems.get(*system).map(|sys| sys.name.clone()).unwrap_or_default();
             if self.journal.state.get(&(name, key.clone())) != last.as_ref() {
                 return broken("state is written by what was done, in order", format!("s{system} {key}"));

@@ -19,6 +19,7 @@ pub struct Hub {
     /// Counts its processes.
     pub life: u64,
     pub engine: Engine,
+    pub stopping: bool,
     pub stalled_until: i64,
     pub lease_end: i64,
     /// Counts the times that the lease was over: what was begun before is not gone on with after.
@@ -40,6 +41,7 @@ impl Hub {
             alive: false,
             life: 0,
             engine: Engine::new([]),
+            stopping: false,
             stalled_until: 0,
             lease_end: i64::MIN,
             owned: Shards::NONE,
@@ -69,10 +71,8 @@ impl World {
         let process = Moment::Process { hub, life: h.life };
         self.feed(hub, [Event::Owns { shards: Shards::NONE }])?;
         for system in 0..count {
-            let Some(name) = self.plan.systems.get(system).map(|sys| sys.name.clone()) else { continue };
             if self.watch.paused.contains(&system) {
-                self.feed(hub, [Event::Pause { system: name, paused: true }])?;
-                self.sight(hub, system)?.paused = true;
+                self.paused(hub, system, true)?;
             }
         }
         let at_ms = self.now + self.dice.range(0, 20);
@@ -81,8 +81,31 @@ impl World {
         (0..self.plan.queues).try_for_each(|queue| self.pump(queue))
     }
 
-    pub fn crash(&mut self) -> Held {
+    /// Tells a hub to stop: it begins nothing more, and goes when what runs is written.
+    pub fn stop(&mut self) -> Held {
         let hub = self.dice.below(self.hubs.len());
+        let until_ms = self.now + 600;
+        let h = self.hub(hub)?;
+        if h.alive {
+            let process = Moment::Process { hub, life: self.hub(hub)?.life };
+            self.agenda.push(process, self.now, Ev::Stopping { until_ms });
+        }
+        Ok(())
+    }
+
+    pub fn stopping(&mut self, hub: usize, until_ms: i64) -> Held {
+        self.hub(hub)?.stopping = true;
+        self.feed(hub, [Event::Stop])?;
+        let (now, h) = (self.now, self.hub(hub)?);
+        if h.engine.is_idle() || now >= until_ms {
+            return self.kill(hub);
+        }
+        let life = h.life;
+        self.agenda.push(Moment::Process { hub, life }, now + 30, Ev::Stopping { until_ms });
+        Ok(())
+    }
+
+    pub fn kill(&mut self, hub: usize) -> Held {
         let count = self.plan.systems.len();
         let h = self.hub(hub)?;
         if !h.alive {
@@ -188,7 +211,17 @@ impl World {
             return Ok(());
         };
         let commit = self.admitted(message, differs)?;
-        self.input(hub, TicketOf::Client { message, differs }, false, commit)
+        self.send_input(hub, TicketOf::Client { message, differs }, commit)
+    }
+
+    /// Somebody asks a hub to write something; it comes in when the hub gets to it.
+    pub fn send_input(&mut self, hub: usize, of: TicketOf, commit: Commit) -> Held {
+        let ticket = self.ticket(hub, of)?;
+        let life = self.hub(hub)?.life;
+        let at_ms = self.now + self.dice.delay(5, 500, 150);
+        let ev = Ev::Input(Event::Input { ticket, patient: false, commit: Box::new(commit) });
+        self.agenda.push(Moment::Process { hub, life }, at_ms, ev);
+        Ok(())
     }
 
     fn client_again(&mut self, of: TicketOf) {
@@ -230,13 +263,13 @@ impl World {
         let sent_ms = self.now;
         let at_ms = self.now + self.dice.delay(3, 60, self.plan.faults.late);
         let h = self.hub(hub)?;
-        let (life, busy) = (h.life, h.engine.busy());
-        self.agenda.push(Moment::World, at_ms, Ev::TakeClaim { hub, life, busy, sent_ms });
+        let (life, busy, leaving) = (h.life, h.engine.busy(), h.stopping);
+        self.agenda.push(Moment::World, at_ms, Ev::TakeClaim { hub, life, busy, sent_ms, leaving });
         Ok(())
     }
 
     pub fn claimed(&mut self, hub: usize, claimed: Option<Claimed>, sent_ms: i64) -> Held {
-        let at_ms = self.now + self.dice.range(100, 160);
+        let at_ms = self.now + self.dice.range(180, 260);
         let now = self.now;
         let life = self.hub(hub)?.life;
         self.agenda.push(Moment::Process { hub, life }, at_ms, Ev::Claim);
@@ -278,18 +311,23 @@ impl World {
     }
 
     pub fn set_paused(&mut self, system: usize, paused: bool) -> Held {
-        let Some(name) = self.plan.systems.get(system).map(|sys| sys.name.clone()) else { return Ok(()) };
         self.watch.paused.remove(&system);
         if paused {
             self.watch.paused.insert(system);
         }
         for hub in 0..self.hubs.len() {
-            if self.hub(hub)?.alive {
-                self.sight(hub, system)?.paused = paused;
-                self.feed(hub, [Event::Pause { system: name.clone(), paused }])?;
+            let (alive, life) = (self.hub(hub)?.alive, self.hub(hub)?.life);
+            if alive {
+                self.agenda.push(Moment::Process { hub, life }, self.now, Ev::Paused { system, paused });
             }
         }
         Ok(())
+    }
+
+    pub fn paused(&mut self, hub: usize, system: usize, paused: bool) -> Held {
+        let Some(name) = self.plan.systems.get(system).map(|sys| sys.name.clone()) else { return Ok(()) };
+        self.sight(hub, system)?.paused = paused;
+        self.feed(hub, [Event::Pause { system: name, paused }])
     }
 
     /// Everything heals.

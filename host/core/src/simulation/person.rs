@@ -2,7 +2,6 @@
 
 use super::plan::Kind;
 use super::world::{Ev, Held, Moment, TicketOf, World};
-use crate::engine::Event;
 use crate::journal::{Act, DeliveryState, Operation};
 use crate::{Commit, Message, StoredDelivery};
 use serde_json::Value;
@@ -44,12 +43,14 @@ impl World {
             // Who looks at a payment asks the bank first.
             _ if executed && asks_around => Act::Skip,
             0 => Act::Skip,
-            1..4 if poison => Act::Edit(Box::new(Message { data: Value::Bool(true), ..Message::clone(&delivery.message) })),
+            1..4 if poison => {
+                Act::Edit(Box::new(Message { data: Value::Bool(true), ..Message::clone(&delivery.message) }))
+            }
             _ if poison && self.quiet => Act::Skip,
             _ => Act::Retry,
         };
         // Now and then two people decide about the same thing, or one decides late.
-        let times = if !self.quiet && self.dice.chance(200) { 2 } else { 1 };
+        let times = if !self.quiet && self.dice.chance(350) { 2 } else { 1 };
         for _ in 0..times {
             let operation = Operation {
                 delivery: delivery.id,
@@ -61,11 +62,7 @@ impl World {
             let alive: Vec<_> = (0..self.hubs.len()).filter(|n| self.hubs.get(*n).is_some_and(|h| h.alive)).collect();
             let Some(hub) = self.dice.pick(&alive) else { return Ok(()) };
             let commit = Commit { operation: Some(operation), at_ms: self.now, ..Commit::default() };
-            let ticket = self.ticket(hub, TicketOf::Person)?;
-            let life = self.hub(hub)?.life;
-            let at_ms = self.now + self.dice.delay(5, 300, 100);
-            let ev = Ev::Input(Event::Input { ticket, patient: false, commit: Box::new(commit) });
-            self.agenda.push(Moment::Process { hub, life }, at_ms, ev);
+            self.send_input(hub, TicketOf::Person, commit)?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Milliseconds of virtual time in which things go wrong; afterwards everything heals.
 pub const QUIET_MS: i64 = 2_500;
-pub const LEASE_MS: i64 = 500;
+pub const LEASE_MS: i64 = 700;
 const KEYS: usize = 4;
 
 /// What a system's far end does with a request that it gets twice.
@@ -74,6 +74,8 @@ pub struct Faults {
     pub claim_fails: u32,
     pub junk: u32,
     pub crashes: Vec<i64>,
+    /// A hub is told to stop, and is killed if it takes too long.
+    pub stops: Vec<i64>,
     pub stalls: Vec<i64>,
     pub cuts: Vec<i64>,
     pub pauses: Vec<i64>,
@@ -98,7 +100,8 @@ fn times(dice: &mut Dice, seeds_per_mille: u32, most: i64) -> Vec<i64> {
 impl Faults {
     fn roll(dice: &mut Dice) -> Self {
         // Half of the seeds know nothing of a given fault, so that the others are seen alone too.
-        let chance = |dice: &mut Dice, most| if dice.chance(500) { dice.range(1, most).unsigned_abs() as u32 } else { 0 };
+        let chance =
+            |dice: &mut Dice, most| if dice.chance(500) { dice.range(1, most).unsigned_abs() as u32 } else { 0 };
         Self {
             lose_answer: chance(dice, 200),
             lose_request: chance(dice, 100),
@@ -114,7 +117,8 @@ impl Faults {
             claim_fails: chance(dice, 150),
             junk: chance(dice, 100),
             crashes: times(dice, 600, 4),
-            stalls: times(dice, 400, 3),
+            stops: times(dice, 300, 2),
+            stalls: times(dice, 500, 4),
             cuts: times(dice, 400, 3),
             pauses: times(dice, 300, 3),
             person_ms: dice.range(30, 400),
@@ -135,10 +139,9 @@ fn rules(dice: &mut Dice) -> SystemRules {
             open_first_ms: dice.range(20, 100).unsigned_abs(),
             open_max_ms: 400,
         },
-        rate: dice.chance(200).then(|| Rate {
-            per_second: dice.range(30, 200) as f64,
-            burst: dice.range(1, 4).unsigned_abs() as u32,
-        }),
+        rate: dice
+            .chance(200)
+            .then(|| Rate { per_second: dice.range(30, 200) as f64, burst: dice.range(1, 4).unsigned_abs() as u32 }),
         in_flight_max: 1 + dice.below(5),
         window_max: if dice.chance(500) { 1 + dice.below(6) } else { 10 + dice.below(30) },
     }
@@ -146,10 +149,11 @@ fn rules(dice: &mut Dice) -> SystemRules {
 
 fn system(dice: &mut Dice, place: usize, first: usize, count: usize) -> Sys {
     let stage_one = place < first;
-    let kinds = [Kind::Once, Kind::Asks, Kind::Blind, Kind::States];
+    let far = [Kind::Once, Kind::Asks, Kind::Blind];
+    let all = [Kind::Once, Kind::Asks, Kind::Blind, Kind::States];
     let emits = (stage_one && count > first && dice.chance(600))
         .then(|| (first + dice.below(count - first), 1 + dice.below(2)));
-    let kind = dice.pick(if emits.is_some() { &kinds } else { &kinds[..3] }).unwrap_or(Kind::Once);
+    let kind = dice.pick(if emits.is_some() { &all } else { far.as_slice() }).unwrap_or(Kind::Once);
     let down = (kind != Kind::States && dice.chance(300)).then(|| {
         let from = dice.range(0, QUIET_MS - 800);
         (from, from + dice.range(50, 800))
@@ -187,7 +191,8 @@ impl Plan {
         let first = 1 + dice.below(2);
         let count = first + dice.below(3);
         let systems = (0..count).map(|place| system(dice, place, first, count)).collect();
-        let share = |dice: &mut Dice, most| if dice.chance(500) { dice.range(1, most).unsigned_abs() as u32 } else { 0 };
+        let share =
+            |dice: &mut Dice, most| if dice.chance(500) { dice.range(1, most).unsigned_abs() as u32 } else { 0 };
         let shape = (dice.pick(&[0, 200, 1000]).unwrap_or(0), share(dice, 150), share(dice, 80));
         let messages = (0..dice.range(6, 26)).map(|n| message(dice, n as usize, first, shape)).collect();
         Self {
@@ -215,7 +220,8 @@ impl Plan {
             let sys = self.systems.get(*system)?;
             let makes = ahead && sys.ahead && sys.kind == Kind::States && !published.poison && !*error;
             let made = makes.then(|| Made { messages: self.stated(*system, &message), calls: vec![] });
-            let error = error.then(|| ErrorRecord { code: "condition-failed".into(), detail: String::new(), place: None });
+            let error =
+                error.then(|| ErrorRecord { code: "condition-failed".into(), detail: String::new(), place: None });
             Some(Planned { system: sys.name.clone(), key: message.partitionkey.clone(), made, error })
         };
         NewMessage {

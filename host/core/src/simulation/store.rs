@@ -90,10 +90,10 @@ impl World {
         self.agenda.push(Moment::Process { hub, life }, at_ms, Ev::Found { system, refill, found });
     }
 
-    pub fn take_claim(&mut self, hub: usize, life: u64, busy: Shards, sent_ms: i64) {
+    pub fn take_claim(&mut self, hub: usize, life: u64, busy: Shards, sent_ms: i64, leaving: bool) {
         let fails = !self.quiet && self.dice.chance(self.plan.faults.claim_fails);
         let name = format!("h{hub}.{life}");
-        let claim = Claim { hub: name, now_ms: sent_ms, lease_ms: LEASE_MS, busy, leaving: false };
+        let claim = Claim { hub: name, now_ms: sent_ms, lease_ms: LEASE_MS, busy, leaving };
         // One that failed may have been applied.
         let claimed = (!fails || self.dice.chance(500)).then(|| self.journal.claim(&claim)).filter(|_| !fails);
         let at_ms = self.now + self.store_delay();

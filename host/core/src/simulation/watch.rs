@@ -101,61 +101,73 @@ impl World {
         self.watch.attempts += 1;
         let Some(system) = self.plan.system_named(&delivery.system) else { return Ok(()) };
         let (id, key, now) = (delivery.id, delivery.key.clone(), self.now);
-        let text = format!("h{hub} s{system} delivery {id} key {key:?}");
+        let text = || format!("h{hub} s{system} delivery {id} key {:?}", delivery.key);
+        if self.hubs.get(hub).is_some_and(|h| h.stopping) {
+            return broken("a hub that stops begins nothing", text());
+        }
         if let Some(other) = self.open_before(system, key.as_ref(), id) {
-            return broken("nothing passes an earlier one with its key", format!("{text} before {other}"));
+            return broken("nothing passes an earlier one with its key", format!("{} before {other}", text()));
         }
         let same = |r: &&Running| r.system == system && (r.delivery == id || (key.is_some() && r.key == key));
         for other in self.watch.running.iter().filter(same) {
-            let leased = self.hubs.get(other.hub).is_some_and(|h| h.life == other.life && h.tenure == other.tenure && h.lease_end > now);
+            let leased = self
+                .hubs
+                .get(other.hub)
+                .is_some_and(|h| h.life == other.life && h.tenure == other.tenure && h.lease_end > now);
             if other.hub == hub || leased {
-                let text = format!("{text} beside {} at h{}", other.delivery, other.hub);
+                let text = format!("{} beside {} at h{}", text(), other.delivery, other.hub);
                 return broken("deliveries of a key run one at a time", text);
             }
         }
         let (life, tenure) = (self.hub(hub)?.life, self.hub(hub)?.tenure);
         self.watch.running.push(Running { hub, life, tenure, system, key, delivery: id });
-        self.in_time(hub, system, delivery, &text)?;
-        self.limits(hub, system, &text)
+        self.in_time(hub, system, delivery, text)?;
+        self.limits(hub, system, text)
     }
 
     /// Not before its time, unless its system came back since.
-    fn in_time(&mut self, hub: usize, system: usize, delivery: &StoredDelivery, text: &str) -> Held {
+    fn in_time(&mut self, hub: usize, system: usize, delivery: &StoredDelivery, text: impl Fn() -> String) -> Held {
         let now = self.now;
         let recovered = self.sight(hub, system)?.recovered_ms;
         let alone = self.plan.hubs == 1 && self.hub(hub)?.life == 1;
         let Some(row) = self.journal.deliveries.get(&delivery.id) else {
-            return broken("only what is written is made", text);
+            return broken("only what is written is made", text());
         };
         let (stored, updated) = (&row.stored, row.updated_at_ms);
         let same = stored.version == delivery.version;
         if same && stored.next_at_ms > now && recovered < updated {
-            return broken("a retry waits for its time", format!("{text}: {now} before {}", stored.next_at_ms));
+            return broken("a retry waits for its time", format!("{}: {now} before {}", text(), stored.next_at_ms));
         }
         if alone && !same && stored.attempts > 0 {
-            return broken("what is finished is not made again", format!("{text}: {:?}", stored.state));
+            return broken("what is finished is not made again", format!("{}: {:?}", text(), stored.state));
         }
         Ok(())
     }
 
-    fn limits(&mut self, hub: usize, system: usize, text: &str) -> Held {
+    fn limits(&mut self, hub: usize, system: usize, text: impl Fn() -> String) -> Held {
         let (now, down) = (self.now, self.is_down(system));
         let Some(sys) = self.plan.systems.get(system) else { return Ok(()) };
-        let rules = sys.rules.clone();
+        let (breaker, rate, in_flight_max) = (sys.rules.breaker, sys.rules.rate, sys.rules.in_flight_max);
         let from = sys.down.first().map_or(0, |(from, _)| *from);
         let sight = self.sight(hub, system)?;
         sight.starts += 1;
         if sight.paused {
-            return broken("a paused system is left alone", text);
+            return broken("a paused system is left alone", text());
         }
         if sight.hold_until_ms > now {
-            return broken("a system's wish to be left alone is kept", format!("{text} before {}", sight.hold_until_ms));
+            return broken(
+                "a system's wish to be left alone is kept",
+                format!("{} before {}", text(), sight.hold_until_ms),
+            );
         }
-        if let Some(rate) = rules.rate {
+        if let Some(rate) = rate {
             let passed_ms = (now - sight.since_ms) as f64;
             let most = f64::from(rate.burst) + rate.per_second * passed_ms / 1000.0 + 1.0;
             if f64::from(sight.starts) > most {
-                return broken("a rate limit is kept", format!("{text}: {} starts in {passed_ms} ms", sight.starts));
+                return broken(
+                    "a rate limit is kept",
+                    format!("{}: {} starts in {passed_ms} ms", text(), sight.starts),
+                );
             }
         }
         if !down {
@@ -166,14 +178,17 @@ impl World {
         if sight.down_starts == 1 {
             sight.down_since_ms = from.max(sight.down_since_ms);
         }
-        let (mut waited, mut step, mut probes) = (0, rules.breaker.open_first_ms, 0);
+        let (mut waited, mut step, mut probes) = (0, breaker.open_first_ms, 0);
         while waited <= (now - sight.down_since_ms).unsigned_abs() {
             waited += (step / 2).max(1);
-            step = (step * 2).min(rules.breaker.open_max_ms);
+            step = (step * 2).min(breaker.open_max_ms);
             probes += 1;
         }
-        if sight.down_starts as usize > rules.breaker.failures as usize + rules.in_flight_max + probes + 2 {
-            return broken("a system that is down is not hammered", format!("{text}: {} starts", sight.down_starts));
+        if sight.down_starts as usize > breaker.failures as usize + in_flight_max + probes + 2 {
+            return broken(
+                "a system that is down is not hammered",
+                format!("{}: {} starts", text(), sight.down_starts),
+            );
         }
         Ok(())
     }
@@ -276,7 +291,8 @@ impl World {
     }
 
     fn written_deliveries(&mut self) -> Held {
-        let new: Vec<_> = self.journal.deliveries.range(self.watch.last_id + 1..).map(|(_, d)| d.stored.clone()).collect();
+        let new: Vec<_> =
+            self.journal.deliveries.range(self.watch.last_id + 1..).map(|(_, d)| d.stored.clone()).collect();
         let last = self.journal.messages.last_key_value().map_or(0, |(seq, _)| *seq);
         self.watch.last_id = new.last().map_or(last, |d| d.id.max(last)).max(self.watch.last_id);
         for delivery in new {

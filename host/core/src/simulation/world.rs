@@ -65,16 +65,19 @@ pub enum Ev {
     Go { delivery: i64, go: Go },
     Input(Event),
     Claim,
-    TakeClaim { hub: usize, life: u64, busy: Shards, sent_ms: i64 },
+    TakeClaim { hub: usize, life: u64, busy: Shards, sent_ms: i64, leaving: bool },
     Claimed { claimed: Option<Claimed>, sent_ms: i64 },
     Lapse,
     News,
     Wake,
     Crash,
+    Stop,
+    Stopping { until_ms: i64 },
     Start { hub: usize },
     Stall,
     Pause,
     Resume { system: usize },
+    Paused { system: usize, paused: bool },
     Person,
     Quiet,
 }
@@ -185,10 +188,13 @@ impl World {
             for (copy, at_ms) in message.at_ms.iter().enumerate() {
                 let differs = message.differs && copy > 0;
                 self.unsent += 1;
-                push(*at_ms, match message.broker {
-                    true => Ev::Publish(Frame { message: place, differs, junk: false }),
-                    false => Ev::Client { message: place, differs },
-                });
+                push(
+                    *at_ms,
+                    match message.broker {
+                        true => Ev::Publish(Frame { message: place, differs, junk: false }),
+                        false => Ev::Client { message: place, differs },
+                    },
+                );
             }
             if message.broker && self.dice.chance(self.plan.faults.junk) {
                 self.unsent += 1;
@@ -201,6 +207,7 @@ impl World {
             push(if hub == 0 { 0 } else { self.dice.range(0, QUIET_MS / 2) }, Ev::Start { hub });
         }
         faults.crashes.iter().for_each(|at_ms| push(*at_ms, Ev::Crash));
+        faults.stops.iter().for_each(|at_ms| push(*at_ms, Ev::Stop));
         faults.stalls.iter().for_each(|at_ms| push(*at_ms, Ev::Stall));
         faults.pauses.iter().for_each(|at_ms| push(*at_ms, Ev::Pause));
         for at_ms in &faults.cuts {
@@ -265,11 +272,15 @@ impl World {
                 self.agenda.push(Moment::Process { hub, life }, self.now + delay, Ev::Go { delivery, go });
                 Ok(())
             }
-            Ev::TakeClaim { hub, life, busy, sent_ms } => {
-                self.take_claim(hub, life, busy, sent_ms);
+            Ev::TakeClaim { hub, life, busy, sent_ms, leaving } => {
+                self.take_claim(hub, life, busy, sent_ms, leaving);
                 Ok(())
             }
-            Ev::Crash => self.crash(),
+            Ev::Crash => {
+                let hub = self.dice.below(self.hubs.len());
+                self.kill(hub)
+            }
+            Ev::Stop => self.stop(),
             Ev::Start { hub } => self.start(hub),
             Ev::Stall => {
                 self.stall();
@@ -295,6 +306,8 @@ impl World {
             Ev::Claim => self.claim(hub),
             Ev::Claimed { claimed, sent_ms } => self.claimed(hub, claimed, sent_ms),
             Ev::News => self.news(hub),
+            Ev::Stopping { until_ms } => self.stopping(hub, until_ms),
+            Ev::Paused { system, paused } => self.paused(hub, system, paused),
             Ev::Wake => {
                 self.hub(hub)?.wake_at = i64::MAX;
                 self.feed(hub, [Event::Time])

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 /// Inputs that wait for the store at once; more wait before they are taken.
 const INPUTS_MAX: usize = 8_192;
 const IDLE_MAX_MS: i64 = 60_000;
+const NEWS: Duration = Duration::from_secs(30);
 
 /// A handle for whoever has something to write.
 pub type Committer = Arc<Driver>;
@@ -207,12 +208,15 @@ impl Driver {
     }
 
     async fn keep_time(self: Arc<Self>, stop: CancellationToken) {
+        let mut news = tokio::time::interval(NEWS);
         loop {
             let now_ms = self.clock.now_ms();
             let until_ms = self.engine().wake_ms().unwrap_or(i64::MAX).saturating_sub(now_ms).clamp(1, IDLE_MAX_MS);
             tokio::select! {
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(Duration::from_millis(until_ms.unsigned_abs())) => self.feed([Event::Time]),
+                // A write that was given up may be applied later.
+                _ = news.tick() => self.feed([Event::News]),
                 () = stop.cancelled() => return,
             }
         }

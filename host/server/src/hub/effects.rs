@@ -1,6 +1,7 @@
 //! The effects of one system's adapter, done for real.
 
 use super::questions::Questions;
+use super::shards::Lease;
 use crate::egress::Egress;
 use crate::wasm::{AskFailure, Authorization, Effects, HttpFailure, HttpRequest, HttpResponse};
 use async_trait::async_trait;
@@ -72,6 +73,31 @@ pub struct HubEffects {
     pub clock: Arc<dyn Clock>,
     /// Set once all parts are wired: questions lead back to adapters.
     pub questions: Arc<OnceLock<Arc<Questions>>>,
+    /// `None` outside a hub, where no other attempt follows.
+    pub ahead: Option<WriteAhead>,
+}
+
+/// Writes unsafe requests down before they are sent.
+pub struct WriteAhead {
+    pub questions: Arc<OnceLock<Arc<Questions>>>,
+    pub clock: Arc<dyn Clock>,
+    pub lease: Arc<Lease>,
+}
+
+impl WriteAhead {
+    async fn write(&self, system: &str, delivery: i64, call: &Call) -> Result<(), Problem> {
+        let starting = || Problem::new(Code::StoreUnavailable, "the hub is starting");
+        let committer = self.questions.get().map(|questions| &questions.committer).ok_or_else(starting)?;
+        // The engine knows the version it expects.
+        let started = Started { system: system.to_string(), delivery, expected: 0, attempt: call.attempt };
+        let at_ms = self.clock.now_ms();
+        let breaks = self.lease.breaks();
+        let commit = Commit { calls: vec![call.clone()], started: Some(started), at_ms, ..Commit::default() };
+        let taken_over = || Problem::new(Code::StoreUnavailable, "another hub has taken the delivery over");
+        committer.commit(commit).await?.map(drop).map_err(|_| taken_over())?;
+        // While this hub stood still another one may have asked the far end, and sent it.
+        if self.lease.holds(breaks, self.clock.now_ms()) { Ok(()) } else { Err(taken_over()) }
+    }
 }
 
 #[async_trait]
@@ -82,15 +108,10 @@ impl Effects for HubEffects {
     }
 
     async fn ahead(&self, delivery: i64, call: &Call) -> Result<(), Problem> {
-        let starting = || Problem::new(Code::StoreUnavailable, "the hub is starting");
-        let committer = self.questions.get().map(|questions| &questions.committer).ok_or_else(starting)?;
-        // The engine knows the version it expects.
-        let (system, attempt) = (self.system.clone(), call.attempt);
-        let started = Started { system, delivery, expected: 0, attempt };
-        let at_ms = self.clock.now_ms();
-        let commit = Commit { calls: vec![call.clone()], started: Some(started), at_ms, ..Commit::default() };
-        let taken_over = |_| Problem::new(Code::StoreUnavailable, "another hub has taken the delivery over");
-        committer.commit(commit).await?.map(drop).map_err(taken_over)
+        match &self.ahead {
+            Some(ahead) => ahead.write(&self.system, delivery, call).await,
+            None => Ok(()),
+        }
     }
 
     async fn ask(&self, question: Message, deadline_ms: u64) -> Result<Message, AskFailure> {

@@ -182,7 +182,10 @@ impl Outbox {
                     started_at_ms: at_ms,
                     duration_us: 0,
                 };
-                Commit { calls: vec![file], ..self.attempted((*id, *version), attempts + 1, DeliveryState::Done, 0, None) }
+                Commit {
+                    calls: vec![file],
+                    ..self.attempted((*id, *version), attempts + 1, DeliveryState::Done, 0, None)
+                }
             })
             .collect();
         if let Some(first) = commits.first_mut() {
@@ -220,7 +223,8 @@ impl Outbox {
                 if state == DeliveryState::Parked {
                     given_up.extend(delivery.key.clone());
                 }
-                let attempted = self.attempted((delivery.id, delivery.version), attempt, state, next_at_ms, Some(record.clone()));
+                let attempted =
+                    self.attempted((delivery.id, delivery.version), attempt, state, next_at_ms, Some(record.clone()));
                 let tries = delivery.tries + 1;
                 Commit { attempted: attempted.attempted.map(|a| Attempted { tries, ..a }), ..attempted }
             })

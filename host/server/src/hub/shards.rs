@@ -6,6 +6,7 @@ use busbar_core::engine::Event;
 use busbar_core::ports::{Claim, Claimed, Clock, Store};
 use busbar_core::{Problem, Shards};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -13,10 +14,47 @@ use tokio_util::sync::CancellationToken;
 const RENEW: Duration = Duration::from_millis(1_000);
 /// How often a hub that is not alone looks for what the others wrote.
 const NEWS: Duration = Duration::from_millis(200);
-const NEWS_ALONE: u32 = 25;
 const LEASE_MS: i64 = 8_000;
 /// A lease that could not be renewed counts as lost so long before it ends: attempts may still be running.
 const MARGIN_MS: i64 = 3_000;
+
+/// How long what this hub has is its own, and whether that was so without a break.
+#[derive(Debug)]
+pub struct Lease {
+    /// Grows whenever everything was given up.
+    breaks: AtomicU64,
+    until_ms: AtomicI64,
+}
+
+impl Lease {
+    /// Of a hub that has the store to itself.
+    pub fn for_ever() -> Self {
+        Self { breaks: AtomicU64::new(0), until_ms: AtomicI64::new(i64::MAX) }
+    }
+
+    /// Of a hub that has nothing yet.
+    pub fn none() -> Self {
+        Self { breaks: AtomicU64::new(0), until_ms: AtomicI64::new(i64::MIN) }
+    }
+
+    pub fn breaks(&self) -> u64 {
+        self.breaks.load(Ordering::SeqCst)
+    }
+
+    /// Whether it holds, and has held since [`Self::breaks`] said `breaks`.
+    pub fn holds(&self, breaks: u64, now_ms: i64) -> bool {
+        self.breaks() == breaks && now_ms < self.until_ms.load(Ordering::SeqCst)
+    }
+
+    fn renew(&self, until_ms: i64) {
+        self.until_ms.store(until_ms, Ordering::SeqCst);
+    }
+
+    fn end(&self) {
+        self.renew(i64::MIN);
+        self.breaks.fetch_add(1, Ordering::SeqCst);
+    }
+}
 
 /// Which hub polls a system or writes its files: two at once would do it twice.
 #[derive(Clone)]
@@ -36,6 +74,7 @@ pub struct Sharing {
     pub clock: Arc<dyn Clock>,
     /// What this hub has; the intake follows it.
     pub owned: watch::Sender<Shards>,
+    pub lease: Arc<Lease>,
 }
 
 impl Sharing {
@@ -43,29 +82,28 @@ impl Sharing {
     pub async fn run(self, stop: CancellationToken) {
         let mut last: Option<Claimed> = None;
         let mut renewed_ms = self.clock.now_ms();
-        let mut rounds = 0u32;
         let mut next_claim = tokio::time::Instant::now();
         while !stop.is_cancelled() {
             if tokio::time::Instant::now() >= next_claim {
                 next_claim = tokio::time::Instant::now() + RENEW;
+                let asked_ms = self.clock.now_ms();
+                // After a long pause nothing is this hub's before it has asked again.
+                if last.is_some() && asked_ms > renewed_ms + LEASE_MS - MARGIN_MS {
+                    last = None;
+                    self.lease.end();
+                    self.own(Shards::NONE);
+                }
                 match self.claim(false).await {
                     Ok(claimed) => {
-                        renewed_ms = self.clock.now_ms();
+                        renewed_ms = asked_ms;
+                        self.lease.renew(asked_ms + LEASE_MS - MARGIN_MS);
                         self.tell(claimed, last.replace(claimed));
                     }
-                    Err(problem) => {
-                        tracing::warn!(%problem, "the leases cannot be renewed");
-                        if self.clock.now_ms() > renewed_ms + LEASE_MS - MARGIN_MS {
-                            last = None;
-                            self.own(Shards::NONE);
-                        }
-                    }
+                    Err(problem) => tracing::warn!(%problem, "the leases cannot be renewed"),
                 }
-            } else if last.is_some_and(|claimed| claimed.hubs > 1) || rounds % NEWS_ALONE == 0 {
-                // Also when alone: a write that was given up may be applied later.
+            } else if last.is_some_and(|claimed| claimed.hubs > 1) {
                 self.driver.feed([Event::News]);
             }
-            rounds += 1;
             tokio::select! {
                 () = tokio::time::sleep(NEWS) => {}
                 () = stop.cancelled() => {}

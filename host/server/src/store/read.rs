@@ -17,13 +17,7 @@ use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, Problem>;
 
-pub async fn ready(
-    pool: &AnyPool,
-    system: &str,
-    shards: Shards,
-    after: i64,
-    limit: u32,
-) -> Result<Ready> {
+pub async fn ready(pool: &AnyPool, system: &str, shards: Shards, after: i64, limit: u32) -> Result<Ready> {
     // `deliveries` of several hubs: bit `n` of the mask is shard `n`.
     let mine = if shards == Shards::ALL { "" } else { "AND (($4 >> CAST(d.shard AS INTEGER)) & 1) = 1" };
     let sql = format!(

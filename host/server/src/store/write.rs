@@ -114,8 +114,7 @@ impl Write {
         self.deliveries(plan.facts.open.into_values().filter(|row| row.changed).collect()).await?;
         let operations: Vec<_> = Some(plan.operations).filter(|n| *n > 0).into_iter().collect();
         // Each takes an id as well: hubs see at their next write that something has changed.
-        let sql =
-            "UPDATE counters SET value = value + r.more FROM {rows} WHERE counters.name IN ('operations', 'seq')";
+        let sql = "UPDATE counters SET value = value + r.more FROM {rows} WHERE counters.name IN ('operations', 'seq')";
         self.tx.execute(sql, Rows::default().int("more", &operations, |n| *n)).await
     }
 
@@ -230,7 +229,8 @@ impl Write {
 fn unfinished<'a>(rows: &'a [&'a OpenRow]) -> Rows<'a> {
     shared(rows)
         .int("tries", rows, |r| r.tries.into())
-        .int("operated", rows, |r| r.judged.map_or(0, |judged| i64::from(judged) + 1)).int("version", rows, |r| r.version.into())
+        .int("operated", rows, |r| r.judged.map_or(0, |judged| i64::from(judged) + 1))
+        .int("version", rows, |r| r.version.into())
 }
 
 /// The columns of both `open` and `deliveries`.

@@ -117,7 +117,7 @@ fn some_commit(dice: &mut Dice, round: usize, shown: &[Shown]) -> Commit {
 /// A store's deliveries, by rank.
 async fn deliveries(store: &AnyStore) -> Vec<(i64, DeliveryState, u32)> {
     let views = all(store, MessageFilter::default()).await.into_iter().flat_map(|v| v.deliveries);
-    let shown: BTreeMap<_, _> = views.map(|d| (d.id, (d.id, d.state, d.attempts))).collect();
+    let shown: BTreeMap<_, _> = views.map(|d| (d.id, (d.id, d.state, d.version))).collect();
     shown.into_values().collect()
 }
 
@@ -180,7 +180,7 @@ async fn told(store: &AnyStore) -> String {
         told.push(format!("{view:?}"));
     }
     for system in SYSTEMS {
-        for mut ready in store.ready(system, Shards::ALL, 0, 1_000).await.unwrap() {
+        for mut ready in store.ready(system, Shards::ALL, 0, 1_000).await.unwrap().deliveries {
             (ready.id, ready.message_seq) = (rank(&deliveries, ready.id), rank(&seqs, ready.message_seq));
             told.push(format!("{ready:?}"));
         }
