@@ -61,7 +61,7 @@ async fn a_failing_system_is_tried_again_ever_later_until_it_takes_it_once() {
 #[tokio::test]
 async fn a_system_that_stays_down_is_given_up_after_the_policy_says() {
     let down = Standin::start(|_, _| (503, "down")).await;
-    let hub = Hub::start(&billing(&down.url, "attempts = 3\nbackoff-first-ms = 20"));
+    let hub = Hub::start(&billing(&down.url, "attempts = 3\nbackoff-first-ms = 20\nbreaker-failures = 100"));
     let taken = hub.publish(&payment("p-1", "1", "1.00")).await;
     let mut keyless = payment("p-2", "1", "1.00");
     keyless.as_object_mut().unwrap().remove("subject");
@@ -94,19 +94,17 @@ async fn behind_a_parked_delivery_its_key_waits_and_others_pass() {
     // One that comes when the key is parked already waits just so.
     let later = hub.publish(&payment("behind-2", "A", "1.00")).await;
     for seq in [&behind["seq"], &later["seq"]] {
-        let trace = hub.settled(seq, &["parked"]).await;
-        assert_eq!(
-            (&delivery(&trace)["error"]["code"], &delivery(&trace)["attempts"]),
-            (&json!("waits-behind"), &json!(0))
-        );
+        let trace = hub.settled(seq, &["waiting"]).await;
+        assert_eq!((&delivery(&trace)["error"], &delivery(&trace)["attempts"]), (&Value::Null, &json!(0)));
     }
     // Neither a crash nor an orderly stop lets it slip through.
     hub.restart();
     let after = hub.publish(&payment("behind-3", "A", "1.00")).await;
     let other = hub.publish(&payment("good-3", "B", "1.00")).await;
     hub.settled(&other["seq"], &["done"]).await;
-    hub.settled(&after["seq"], &["parked"]).await;
-    assert_eq!(hub.messages("system=billing&state=parked").await.len(), 4);
+    hub.settled(&after["seq"], &["waiting"]).await;
+    assert_eq!(hub.messages("system=billing&state=parked").await.len(), 1);
+    assert_eq!(hub.messages("system=billing&state=waiting").await.len(), 3);
     let mut sent = ids(&strict.seen());
     sent.sort();
     assert_eq!(sent, ["bad", "good-1", "good-2", "good-3"]);

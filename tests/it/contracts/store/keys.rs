@@ -73,7 +73,8 @@ pub async fn a_retried_one_goes_first_and_lets_the_others_go(store: AnyStore) {
     write(&store, attempt(all[1].id, Parked, 1)).await;
     assert_eq!(states(&store, &all).await, [Done, Parked, Waiting]);
     // In one batch: retried and done, and what comes after it is ready.
-    let batch = vec![operation(all[1].id, Act::Retry), attempt_at(all[1].id, Done, 2, 2), commit(vec![new("late", "a")])];
+    let batch =
+        vec![operation(all[1].id, Act::Retry), attempt_at(all[1].id, Done, 2, 2), commit(vec![new("late", "a")])];
     let written = store.commit(batch).await.unwrap();
     assert_eq!(written[2].as_ref().unwrap()[0].deliveries[0].state, Ready);
     assert_eq!(states(&store, &all).await, [Done, Done, Ready]);
