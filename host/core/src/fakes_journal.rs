@@ -369,7 +369,7 @@ impl MemoryJournal {
                 shards.0 |= 1 << shard;
             }
         }
-        Claimed { shards, leave, hubs, operations: self.operations }
+        Claimed { shards, leave, hubs }
     }
 }
 

@@ -103,8 +103,6 @@ pub struct Claimed {
     pub leave: Shards,
     /// Hubs alive, this one included.
     pub hubs: u32,
-    /// As [`Ready::operations`].
-    pub operations: i64,
 }
 
 /// A message that came in over a transport and is not acknowledged yet.

@@ -1,8 +1,12 @@
 //! Measurements of the hub itself, each a comparison inside one run: `busbar bench`.
 
+pub mod bare;
 pub mod call;
 pub mod decode;
 mod inputs;
 mod memory;
+pub mod relay;
 mod sample;
 pub mod start;
+
+pub use sample::median;

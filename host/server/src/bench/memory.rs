@@ -14,7 +14,12 @@ pub fn bytes(process: &str, line: &str) -> u64 {
 
 /// Processor time of all threads of this process so far, in steps of 10 ms.
 pub fn processor() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    processor_of("self")
+}
+
+/// The same of another process.
+pub fn processor_of(process: &str) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     // The fields after the name, which may hold anything, are counted from 3; these are 14 and 15 (proc_pid_stat(5)).
     let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(11).take(2));
     let ticks: u64 = fields.into_iter().flatten().filter_map(|ticks| ticks.parse::<u64>().ok()).sum();

@@ -1,6 +1,6 @@
 //! `bench`: measurements of the hub itself.
 
-use crate::bench::{call, decode, start};
+use crate::bench::{bare, call, decode, relay, start};
 use crate::config;
 use crate::wasm::Runtime;
 use busbar_core::Rules;
@@ -17,6 +17,42 @@ pub enum BenchCommand {
     Start(StartArgs),
     /// How fast a large bank statement is decoded.
     Decode(DecodeArgs),
+    /// Messages relayed over AMQP, against a bare relay over the same broker.
+    Relay(RelayArgs),
+    /// The bare relay that `relay` compares with, until it is killed.
+    #[command(hide = true)]
+    Bare(BareArgs),
+}
+
+#[derive(Args)]
+pub struct RelayArgs {
+    #[command(flatten)]
+    common: Common,
+    /// The broker; exchanges and queues `bench-…` are made there and removed.
+    #[arg(long, env = "BUSBAR_BENCH_AMQP")]
+    amqp: String,
+    /// The store: `sqlite:<file>` or `postgres://…`. A new file in the hub's own temporary folder where absent.
+    #[arg(long, default_value = "sqlite:data/bench.db")]
+    store: String,
+    /// What the journal keeps: `full`, `envelope` or `none`.
+    #[arg(long, default_value = "none", value_parser = ["full", "envelope", "none"])]
+    journal: String,
+    /// Messages of a round.
+    #[arg(long, default_value_t = 40_000)]
+    messages: usize,
+    /// Seconds at half load, for the latency.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+}
+
+#[derive(Args)]
+pub struct BareArgs {
+    #[arg(long)]
+    amqp: String,
+    #[arg(long)]
+    prefix: String,
+    #[arg(long)]
+    prefetch: u16,
 }
 
 #[derive(Args)]
@@ -67,8 +103,43 @@ pub async fn bench(command: BenchCommand, json: bool) -> anyhow::Result<ExitCode
         BenchCommand::Call(args) => calls(args, json).await?,
         BenchCommand::Start(args) => starts(&args, json)?,
         BenchCommand::Decode(args) => decodes(args, json).await?,
+        BenchCommand::Relay(args) => relays(args, json).await?,
+        BenchCommand::Bare(args) => bare::relay(&args.amqp, &args.prefix, args.prefetch).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn relays(args: RelayArgs, json: bool) -> anyhow::Result<()> {
+    let plan = relay::Plan {
+        amqp: args.amqp,
+        store: args.store,
+        journal: args.journal,
+        adapters: args.common.adapters,
+        schemas: args.common.schemas,
+        messages: args.messages,
+        rounds: args.common.rounds,
+        latency: std::time::Duration::from_secs(args.seconds),
+    };
+    if !json {
+        println!("messages of 1 KB through a schema check and a mapping adapter in a fresh instance, with confirms");
+        println!("        msg/s    CPU us/msg   peak MiB   p50 ms   p99 ms   (latency at half load)");
+    }
+    let rounds = relay::relay(&plan, |round| match (json, serde_json::to_string(round)) {
+        (true, Ok(line)) => println!("{line}"),
+        _ => [("bare", &round.bare), ("hub", &round.hub)].iter().for_each(|(name, side)| {
+            let relay::Side { per_second, cpu_us_per_message, peak_memory_mib, p50_ms, p99_ms } = side;
+            println!(
+                "{name:<4} {per_second:>9.0} {cpu_us_per_message:>12.1} {peak_memory_mib:>10.0} {p50_ms:>8.1} {p99_ms:>8.1}"
+            );
+        }),
+    })
+    .await?;
+    let ratio = crate::bench::median(rounds.iter().map(|round| round.ratio).collect());
+    match json {
+        true => println!("{}", serde_json::json!({ "journal": plan.journal, "median-ratio": ratio })),
+        false => println!("journal {}: hub / bare = {ratio:.2} (median of {} rounds)", plan.journal, rounds.len()),
+    }
+    Ok(())
 }
 
 impl Common {

@@ -141,6 +141,7 @@ pub async fn a_message_with_deliveries_and_calls(store: AnyStore) {
         key: Some("k".into()),
         state: DeliveryState::Parked,
         attempts: 3,
+        version: 1,
         next_at_ms: 0,
         updated_at_ms: 2_000,
         error: Some(failed()),

@@ -152,8 +152,7 @@ async fn run(store: &AnyStore, seed: u64) -> String {
                 });
             }
         }
-        let claim = Claim { hub: "a".into(), now_ms: 0, lease_ms: 1, busy: Shards::NONE, leaving: false };
-        told_so_far.push(format!("operations {}", store.claim(claim).await.unwrap().operations));
+        told_so_far.push(format!("operations {}", store.ready("billing", Shards::ALL, 0, 1).await.unwrap().operations));
     }
     told_so_far.push(told(store).await);
     told_so_far.join("\n")
