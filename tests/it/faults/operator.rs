@@ -70,7 +70,7 @@ async fn what_waits_behind_a_parked_one_follows_it_in_order() {
     states(&hub, &[held.as_slice(), &[("6", "waiting"), ("7", "done")]].concat()).await;
     let parked = deliveries(&hub, "parked").await;
     assert_eq!(parked.len(), 1);
-    assert_eq!((&parked[0]["error"]["code"], &parked[0]["attempts"]), (&json!("http-422"), &json!(1)));
+    assert_eq!((&parked[0]["error"]["code"], &parked[0]["attempts"]), (&json!("refused"), &json!(1)));
     let waiting = deliveries(&hub, "waiting").await;
     assert_eq!(waiting.len(), 4);
 
@@ -123,9 +123,9 @@ async fn many_are_retried_by_filter_in_their_order() {
         let output = command.output().unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
-    let (listed, text) = command(&["--system", "billing", "--code", "http-422"]);
+    let (listed, text) = command(&["--system", "billing", "--code", "refused"]);
     assert!(listed && text.matches("parked").count() == 10, "{text}");
-    let (retried, text) = command(&["--system", "billing", "--code", "http-422", "retry", "--all", "--rate", "200"]);
+    let (retried, text) = command(&["--system", "billing", "--code", "refused", "retry", "--all", "--rate", "200"]);
     assert!(retried && text.contains("10 retried"), "{text}");
     states(&hub, &(0..30).map(|_| ("29", "done")).collect::<Vec<_>>()).await;
     wait_for("nothing to be open", async || {

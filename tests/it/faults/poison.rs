@@ -64,7 +64,7 @@ async fn one_percent_of_poison_is_put_aside_and_slows_nobody() {
     let mut expected: BTreeMap<String, (&str, i64)> = BTreeMap::new();
     for (number, event) in events.iter_mut().enumerate().skip(10_000) {
         let (word, fate) = match number {
-            number if is_refused(number) => ("refused", ("http-422", 1)),
+            number if is_refused(number) => ("refused", ("refused", 1)),
             number if is_failing(number) => ("failing", ("transient", ATTEMPTS_MAX)),
             _ => continue,
         };

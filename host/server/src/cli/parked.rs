@@ -58,7 +58,7 @@ struct Filter {
     code: Option<String>,
     /// Only with this ordering key.
     #[arg(long)]
-    key: Option<String>,
+    ordering_key: Option<String>,
     /// `parked`, `dead` or `waiting`; parked and dead ones where absent.
     #[arg(long)]
     state: Option<String>,
@@ -70,7 +70,7 @@ impl Filter {
             ("system", self.system.clone()),
             ("type", self.r#type.clone()),
             ("code", self.code.clone()),
-            ("key", self.key.clone()),
+            ("key", self.ordering_key.clone()),
             ("state", self.state.clone()),
         ]
     }
