@@ -6,6 +6,7 @@
 //! writes; the others only read, and see whole transactions.
 
 mod backend;
+mod backup;
 mod claim;
 mod days;
 mod dialect;
@@ -20,6 +21,7 @@ mod text;
 mod write;
 
 use async_trait::async_trait;
+pub use backup::{Counts, Reconciliation};
 pub use days::day_of;
 pub use prune::Day;
 

@@ -3,10 +3,12 @@
 mod cases;
 mod engine;
 mod keys;
+mod power;
 mod retain;
 mod search;
 mod sql;
 mod twin;
+mod vfs;
 
 use busbar_core::fakes::MemoryStore;
 use busbar_core::ports::{Claim, Claimed, Store};

@@ -55,4 +55,12 @@ impl Dialect {
             }
         }
     }
+
+    /// Begins a transaction that sees one moment.
+    pub fn snapshot(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN",
+            Self::Postgres => "SET statement_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+        }
+    }
 }

@@ -26,6 +26,7 @@ pub enum Line {
     Message(Box<MessageLine>),
     Intake(IntakeLine),
     State(StateLine),
+    Type(TypeLine),
     Seen(SeenLine),
 }
 
@@ -97,6 +98,14 @@ pub struct StateLine {
     pub value: String,
 }
 
+/// A type by its hash in the records for deduplication.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TypeLine {
+    pub hash: i64,
+    pub name: String,
+}
+
 /// A record for deduplication.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -165,6 +174,20 @@ impl Export {
             Ok(StateLine { system: text("system")?, key: text("key")?, value: text("value")? })
         };
         rows.iter().map(line).collect()
+    }
+
+    pub async fn types(&self) -> Result<Vec<TypeLine>> {
+        let rows = select(&self.pool, "SELECT hash, name FROM types".into(), vec![]).await?;
+        rows.iter()
+            .map(|row| Ok(TypeLine { hash: read::int(row, "hash")?, name: read::string(row, "name")? }))
+            .collect()
+    }
+
+    /// Ids of the parked deliveries whose error has this code.
+    pub async fn by_code(&self, code: &str) -> Result<Vec<i64>> {
+        let sql = "SELECT id FROM open WHERE state = 'parked' AND code = $1 ORDER BY id".to_string();
+        let rows = select(&self.pool, sql, vec![Value::Text(read::text(code))]).await?;
+        rows.iter().map(|row| read::int(row, "id")).collect()
     }
 
     /// The next records for deduplication after this one.
