@@ -4,6 +4,7 @@ mod adapter;
 mod build;
 mod cases;
 mod client;
+mod journal;
 mod key;
 mod print;
 mod run;
@@ -43,6 +44,9 @@ enum Command {
     /// API keys for the REST interface.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Back up the journal, restore it, and compare.
+    #[command(subcommand)]
+    Journal(journal::JournalCommand),
     /// Print generated documents.
     Print(print::PrintArgs),
 }
@@ -94,6 +98,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Adapter(AdapterCommand::Try(args)) => adapter::try_once(args).await,
         Command::Adapter(AdapterCommand::Test(args)) => adapter::test(&args, json).await,
         Command::Key(command) => key::key(&command, json),
+        Command::Journal(command) => journal::journal(command, json).await,
         Command::Print(args) => print::print(&args),
     }
 }

@@ -7,6 +7,7 @@
 
 mod backend;
 mod backup;
+pub mod bench;
 mod claim;
 mod days;
 mod dialect;
@@ -88,6 +89,23 @@ impl SqlStore {
         let asked = self.reader.execute("SELECT value FROM counters WHERE name = 'seq'");
         let answer = tokio::time::timeout(ANSWER_WAIT_MAX, asked).await.map_err(|_| no_answer())?;
         answer.map(drop).map_err(unavailable)
+    }
+
+    /// The types to look at for a search, one by one.
+    async fn types(&self, filter: &MessageFilter) -> Result<Vec<Option<String>>, Problem> {
+        if filter.r#type.is_some() || find::by_message(filter) {
+            return Ok(vec![filter.r#type.clone()]);
+        }
+        let mut known: Option<Vec<String>> = None;
+        if let Some(system) = &filter.system {
+            known = Some(read::types(&self.reader, "deliveries", "system", system).await?);
+        }
+        if let Some(source) = &filter.source {
+            let stated = read::types(&self.reader, "messages", "source", source).await?;
+            known =
+                Some(known.map_or(stated.clone(), |known| known.into_iter().filter(|t| stated.contains(t)).collect()));
+        }
+        Ok(known.map_or(vec![None], |types| types.into_iter().map(Some).collect()))
     }
 
     /// Waits for what is being written and closes every connection.
@@ -286,11 +304,7 @@ impl Store for SqlStore {
     }
 
     async fn messages(&self, filter: &MessageFilter) -> Result<Vec<MessageView>, Problem> {
-        let types = match (&filter.system, &filter.r#type) {
-            (Some(_), Some(r#type)) => vec![r#type.clone()],
-            (Some(system), None) => read::types_of_system(&self.reader, system).await?,
-            (None, _) => vec![],
-        };
+        let types = self.types(filter).await?;
         read::messages(&self.reader, self.dialect, find::messages(filter, &types)).await
     }
 

@@ -4,6 +4,7 @@ mod cases;
 mod engine;
 mod keys;
 mod power;
+mod restore;
 mod retain;
 mod search;
 mod sql;

@@ -137,13 +137,14 @@ impl Export {
         let places: HashMap<_, _> = lines.iter().enumerate().map(|(place, line)| (line.seq, place)).collect();
         let of = |table, own| format!("SELECT {DELIVERY}, {own} FROM {table} d WHERE d.id > $1 AND d.id <= $2");
         let tables = [of("open", "d.tries, d.operated"), of("deliveries", "0 AS tries, 0 AS operated")];
-        let sql = format!("{} UNION ALL {} ORDER BY 1", tables[0], tables[1]);
+        let sql = tables.join(" UNION ALL ");
         for row in select(&self.pool, sql, vec![Value::Int(first), Value::Int(last)]).await? {
             let seq = read::int(&row, "message_seq")?;
             let Some(line) = places.get(&seq).and_then(|place| lines.get_mut(*place)) else { continue };
             let id = read::int(&row, "id")?;
             line.deliveries.push(delivery_line(&row, calls.remove(&id).unwrap_or_default())?);
         }
+        lines.iter_mut().for_each(|line| line.deliveries.sort_by_key(|d| d.id));
         Ok(lines)
     }
 
