@@ -1,9 +1,10 @@
 //! `busbar bench journal`: whether search and trace take the same time however many messages there are.
 
-use super::SqlStore;
+use super::{SqlStore, unavailable};
 use busbar_core::ports::Store;
 use busbar_core::*;
 use serde_json::{Value, json};
+use sqlx::{Connection, Executor};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,37 +16,51 @@ const RUNS: usize = 31;
 const ACCOUNTS: usize = 5_000;
 const AT_MS: i64 = 1_790_000_000_000;
 
-/// Fills the journal at `url`, which must be empty, to each of `sizes` messages in turn, and times searches of 50
-/// messages and traces at each. Returns `{"sizes", "search": [{"name", "ms", "ratio"}], "trace", "ratio-max"}`: medians
-/// in milliseconds by size, and the last one's ratio to the first one's.
+/// Fills one journal beside `url` for each of `sizes` messages (SQLite: `<url>.<size>`, PostgreSQL: the schema
+/// `bench_<size>`; they must be empty) and times searches of 50 messages and traces in all of them by turns, so that
+/// whatever else the machine does slows all of them alike. Returns `{"sizes", "runs", "times": [{"name", "ms", "ratio"}],
+/// "ratio-max"}`: medians in milliseconds by size, and the last one's ratio to the first one's.
 ///
 /// # Errors
-/// `rejected` when the journal is not empty; `store-unavailable`.
+/// `rejected` when a journal is not empty; `store-unavailable`.
 pub async fn journal(url: &str, sizes: &[usize]) -> Result<Value> {
-    let store = SqlStore::open(url).await?;
-    if !store.messages(&MessageFilter { limit: 1, ..MessageFilter::default() }).await?.is_empty() {
-        return Err(Problem::new(Code::Rejected, "the journal is not empty; measure in a new one"));
-    }
-    let mut fill = Fill::default();
-    let mut measured: Vec<Vec<(&'static str, f64)>> = Vec::new();
+    let mut stores = Vec::new();
     for size in sizes {
+        let store = SqlStore::open(&beside(url, *size).await?).await?;
+        if !store.messages(&MessageFilter { limit: 1, ..MessageFilter::default() }).await?.is_empty() {
+            return Err(Problem::new(Code::Rejected, "the journal is not empty; measure in a new one"));
+        }
         let began = Instant::now();
-        let before = fill.messages;
-        fill.to(&store, *size).await?;
-        let rate = (fill.messages - before) as f64 / began.elapsed().as_secs_f64();
-        tracing::info!(messages = fill.messages, rate, "the journal is filled");
-        measured.push(measure(&store).await?);
+        Fill::default().to(&store, *size).await?;
+        tracing::info!(messages = size, seconds = began.elapsed().as_secs_f64(), "a journal is filled");
+        stores.push(store);
     }
-    store.close().await;
-    let mut search = Vec::new();
+    let mut times = Vec::new();
     let mut ratio_max: f64 = 0.0;
-    for (place, (name, first)) in measured.first().into_iter().flatten().enumerate() {
-        let ms: Vec<f64> = measured.iter().filter_map(|times| times.get(place).map(|(_, ms)| *ms)).collect();
-        let ratio = ms.last().copied().unwrap_or_default() / first.max(1e-6);
+    for (name, task) in tasks() {
+        let ms = measure(&stores, &task).await?;
+        let ratio = ms.last().copied().unwrap_or_default() / ms.first().copied().unwrap_or_default().max(1e-6);
         ratio_max = ratio_max.max(ratio);
-        search.push(json!({"name": name, "ms": ms, "ratio": ratio}));
+        times.push(json!({"name": name, "ms": ms, "ratio": ratio}));
     }
-    Ok(json!({"sizes": sizes, "runs": RUNS, "times": search, "ratio-max": ratio_max}))
+    for store in stores {
+        store.close().await;
+    }
+    Ok(json!({"sizes": sizes, "runs": RUNS, "times": times, "ratio-max": ratio_max}))
+}
+
+/// The URL of the journal for one size.
+async fn beside(url: &str, size: usize) -> Result<String> {
+    if url.starts_with("sqlite:") {
+        return Ok(format!("{url}.{size}"));
+    }
+    let mut connection = sqlx::PgConnection::connect(url).await.map_err(unavailable)?;
+    let sql = format!("CREATE SCHEMA IF NOT EXISTS bench_{size}");
+    connection.execute(sqlx::AssertSqlSafe(sql)).await.map_err(unavailable)?;
+    connection.close().await.map_err(unavailable)?;
+    let mut url = url::Url::parse(url).map_err(super::internal)?;
+    url.query_pairs_mut().append_pair("options[search_path]", &format!("bench_{size}"));
+    Ok(url.to_string())
 }
 
 /// What was written so far.
@@ -141,26 +156,39 @@ fn searches() -> Vec<(&'static str, MessageFilter)> {
     ]
 }
 
-async fn measure(store: &SqlStore) -> Result<Vec<(&'static str, f64)>> {
-    let mut measured = Vec::new();
-    for (name, filter) in searches() {
-        let mut times = Vec::new();
-        for _ in 0..RUNS {
+/// What is timed.
+enum Task {
+    Search(Box<MessageFilter>),
+    /// The newest messages, one after another, with all that happened to them.
+    Trace,
+}
+
+fn tasks() -> Vec<(&'static str, Task)> {
+    let searches = searches().into_iter().map(|(name, filter)| (name, Task::Search(Box::new(filter))));
+    searches.chain([("trace", Task::Trace)]).collect()
+}
+
+/// Medians in milliseconds, by store.
+async fn measure(stores: &[SqlStore], task: &Task) -> Result<Vec<f64>> {
+    let mut times = vec![Vec::new(); stores.len()];
+    for run in 0..RUNS {
+        for (store, times) in stores.iter().zip(&mut times) {
+            let seq = match task {
+                Task::Search(_) => None,
+                Task::Trace => {
+                    let newest = MessageFilter { limit: 1 + run as u32, ..MessageFilter::default() };
+                    store.messages(&newest).await?.last().map(|view| view.seq)
+                }
+            };
             let began = Instant::now();
-            store.messages(&filter).await?;
+            match task {
+                Task::Search(filter) => drop(store.messages(filter).await?),
+                Task::Trace => drop(store.message(seq.unwrap_or_default()).await?),
+            }
             times.push(began.elapsed());
         }
-        measured.push((name, median_ms(times)));
     }
-    let mut times = Vec::new();
-    let page = store.messages(&MessageFilter { limit: 50, ..MessageFilter::default() }).await?;
-    for view in page {
-        let began = Instant::now();
-        store.message(view.seq).await?;
-        times.push(began.elapsed());
-    }
-    measured.push(("trace", median_ms(times)));
-    Ok(measured)
+    Ok(times.into_iter().map(median_ms).collect())
 }
 
 fn median_ms(mut times: Vec<std::time::Duration>) -> f64 {
