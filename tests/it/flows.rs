@@ -1,6 +1,9 @@
 //! Whole ways through the running hub: over a real broker, through files, and the demo itself.
 
 mod amqp;
-mod broker;
+pub mod broker;
 mod drift;
 mod files;
+mod new;
+mod out;
+mod poll;

@@ -3,15 +3,17 @@
 
 mod cache;
 mod neighbours;
+mod record;
+mod warm;
 
-use crate::hub::{LOADED, RUNTIME, Standin, root, wait_for};
+use crate::hub::{LOADED, RUNTIME, Standin, root};
 use busbar_core::fakes::MemoryStore;
-use busbar_core::ports::{HookRequest, HookResponse, InputFile, Run};
-use busbar_core::{Failure, Message, Rules};
-use busbar_server::config::model::{Grants, Limits};
+use busbar_core::ports::{Attempting, HookRequest, HookResponse, InputFile, Run};
+use busbar_core::{Call, Message, Rules};
+use busbar_server::config::model::{Grants, Instances, Limits};
 use busbar_server::egress::Egress;
 use busbar_server::hub::{HubEffects, SystemClock, SystemSecrets};
-use busbar_server::wasm::{Caller, SystemSpec, decode, deliver, receive};
+use busbar_server::wasm::{Caller, Effects, SystemSpec, decode, deliver, encode, receive};
 use secrecy::SecretString;
 use serde_json::json;
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -40,7 +42,19 @@ fn grants() -> Grants {
     }
 }
 
-fn caller(behaviour: &str, url: &str, grants: Grants, limits: Limits) -> Caller {
+pub fn caller(behaviour: &str, url: &str, grants: Grants, limits: Limits) -> Caller {
+    caller_with(behaviour, url, grants, limits, Instances::Fresh, |effects| Arc::new(effects))
+}
+
+/// The same with instances and effects as a test needs them.
+fn caller_with(
+    behaviour: &str,
+    url: &str,
+    grants: Grants,
+    limits: Limits,
+    instances: Instances,
+    wrap: impl FnOnce(HubEffects) -> Arc<dyn Effects>,
+) -> Caller {
     crate::hub::client(); // The egress needs the TLS provider that comes with it.
     let egress = Egress::new(grants.private_addresses.clone(), limits.body_bytes, limits.header_bytes).unwrap();
     let secrets = [("token", "known"), ("other", "not for it")];
@@ -59,14 +73,19 @@ fn caller(behaviour: &str, url: &str, grants: Grants, limits: Limits) -> Caller 
         config: json!({ "behaviour": behaviour, "url": url }).to_string(),
         grants,
         limits,
+        instances,
         rules: RULES.clone(),
     };
     let loaded = LOADED.get("hostile").unwrap().clone();
-    Caller { runtime: RUNTIME.clone(), loaded, system: Arc::new(system), effects: Arc::new(effects) }
+    Caller::new(RUNTIME.clone(), loaded, Arc::new(system), wrap(effects))
 }
 
 fn message() -> Arc<Message> {
     Arc::new(Message::from_structured(crate::hub::payment("m1", "500100200300", "10.00")).unwrap())
+}
+
+fn attempting(attempt: u32, recorded: Vec<Call>) -> Attempting {
+    Attempting { delivery: 1, attempt, message: message(), recorded }
 }
 
 fn hook() -> HookRequest {
@@ -107,6 +126,8 @@ async fn each_excess_ends_the_call_with_its_own_code() {
         ("state-key", "adapter-limit", "state"),
         ("random-large", "adapter-limit", "random"),
         ("read", "missing-grant", "decoded"),
+        ("write", "missing-grant", "encoded"),
+        ("state-reserved", "missing-grant", "busbar:"),
         ("emit-ungranted", "missing-grant", "statement.imported.v1"),
         ("emit-invalid", "invalid-emit", "amount"),
         ("emit-broken", "invalid-emit", "hostile-0"),
@@ -147,12 +168,14 @@ async fn every_entry_is_limited() {
     for behaviour in ["loop", "alloc", "trap"] {
         let wanted = code(&received(behaviour, "", grants()).await);
         let caller = caller(behaviour, "", grants(), limits());
-        assert_eq!(code(&deliver(&caller, message(), 1, Vec::new()).await), wanted);
+        assert_eq!(code(&deliver(&caller, attempting(1, Vec::new())).await), wanted);
         let input = InputFile { name: "f".into(), size_bytes: 0, reader: Box::new(std::io::empty()) };
         let run = decode(&caller, input, Box::new(|_| Ok(()))).await;
         assert_eq!(code(&run), wanted);
         let question = Message::clone(&message());
         assert_eq!(code(&busbar_server::wasm::answer(&caller, question).await), wanted);
+        assert_eq!(code(&busbar_server::wasm::poll(&caller, None).await), wanted);
+        assert_eq!(code(&encode(&caller, &[message()], Box::new(std::io::sink())).await), wanted);
     }
 }
 
@@ -164,6 +187,19 @@ async fn a_file_has_limits_of_its_own() {
     let run = decode(&caller, input, Box::new(|_| Ok(()))).await;
     assert_eq!(code(&run), "adapter-limit");
     assert!(run.result.unwrap_err().problem().detail.contains("limits.file-messages"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_written_has_limits_of_its_own() {
+    for (behaviour, wanted, named) in
+        [("write-flood", "adapter-limit", "limits.file-bytes"), ("emit-one", "missing-grant", "encoded")]
+    {
+        let limits = Limits { file_bytes: 8 << 20, file_deadline_ms: 20_000, ..limits() };
+        let caller = caller(behaviour, "", grants(), limits);
+        let run = encode(&caller, &[message()], Box::new(std::io::sink())).await;
+        assert_eq!(code(&run), wanted);
+        assert!(run.result.unwrap_err().problem().detail.contains(named));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,40 +236,4 @@ async fn only_what_is_granted_is_called() {
 
 fn private(url: &str) -> Grants {
     Grants { http: vec![url.to_string()], private_addresses: vec!["127.0.0.1".into()], ..grants() }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_post_that_the_deadline_cuts_is_never_repeated_blindly() {
-    let slow = Standin::slow(|_, _| (200, String::new(), Duration::from_secs(2))).await;
-    let caller = caller("post", &slow.url, private(&slow.url), limits());
-    let run = deliver(&caller, message(), 1, Vec::new()).await;
-    wait_for("the request", async || (slow.count("POST", "/") == 1).then_some(())).await;
-    // It was sent and nobody knows what became of it: that is what the record must say.
-    assert_eq!(run.calls.len(), 1, "the call is not in the record: {run:?}");
-    let failure = run.result.unwrap_err();
-    let next = busbar_core::outcome::decide(&busbar_core::Policy::default(), 1, &failure, 0.5);
-    assert_eq!(next, busbar_core::Next::GiveUp, "{failure:?}");
-    assert!(matches!(failure, Failure::UnknownOutcome(_)), "{failure:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_answered_post_is_answered_from_the_record() {
-    let gate = [503, 500, 200];
-    let billing =
-        Standin::start(move |seen, before| if seen.method == "GET" { (gate[before], "") } else { (201, "done") }).await;
-    let caller = caller("post-then-gate", &billing.url, private(&billing.url), limits());
-    let first = deliver(&caller, message(), 1, Vec::new()).await;
-    assert_eq!(code(&first), "transient");
-    let mut record = first.calls.clone();
-    let second = deliver(&caller, message(), 2, record.clone()).await;
-    assert_eq!(code(&second), "adapter-trap");
-    record.extend(second.calls.clone());
-    let third = deliver(&caller, message(), 3, record).await;
-    assert!(third.result.is_ok(), "{:?}", third.result);
-    let outcomes = |run: &Run<()>| run.calls.iter().map(|c| c.outcome.clone()).collect::<Vec<_>>();
-    assert_eq!(
-        [outcomes(&first), outcomes(&second), outcomes(&third)],
-        [["ok", "ok"], ["recorded", "ok"], ["recorded", "ok"]]
-    );
-    assert_eq!((billing.count("POST", "/post"), billing.count("GET", "/gate")), (1, 3));
 }

@@ -25,6 +25,8 @@ pub const PUBLISHER: &str = "key-of-the-publisher";
 pub const READER: &str = "key-of-the-reader";
 /// Rights: read, read-personal.
 pub const OFFICER: &str = "key-of-the-officer";
+/// Rights: read, read-personal, operate.
+pub const OPERATOR: &str = "key-of-the-operator";
 /// `user:password` of the credential `secrets/login`.
 pub const LOGIN: (&str, &str) = ("terminal", "pass-of-the-terminal");
 /// The credential `secrets/token`.
@@ -83,6 +85,11 @@ impl Hub {
     }
 
     fn run(&mut self) {
+        assert!(self.try_run(), "not ready:\n{}", self.log());
+    }
+
+    /// Starts it, or says that it did not become ready: what it needs may be away just now.
+    pub fn try_run(&mut self) -> bool {
         let log = std::fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
         // Should the tests be killed, the hub must not stay.
         let mut command = Command::new("setpriv");
@@ -93,9 +100,14 @@ impl Hub {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not ready:\n{}", self.log()));
+        let Ok(ready) = serde_json::from_str::<Value>(&line) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            return false;
+        };
         self.url = format!("http://{}", ready["address"].as_str().unwrap());
         self.process = Some((child, stdout));
+        true
     }
 
     pub fn path(&self, below: &str) -> PathBuf {
@@ -151,6 +163,12 @@ impl Hub {
         self.send(self.client.get(format!("{}{path}", self.url)).bearer_auth(key)).await
     }
 
+    /// The answer's body, unless the hub does not answer well just now.
+    pub async fn try_get(&self, key: &str, path: &str) -> Option<Value> {
+        let response = self.client.get(format!("{}{path}", self.url)).bearer_auth(key).send().await.ok()?;
+        response.error_for_status().ok()?.json().await.ok()
+    }
+
     /// A body to `/v1/messages` as the publisher.
     pub async fn post(&self, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
         let request = self.client.post(format!("{}/v1/messages", self.url)).bearer_auth(PUBLISHER);
@@ -204,13 +222,18 @@ impl Drop for Hub {
 }
 
 /// Waits until `condition` gives something; at most 20 s.
-pub async fn wait_for<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn wait_for<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> T {
+    wait_for_at_most(what, WAIT_MAX, condition).await
+}
+
+/// The same with a limit of its own.
+pub async fn wait_for_at_most<T>(what: &str, at_most: Duration, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = condition().await {
             return found;
         }
-        assert!(began.elapsed() < WAIT_MAX, "waited in vain for {what}");
+        assert!(began.elapsed() < at_most, "waited in vain for {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -295,6 +318,7 @@ fn head(http: &str) -> String {
         ("publisher", PUBLISHER, r#"["publish"]"#),
         ("reader", READER, r#"["read"]"#),
         ("officer", OFFICER, r#"["read", "read-personal"]"#),
+        ("operator", OPERATOR, r#"["read", "read-personal", "operate"]"#),
     ];
     let schemas = root().join("schemas").display().to_string();
     format!("name = \"test\"\nschemas = \"{schemas}\"\n[http]\n{http}\n{}", keys.map(key).concat())

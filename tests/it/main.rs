@@ -5,6 +5,7 @@ mod contracts {
     mod transport;
 }
 mod check;
+mod faults;
 mod flows;
 mod hooks;
 mod hostile;
@@ -12,4 +13,5 @@ mod hub;
 mod rest;
 mod rules;
 mod servers;
+mod simulation;
 mod tidy;

@@ -1,5 +1,4 @@
 //! The rules of `busbar-core` by themselves.
 
-mod lanes;
 mod messages;
 mod outcomes;

@@ -9,12 +9,13 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// A delivery planned at admission.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Planned {
     pub system: String,
     pub key: Option<String>,
     /// Set when it was made already. The store writes it `done` with what it made, unless an unfinished delivery of
     /// the same system and key comes before it: then it is written `ready`, and nothing of this is.
+    #[serde(skip)]
     pub made: Option<Made>,
     /// Set when a route's expression failed: the delivery starts parked, so that nothing is lost.
     pub error: Option<ErrorRecord>,
@@ -89,7 +90,12 @@ impl Rules {
             for system in &route.to {
                 // Two routes to one system are one delivery: its effect happens once.
                 if !planned.iter().any(|p| &p.system == system) {
-                    planned.push(Planned { system: system.clone(), key: key.clone(), made: None, error: error.clone() });
+                    planned.push(Planned {
+                        system: system.clone(),
+                        key: key.clone(),
+                        made: None,
+                        error: error.clone(),
+                    });
                 }
             }
         }

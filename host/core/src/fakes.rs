@@ -5,7 +5,7 @@ pub use crate::fakes_store::MemoryStore;
 
 use crate::error::{Code, Problem};
 use crate::message::Payload;
-use crate::ports::{Clock, Outgoing, Received, Tag, Transport};
+use crate::ports::{Clock, Confirms, Outgoing, Received, Tag, Transport};
 use async_trait::async_trait;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -109,7 +109,7 @@ impl Transport for MemoryTransport {
         Ok(())
     }
 
-    async fn publish(&self, batch: Vec<Outgoing>) -> Vec<Result<(), Problem>> {
+    async fn hand_over(&self, batch: Vec<Outgoing>) -> Confirms {
         let mut queues = self.queues();
         let mut results = Vec::new();
         for outgoing in batch {
@@ -120,7 +120,7 @@ impl Transport for MemoryTransport {
                 results.push(Err(Problem::new(Code::Unroutable, format!("no queue for `{}`", outgoing.routing_key))));
             }
         }
-        results
+        Box::pin(std::future::ready(results))
     }
 
     fn connected(&self) -> bool {

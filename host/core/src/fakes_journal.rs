@@ -4,7 +4,8 @@
 use crate::admit::Planned;
 use crate::journal::*;
 use crate::message::Message;
-use crate::ports::{Claim, Claimed};
+use crate::mutant::{Mutant, broken};
+use crate::ports::{Claim, Claimed, Ready};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -71,9 +72,17 @@ impl MemoryJournal {
                 None => drop(self.state.remove(&key)),
             }
         }
-        let delivery = commit.attempted.as_ref().map(|a| a.delivery).or(commit.started.map(|s| s.delivery));
+        let delivery = commit.attempted.as_ref().map(|a| a.delivery).or(commit.started.as_ref().map(|s| s.delivery));
         if let Some(owner) = delivery.map(Owner::Delivery).or(intake_id.map(Owner::Intake)) {
             self.record(&owner, commit.calls);
+        }
+        if let Some(started) = commit.started
+            && let Some(row) = self.deliveries.get_mut(&started.delivery)
+        {
+            row.stored.version += 1;
+            if !broken(Mutant::MiscountAttempts) {
+                row.stored.attempts = started.attempt;
+            }
         }
         if let Some(attempted) = commit.attempted {
             self.attempted(attempted);
@@ -91,7 +100,8 @@ impl MemoryJournal {
     }
 
     fn known(&self, new: &NewMessage) -> Option<&(i64, String)> {
-        self.ids.get(&(new.message.source.clone(), new.message.id.clone()))
+        let known = self.ids.get(&(new.message.source.clone(), new.message.id.clone()));
+        known.filter(|_| !broken(Mutant::ForgetDedup))
     }
 
     fn check(&self, commit: &Commit) -> Result<(), Refusal> {
@@ -101,19 +111,23 @@ impl MemoryJournal {
             return Err(Refusal::IdReused { index });
         }
         let attempted = commit.attempted.as_ref().map(|a| (a.delivery, a.expected));
-        for (delivery, expected) in attempted.into_iter().chain(commit.started.map(|s| (s.delivery, s.expected))) {
+        let started = commit.started.as_ref().map(|s| (s.delivery, s.expected));
+        for (delivery, expected) in attempted.into_iter().chain(started) {
             let stored = self.deliveries.get(&delivery).map(|row| &row.stored);
-            if !stored.is_some_and(|d| d.state == DeliveryState::Ready && d.attempts == expected) {
+            let fits = stored.is_some_and(|d| d.state == DeliveryState::Ready && d.version == expected);
+            if !fits && !broken(Mutant::NoFence) {
                 return Err(Refusal::Stale);
             }
         }
         if let Some(operation) = &commit.operation {
-            let state = self.deliveries.get(&operation.delivery).map(|row| row.stored.state);
-            if !state.is_some_and(|state| operation.act.fits(state)) {
+            let stored = self.deliveries.get(&operation.delivery).map(|row| &row.stored);
+            let state = stored.map(|d| d.state);
+            let seen = stored.is_some_and(|d| d.version == operation.seen) || broken(Mutant::DecideUnseen);
+            if !seen || !state.is_some_and(|state| operation.act.fits(state)) {
                 return Err(Refusal::NotNow { state });
             }
             let earlier = self.held_before(operation.delivery).filter(|_| operation.act != Act::Skip);
-            if let Some(delivery) = earlier {
+            if let Some(delivery) = earlier.filter(|_| !broken(Mutant::OperateOutOfTurn)) {
                 return Err(Refusal::Behind { delivery });
             }
         }
@@ -162,8 +176,8 @@ impl MemoryJournal {
         use DeliveryState::{Done, Parked, Ready, Waiting};
         let (state, made) = match made {
             _ if error.is_some() => (Parked, None),
-            _ if open(&[Parked, Waiting]) => (Waiting, None),
-            Some(made) if !open(&[Ready]) => (Done, Some(made)),
+            _ if open(&[Parked, Waiting]) && !broken(Mutant::NewPassesParked) => (Waiting, None),
+            Some(made) if !open(&[Ready]) || broken(Mutant::MadeOutOfTurn) => (Done, Some(made)),
             _ => (Ready, None),
         };
         let attempts = u32::from(state == Done);
@@ -177,8 +191,10 @@ impl MemoryJournal {
             state,
             attempts,
             tries: attempts,
+            version: 0,
             next_at_ms: 0,
             operated: false,
+            judged: 0,
             message,
         };
         let row = DeliveryRow { stored: stored.clone(), error, edited: None, by: None, updated_at_ms: at_ms };
@@ -206,6 +222,7 @@ impl MemoryJournal {
     fn attempted(&mut self, attempted: Attempted) {
         let Some(row) = self.deliveries.get_mut(&attempted.delivery) else { return };
         row.stored.state = attempted.state;
+        row.stored.version += 1;
         row.stored.attempts = attempted.attempts;
         row.stored.tries = attempted.tries;
         row.stored.next_at_ms = attempted.next_at_ms;
@@ -219,16 +236,24 @@ impl MemoryJournal {
         }
     }
 
-    fn operate(&mut self, operation: Operation, at_ms: i64) {
+    /// Takes an id, so that hubs see at their next write that something has changed.
+    fn count_operation(&mut self) {
         self.operations += 1;
+        self.last += 1;
+    }
+
+    fn operate(&mut self, operation: Operation, at_ms: i64) {
+        self.count_operation();
         let Some(row) = self.deliveries.get_mut(&operation.delivery) else { return };
         let was = row.stored.state;
         row.by = Some(operation.by);
         row.updated_at_ms = at_ms;
         row.stored.state = DeliveryState::Ready;
+        row.stored.version += 1;
         row.stored.tries = 0;
         row.stored.next_at_ms = 0;
         row.stored.operated = true;
+        row.stored.judged = row.stored.attempts;
         match operation.act {
             Act::Retry => {}
             Act::Edit(message) => {
@@ -264,10 +289,16 @@ impl MemoryJournal {
 
     fn release_behind(&mut self, id: i64) {
         let Some((system, key)) = self.key_of(id) else { return };
-        let parked = self.same_key(&system, Some(&key), &[DeliveryState::Parked]).next().unwrap_or(i64::MAX);
+        if broken(Mutant::ForgetRelease) {
+            return;
+        }
+        let parked = self.same_key(&system, Some(&key), &[DeliveryState::Parked]).next();
+        let parked = parked.filter(|_| !broken(Mutant::ReleasePastParked)).unwrap_or(i64::MAX);
         let free: Vec<_> =
             self.same_key(&system, Some(&key), &[DeliveryState::Waiting]).filter(|other| *other < parked).collect();
-        self.operations += i64::from(!free.is_empty());
+        if !free.is_empty() {
+            self.count_operation();
+        }
         self.set_state(&free, DeliveryState::Ready);
         // Whichever is the last of them to end lets the next ones go, should a parked one be retried meanwhile.
         for id in free {
@@ -286,11 +317,11 @@ impl MemoryJournal {
     }
 
     /// As [`Store::ready`](crate::ports::Store::ready).
-    pub fn ready(&self, system: &str, shards: Shards, after: i64, limit: u32) -> Vec<StoredDelivery> {
+    pub fn ready(&self, system: &str, shards: Shards, after: i64, limit: u32) -> Ready {
         let found = self.deliveries.range(after + 1..).map(|(_, d)| &d.stored);
         let found = found.filter(|d| d.system == system && d.state == DeliveryState::Ready);
         let found = found.filter(|d| shards.has(Shards::of(&d.system, d.key.as_deref(), d.message_seq)));
-        found.take(limit as usize).cloned().collect()
+        Ready { deliveries: found.take(limit as usize).cloned().collect(), operations: self.operations }
     }
 
     /// As [`Store::calls`](crate::ports::Store::calls).
@@ -338,7 +369,7 @@ impl MemoryJournal {
                 shards.0 |= 1 << shard;
             }
         }
-        Claimed { shards, leave, hubs, operations: self.operations }
+        Claimed { shards, leave, hubs }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::error::Problem;
 use crate::fakes_journal::{MemoryJournal, Owner, Row};
 use crate::journal::*;
 use crate::message::Message;
-use crate::ports::{Chunks, Claim, Claimed, Store};
+use crate::ports::{Chunks, Claim, Claimed, Ready, Store};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,6 +30,7 @@ impl MemoryJournal {
             key: d.stored.key.clone(),
             state: d.stored.state,
             attempts: d.stored.attempts,
+            version: d.stored.version,
             next_at_ms: d.stored.next_at_ms,
             updated_at_ms: d.updated_at_ms,
             error: d.error.clone(),
@@ -94,7 +95,7 @@ impl Store for MemoryStore {
         shards: Shards,
         after: i64,
         limit: u32,
-    ) -> Result<Vec<StoredDelivery>, Problem> {
+    ) -> Result<Ready, Problem> {
         Ok(self.data().ready(system, shards, after, limit))
     }
 

@@ -49,6 +49,7 @@ impl DeliveryState {
 pub enum IntakeKind {
     File,
     Hook,
+    Poll,
     Rest,
     Amqp,
     Question,
@@ -59,6 +60,7 @@ impl IntakeKind {
         match self {
             Self::File => "file",
             Self::Hook => "hook",
+            Self::Poll => "poll",
             Self::Rest => "rest",
             Self::Amqp => "amqp",
             Self::Question => "question",
@@ -159,12 +161,12 @@ pub struct Call {
     pub attempt: u32,
     /// Position within the attempt, from 0.
     pub ordinal: u32,
-    /// `http`, `ask`, `state` or `publish`.
+    /// `http`, `ask`, `state`, `publish` or `file`.
     pub kind: String,
     pub request: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<Value>,
-    /// `ok`, `recorded` (answered from the record), or what went wrong.
+    /// `ok`, `recorded` (answered from the record), or what went wrong; see [`crate::record`].
     pub outcome: String,
     pub started_at_ms: i64,
     pub duration_us: u64,
@@ -178,19 +180,24 @@ pub struct StateWrite {
     pub value: Option<Vec<u8>>,
 }
 
-/// An attempt that is under way: the calls of its commit are written before they are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An attempt that is under way: the calls of its commit are written before they are sent. The delivery counts the
+/// attempt from then on, so that of two hubs that took it up only one may send.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Started {
+    pub system: String,
     pub delivery: i64,
-    /// Attempts that the delivery must still count in the store; else another hub has taken it over.
+    /// Version that the delivery must still have in the store, and be `ready`; else another hub has taken it over.
+    /// The engine fills it in.
     pub expected: u32,
+    /// Number of this attempt.
+    pub attempt: u32,
 }
 
 /// How one attempt of a delivery ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempted {
     pub delivery: i64,
-    /// Attempts that the delivery must still count in the store, and be `ready`; else the commit is stale.
+    /// Version that the delivery must still have in the store, and be `ready`; else the commit is stale.
     pub expected: u32,
     pub state: DeliveryState,
     /// Attempts made so far, this one included. An attempt that a crash cut off counts.
@@ -223,6 +230,9 @@ pub struct Operation {
     pub delivery: i64,
     pub system: String,
     pub act: Act,
+    /// Version that the delivery had when the person looked; else it has been made again meanwhile, and what was
+    /// decided is about something else.
+    pub seen: u32,
     /// Name of the key or person.
     pub by: String,
 }
@@ -238,6 +248,14 @@ pub enum Act {
 }
 
 impl Act {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Edit(_) => "edit",
+            Self::Skip => "skip",
+        }
+    }
+
     /// Whether a delivery in this state may be operated on so.
     pub fn fits(&self, state: DeliveryState) -> bool {
         let failed = matches!(state, DeliveryState::Parked | DeliveryState::Dead);
@@ -281,9 +299,13 @@ pub struct StoredDelivery {
     pub state: DeliveryState,
     pub attempts: u32,
     pub tries: u32,
+    /// Counts what was written of it: attempts begun and ended, decisions.
+    pub version: u32,
     pub next_at_ms: i64,
     /// A person retried it: others may wait behind it.
     pub operated: bool,
+    /// Attempts made when a person last decided about it: what came of their calls, the person has found out.
+    pub judged: u32,
     /// As received, or as a person edited it for this delivery.
     pub message: Arc<Message>,
 }
@@ -326,6 +348,8 @@ pub struct DeliveryView {
     pub key: Option<String>,
     pub state: DeliveryState,
     pub attempts: u32,
+    /// For [`Operation::seen`].
+    pub version: u32,
     pub next_at_ms: i64,
     pub updated_at_ms: i64,
     pub error: Option<ErrorRecord>,

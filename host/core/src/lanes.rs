@@ -1,6 +1,9 @@
-//! Lanes: which delivery of a system may run next. Deliveries with the same key run one at a time
-//! and in order; a parked one holds its key; other keys pass. Pure: time comes in as a number.
+//! Lanes: which delivery of a system may run next. Deliveries with the same key run one at a time and in the order
+//! of their ids; other keys pass. Only `ready` ones are here: what is held by a parked one is the store's to keep.
+//! Pure: time comes in as a number.
 
+use crate::journal::Shards;
+use crate::mutant::{Mutant, broken};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 /// A delivery in the lanes. `T` is whatever the caller needs to make it.
@@ -9,21 +12,10 @@ pub struct Job<T> {
     /// Grows in the order in which deliveries must be made.
     pub id: i64,
     pub key: Option<String>,
-    /// Attempts made so far.
-    pub attempts: u32,
+    pub shard: u32,
     /// Not before, milliseconds.
     pub due_ms: i64,
     pub load: T,
-}
-
-/// What became of an offered delivery.
-#[derive(Debug, PartialEq)]
-pub enum Offer<T> {
-    Taken,
-    /// Its key is parked: it waits behind, and the store must be told so.
-    Behind(Job<T>),
-    /// The window is full, or an earlier one was not taken: read it from the store later.
-    Full,
 }
 
 /// What to read from the store.
@@ -31,9 +23,12 @@ pub enum Offer<T> {
 pub struct Refill {
     /// Deliveries with larger ids than this,
     pub after: i64,
-    /// at most so many.
+    /// at most so many,
     pub room: usize,
+    /// of these shards.
+    pub shards: Shards,
     generation: u64,
+    epoch: u64,
 }
 
 /// The lanes of one system.
@@ -41,62 +36,67 @@ pub struct Refill {
 pub struct Lanes<T> {
     window_max: usize,
     in_flight_max: usize,
-    in_flight: usize,
-    held: usize,
-    /// Offered jobs up to this id are here or were settled; later ones only when contiguous.
+    shards: Shards,
+    /// Shard by id.
+    in_flight: HashMap<i64, u32>,
+    /// Everything that is here, running or not.
+    ids: HashSet<i64>,
+    /// What the store has up to this id is here or was settled.
     frontier: i64,
     behind: bool,
-    /// Counts what made the lanes fall behind, so that a refill notices what came meanwhile.
+    /// Counts what a read that is under way may have missed: it is read once more.
     generation: u64,
+    /// Counts what makes a read that is under way wrong: what it found is not looked at.
+    epoch: u64,
+    /// Operations and releases that the store counted at the last read.
+    operations: i64,
+    /// Finished since the last read began: it may have found them `ready`.
+    finished: HashSet<i64>,
     runnable: VecDeque<Job<T>>,
     delayed: BTreeSet<(i64, i64)>,
+    /// Whether a delayed one was taken last.
+    delayed_last: bool,
     waiting: HashMap<i64, Job<T>>,
     keys: HashMap<String, VecDeque<Job<T>>>,
-    parked: HashSet<String>,
 }
 
 impl<T> Lanes<T> {
     /// `window_max`: deliveries held in memory; `in_flight_max`: running at once.
-    pub fn new(window_max: usize, in_flight_max: usize, parked: impl IntoIterator<Item = String>) -> Self {
+    pub fn new(window_max: usize, in_flight_max: usize) -> Self {
         Self {
             window_max,
             in_flight_max,
-            in_flight: 0,
-            held: 0,
+            shards: Shards::ALL,
+            in_flight: HashMap::new(),
+            ids: HashSet::new(),
             frontier: 0,
             behind: true,
             generation: 0,
+            epoch: 0,
+            operations: 0,
+            finished: HashSet::new(),
             runnable: VecDeque::new(),
             delayed: BTreeSet::new(),
+            delayed_last: false,
             waiting: HashMap::new(),
             keys: HashMap::new(),
-            parked: parked.into_iter().collect(),
         }
     }
 
-    /// A delivery just committed. Refused while the lanes are behind the store, so that order holds.
-    pub fn offer(&mut self, job: Job<T>) -> Offer<T> {
-        if job.id <= self.frontier {
-            return Offer::Taken;
+    /// A delivery just committed. `false`: not taken, because the lanes are full or earlier ones are not here; it is
+    /// read from the store later, in its turn.
+    pub fn offer(&mut self, job: Job<T>) -> bool {
+        // A read found it before its own commit was heard of.
+        if job.id <= self.frontier && !broken(Mutant::OfferTwice) {
+            return true;
         }
-        // One whose key is parked is read again with the others, so that whoever refills writes down that it waits.
-        let parked = job.key.as_ref().is_some_and(|key| self.parked.contains(key));
-        if self.behind || parked || self.held >= self.window_max {
+        let full = self.behind || self.ids.len() >= self.window_max || !self.shards.has(job.shard);
+        if full && !broken(Mutant::OfferWhileBehind) {
             self.fall_behind();
-            return Offer::Full;
+            return false;
         }
-        self.insert(job)
-    }
-
-    /// A delivery read from the store, in order of id.
-    pub fn refill(&mut self, job: Job<T>) -> Offer<T> {
-        if job.id <= self.frontier {
-            return Offer::Taken;
-        }
-        if self.held >= self.window_max {
-            return Offer::Full;
-        }
-        self.insert(job)
+        self.insert(job);
+        true
     }
 
     /// The store has deliveries that were not offered here.
@@ -105,30 +105,64 @@ impl<T> Lanes<T> {
         self.generation += 1;
     }
 
-    /// Where to go on reading from the store, if it is worth it now.
-    pub fn wants_refill(&self) -> Option<Refill> {
-        let room = self.window_max.saturating_sub(self.held);
-        let worth = self.behind && room * 2 >= self.window_max;
-        worth.then_some(Refill { after: self.frontier, room, generation: self.generation })
-    }
-
-    /// The store had nothing more when `refill` was read: new ones may come directly, unless one was
-    /// refused meanwhile.
-    pub fn caught_up(&mut self, refill: Refill) {
-        self.behind = self.generation != refill.generation;
-    }
-
-    fn insert(&mut self, job: Job<T>) -> Offer<T> {
-        self.frontier = job.id;
-        let Some(key) = job.key.clone() else {
-            self.held += 1;
-            self.schedule(job);
-            return Offer::Taken;
-        };
-        if self.parked.contains(&key) {
-            return Offer::Behind(job);
+    /// The store has `ready` deliveries with larger ids than `after` that are not here.
+    pub fn rewind(&mut self, after: i64) {
+        if !broken(Mutant::ForgetRewind) {
+            self.frontier = self.frontier.min(after);
         }
-        self.held += 1;
+        self.fall_behind();
+        self.void_reads();
+    }
+
+    /// A read that is under way may be from before a delivery was parked, or was lost to another hub.
+    fn void_reads(&mut self) {
+        self.epoch += u64::from(!broken(Mutant::BelieveOldReads));
+    }
+
+    /// What to read from the store, if it is worth it now. One read at a time.
+    pub fn wants_refill(&mut self) -> Option<Refill> {
+        let room = self.window_max.saturating_sub(self.ids.len());
+        let worth = self.behind && room * 2 >= self.window_max;
+        worth.then(|| {
+            self.finished.clear();
+            let (generation, epoch) = (self.generation, self.epoch);
+            Refill { after: self.frontier, room, shards: self.shards, generation, epoch }
+        })
+    }
+
+    /// What a read found, by id, and how many operations and releases the store counted then: where there were more
+    /// since the last read, some may have become ready before the frontier, and everything is read again.
+    pub fn refill(&mut self, refill: Refill, found: Vec<Job<T>>, operations: i64) {
+        let changed = operations != self.operations && !broken(Mutant::MissReleases);
+        self.operations = operations;
+        if changed && refill.after > 0 {
+            return self.rewind(0);
+        }
+        if refill.epoch != self.epoch || refill.after != self.frontier || refill.shards != self.shards {
+            return;
+        }
+        let last = found.len() < refill.room;
+        for job in found {
+            if self.ids.len() >= self.window_max {
+                return;
+            }
+            self.frontier = job.id;
+            let finished = self.finished.contains(&job.id) && !broken(Mutant::ReadRevives);
+            if !finished && !self.ids.contains(&job.id) {
+                self.insert(job);
+            }
+        }
+        if last {
+            self.behind = self.generation != refill.generation && !broken(Mutant::CaughtUpBlindly);
+        }
+    }
+
+    fn insert(&mut self, job: Job<T>) {
+        self.frontier = self.frontier.max(job.id);
+        self.ids.insert(job.id);
+        let Some(key) = job.key.clone().filter(|_| !broken(Mutant::IgnoreKeys)) else {
+            return self.schedule(job);
+        };
         match self.keys.get_mut(&key) {
             Some(queue) => queue.push_back(job),
             None => {
@@ -136,11 +170,10 @@ impl<T> Lanes<T> {
                 self.schedule(job);
             }
         }
-        Offer::Taken
     }
 
     fn schedule(&mut self, job: Job<T>) {
-        if job.due_ms == 0 {
+        if job.due_ms == 0 || broken(Mutant::IgnoreDueTime) {
             self.runnable.push_back(job);
         } else {
             self.delayed.insert((job.due_ms, job.id));
@@ -150,66 +183,161 @@ impl<T> Lanes<T> {
 
     /// The next delivery to make, if one may run at `now_ms`.
     pub fn take(&mut self, now_ms: i64) -> Option<Job<T>> {
-        if self.in_flight >= self.in_flight_max {
+        if self.in_flight.len() >= self.in_flight_max {
             return None;
         }
-        if let Some((due_ms, id)) = self.delayed.first().copied()
-            && due_ms <= now_ms
-        {
-            self.delayed.remove(&(due_ms, id));
-            if let Some(job) = self.waiting.remove(&id) {
-                self.in_flight += 1;
-                return Some(job);
-            }
-        }
-        let job = self.runnable.pop_front()?;
-        self.in_flight += 1;
+        // By turns: what fails again and again must not be every probe of a system that is down, nor starve the new.
+        let turn = !self.delayed_last || self.runnable.is_empty();
+        let due = self.delayed.first().copied().filter(|(due_ms, _)| *due_ms <= now_ms && turn);
+        self.delayed_last = due.is_some();
+        let delayed = due.and_then(|first| {
+            self.delayed.remove(&first);
+            self.waiting.remove(&first.1)
+        });
+        let job = delayed.or_else(|| self.runnable.pop_front())?;
+        self.in_flight.insert(job.id, job.shard);
         Some(job)
+    }
+
+    /// Whether [`Self::take`] would give one now.
+    pub fn has_runnable(&self, now_ms: i64) -> bool {
+        let due = self.delayed.first().is_some_and(|(due_ms, _)| *due_ms <= now_ms);
+        self.in_flight.len() < self.in_flight_max && (due || !self.runnable.is_empty())
     }
 
     /// When the next delayed delivery is due.
     pub fn next_due_ms(&self) -> Option<i64> {
-        self.delayed.first().map(|(due_ms, _)| *due_ms)
+        self.delayed.first().map(|(due_ms, _)| *due_ms).filter(|_| self.in_flight.len() < self.in_flight_max)
     }
 
-    /// A taken delivery ended well, or failed for good without a key.
-    pub fn done(&mut self, key: Option<&str>) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        self.held = self.held.saturating_sub(1);
-        if let Some(key) = key {
-            match self.keys.get_mut(key).and_then(VecDeque::pop_front) {
-                Some(next) => self.schedule(next),
-                None => drop(self.keys.remove(key)),
-            }
+    /// Nothing waits for its time any more: the system is back.
+    pub fn hasten(&mut self) {
+        for (_, id) in std::mem::take(&mut self.delayed) {
+            self.runnable.extend(self.waiting.remove(&id));
+        }
+    }
+
+    /// A taken delivery is finished.
+    pub fn done(&mut self, id: i64, key: Option<&str>) {
+        self.in_flight.remove(&id);
+        self.ids.remove(&id);
+        // Only while behind is there a read that may have found it.
+        if self.behind {
+            self.finished.insert(id);
+        }
+        let Some(key) = key else { return };
+        let next = match (self.keys.get_mut(key), broken(Mutant::LastComesFirst)) {
+            (Some(queue), false) => queue.pop_front(),
+            (Some(queue), true) => queue.pop_back(),
+            (None, _) => return,
+        };
+        match next {
+            Some(next) => self.schedule(next),
+            None => drop(self.keys.remove(key)),
         }
     }
 
     /// A taken delivery is tried again at `job.due_ms`; its key waits with it.
     pub fn retry(&mut self, job: Job<T>) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        self.schedule(job);
+        self.in_flight.remove(&job.id);
+        if self.shards.has(job.shard) {
+            return self.schedule(job);
+        }
+        self.forget(job);
     }
 
-    /// A taken delivery failed for good: its key is parked. Returns those that wait behind it.
-    pub fn park(&mut self, key: &str) -> Vec<Job<T>> {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        self.parked.insert(key.to_string());
-        let behind: Vec<_> = self.keys.remove(key).into_iter().flatten().collect();
-        self.held = self.held.saturating_sub(1 + behind.len());
-        behind
+    /// A taken delivery was parked: those behind it are the store's now.
+    pub fn park(&mut self, id: i64, key: &str) {
+        if broken(Mutant::ParkedIsPassed) {
+            return self.done(id, Some(key));
+        }
+        self.drop_lane(id, Some(key));
+        if !broken(Mutant::ReadIgnoresParking) {
+            self.void_reads();
+        }
     }
 
-    /// A parked delivery holds `key`: later ones wait behind it.
-    pub fn hold(&mut self, key: String) {
-        self.parked.insert(key);
+    /// A taken delivery turned out to be another's, or not as it was read: only the store knows what comes next.
+    pub fn abandon(&mut self, id: i64, key: Option<&str>) {
+        match broken(Mutant::PassAbandoned) {
+            true => self.done(id, key),
+            false => self.drop_lane(id, key),
+        }
+        self.rewind(id - 1);
+    }
+
+    fn drop_lane(&mut self, id: i64, key: Option<&str>) {
+        self.in_flight.remove(&id);
+        self.ids.remove(&id);
+        for job in key.and_then(|key| self.keys.remove(key)).into_iter().flatten() {
+            self.ids.remove(&job.id);
+        }
+    }
+
+    /// Only these shards are this hub's from now on. What is running of others runs out.
+    pub fn own(&mut self, shards: Shards) {
+        if shards == self.shards || broken(Mutant::KeepLostShards) {
+            return;
+        }
+        let gained = shards.0 & !self.shards.0 != 0;
+        self.shards = shards;
+        let waiting: Vec<_> = self.delayed.iter().map(|(_, id)| *id).collect();
+        let queued = self.runnable.iter().map(|job| job.id).chain(waiting);
+        for id in queued.collect::<Vec<_>>() {
+            self.disown(id);
+        }
+        // Behind one that runs out: whoever has the shard now reads them.
+        for queue in self.keys.values_mut() {
+            while let Some(job) = queue.pop_back_if(|job| !shards.has(job.shard)) {
+                self.ids.remove(&job.id);
+            }
+        }
+        match gained {
+            true => self.rewind(0),
+            false => self.void_reads(),
+        }
+    }
+
+    fn disown(&mut self, id: i64) {
+        let at = self.runnable.iter().position(|job| job.id == id);
+        let queued = at.and_then(|at| self.runnable.get(at)).or_else(|| self.waiting.get(&id));
+        if queued.is_none_or(|job| self.shards.has(job.shard)) {
+            return;
+        }
+        let job = match at {
+            Some(at) => self.runnable.remove(at),
+            None => self.waiting.remove(&id),
+        };
+        if let Some(job) = job {
+            self.delayed.remove(&(job.due_ms, id));
+            self.forget(job);
+        }
+    }
+
+    /// Drops a delivery that is not running, with all behind it.
+    fn forget(&mut self, job: Job<T>) {
+        self.ids.remove(&job.id);
+        for behind in job.key.and_then(|key| self.keys.remove(&key)).into_iter().flatten() {
+            self.ids.remove(&behind.id);
+        }
     }
 
     pub fn in_flight(&self) -> usize {
-        self.in_flight
+        self.in_flight.len()
+    }
+
+    /// Shards this hub makes deliveries of.
+    pub fn shards(&self) -> Shards {
+        self.shards
+    }
+
+    /// Shards with deliveries running.
+    pub fn busy(&self) -> Shards {
+        Shards(self.in_flight.values().fold(0, |all, shard| all | 1 << shard))
     }
 
     /// Deliveries held in memory, running ones included.
     pub fn held(&self) -> usize {
-        self.held
+        self.ids.len()
     }
 }

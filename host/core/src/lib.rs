@@ -4,7 +4,9 @@
 //! deliveries, [`Lanes`] says which delivery may run next, [`outcome::decide`] what follows from how
 //! it ended. The world is reached through the traits of [`ports`]; [`fakes`] implements them in memory.
 
+mod acks;
 mod admit;
+pub mod engine;
 mod error;
 pub mod fakes;
 mod fakes_journal;
@@ -12,15 +14,20 @@ mod fakes_store;
 mod journal;
 mod lanes;
 mod message;
+pub mod mutant;
 pub mod outcome;
 pub mod ports;
+pub mod record;
 mod route;
 mod schema;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 
+pub use acks::{Ack, Acks};
 pub use admit::{Planned, Rules};
 pub use error::{ALL as ALL_CODES, Class, Code, ErrorRecord, Problem};
 pub use journal::*;
-pub use lanes::{Job, Lanes, Offer, Refill};
+pub use lanes::{Job, Lanes, Refill};
 pub use message::{Message, Payload, parse_json, valid_type};
 pub use outcome::{Failure, Next, Policy, Rejection};
 pub use route::{Expr, Route};

@@ -1,6 +1,7 @@
 //! How a call of an adapter ended, and what follows.
 
 use crate::error::{Code, Problem};
+use crate::mutant::{Mutant, broken};
 use serde::{Deserialize, Serialize};
 
 /// Input that can never succeed as it is (WIT `types.rejection`).
@@ -77,20 +78,22 @@ pub enum Next {
     GiveUp,
 }
 
-/// `attempt` counts from 1; `jitter` is a random number in 0..1. Exponential backoff with equal
-/// jitter: half of the step is fixed, half random, so that a crowd spreads and nobody hammers.
-pub fn decide(policy: &Policy, attempt: u32, failure: &Failure, jitter: f64) -> Next {
+/// `tries` counts from 1, those that were `spared` apart (the system was down); `jitter` is a random number in
+/// 0..1. Exponential backoff with equal jitter: half of the step is fixed, half random, so that a crowd spreads and
+/// nobody hammers.
+pub fn decide(policy: &Policy, tries: u32, failure: &Failure, jitter: f64, spared: bool) -> Next {
     let asked_ms = match failure {
+        Failure::UnknownOutcome(_) if broken(Mutant::RetryUnknown) => None,
         // Never blindly repeated (design: failures), and what is refused stays refused.
         Failure::Rejected(_) | Failure::UnknownOutcome(_) => return Next::GiveUp,
         Failure::Hub(problem) if problem.code.class() == crate::Class::Reject => return Next::GiveUp,
         Failure::Transient { retry_after_ms, .. } | Failure::RateLimited { retry_after_ms, .. } => *retry_after_ms,
         Failure::Unauthorized(_) | Failure::Other(_) | Failure::Hub(_) => None,
     };
-    if attempt >= policy.attempts_max {
+    if tries >= policy.attempts_max && !spared {
         return Next::GiveUp;
     }
-    let doublings = attempt.saturating_sub(1).min(32);
+    let doublings = tries.saturating_sub(1).min(32);
     let step_ms = policy.backoff_first_ms.saturating_mul(1 << doublings).min(policy.backoff_max_ms);
     let after_ms = step_ms / 2 + (step_ms as f64 / 2.0 * jitter.clamp(0.0, 1.0)) as u64;
     Next::Retry { after_ms: after_ms.max(asked_ms.unwrap_or(0)) }

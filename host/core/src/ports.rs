@@ -6,7 +6,8 @@ use crate::journal::*;
 use crate::message::{Message, Payload};
 use crate::outcome::Failure;
 use async_trait::async_trait;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::pin::Pin;
 use std::sync::Arc;
 
 /// Tells the time. Milliseconds since 1970-01-01T00:00:00Z.
@@ -41,14 +42,9 @@ pub trait Store: Send + Sync {
     /// Whatever `chunks` says, or `store-unavailable`: nothing is written.
     async fn commit_stream(&self, head: Commit, chunks: Chunks<'_>) -> Result<Option<Intake>, Problem>;
 
-    /// Deliveries of `system` in state `ready`, of these shards, with a larger id than `after`, by id.
-    async fn ready(
-        &self,
-        system: &str,
-        shards: Shards,
-        after: i64,
-        limit: u32,
-    ) -> Result<Vec<StoredDelivery>, Problem>;
+    /// Deliveries of `system` in state `ready`, of these shards, with a larger id than `after`, by id; and the count
+    /// of operations, both as of one moment.
+    async fn ready(&self, system: &str, shards: Shards, after: i64, limit: u32) -> Result<Ready, Problem>;
 
     /// Takes shards for `hub` until `now_ms + lease_ms`: renews what it has, takes what nobody holds, and gives up
     /// what is over its fair share and not in `busy`. Hubs share without a leader: each one counts the living.
@@ -75,6 +71,15 @@ pub trait Store: Send + Sync {
     async fn depths(&self) -> Result<Vec<Depth>, Problem>;
 }
 
+/// What a read of deliveries found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ready {
+    pub deliveries: Vec<StoredDelivery>,
+    /// Grows with every operation and release, each of which takes an id as well: what is `ready` may have changed
+    /// behind the frontier of the lanes.
+    pub operations: i64,
+}
+
 /// What a hub asks for when it renews its part of the work.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
@@ -82,7 +87,8 @@ pub struct Claim {
     pub hub: String,
     pub now_ms: i64,
     pub lease_ms: i64,
-    /// Shards with deliveries running: not given up now.
+    /// Shards not to be given up now: with deliveries running, or which the hub may start at any time. It stops
+    /// starting those of [`Claimed::leave`] first, and gives them up by a later claim.
     pub busy: Shards,
     /// The hub is stopping: it takes nothing and gives up whatever is not busy.
     pub leaving: bool,
@@ -97,8 +103,6 @@ pub struct Claimed {
     pub leave: Shards,
     /// Hubs alive, this one included.
     pub hubs: u32,
-    /// Grows with every operation and release: what is `ready` may have changed behind the frontier of the lanes.
-    pub operations: i64,
 }
 
 /// A message that came in over a transport and is not acknowledged yet.
@@ -131,6 +135,9 @@ pub struct Outgoing {
     pub correlation_id: Option<String>,
 }
 
+/// The results of messages handed over, in their order: success only after a confirm with no return.
+pub type Confirms = Pin<Box<dyn Future<Output = Vec<Result<(), Problem>>> + Send>>;
+
 /// AMQP as the hub needs it.
 #[async_trait]
 pub trait Transport: Send + Sync {
@@ -143,9 +150,14 @@ pub trait Transport: Send + Sync {
     /// Acknowledges what is committed. Stale tags are left out silently: those come again.
     async fn ack(&self, tags: &[Tag]) -> Result<(), Problem>;
 
-    /// Publishes with confirms and `mandatory`: success only after a confirm with no return.
-    /// Results in the order of `batch`.
-    async fn publish(&self, batch: Vec<Outgoing>) -> Vec<Result<(), Problem>>;
+    /// Hands messages to the broker with confirms and `mandatory`; those handed over earlier with the same
+    /// `partitionkey` (else `subject`) arrive earlier.
+    async fn hand_over(&self, batch: Vec<Outgoing>) -> Confirms;
+
+    /// The same, and waits for the confirms.
+    async fn publish(&self, batch: Vec<Outgoing>) -> Vec<Result<(), Problem>> {
+        self.hand_over(batch).await.await
+    }
 
     /// Whether there is a connection now.
     fn connected(&self) -> bool;
@@ -201,13 +213,38 @@ pub struct InputFile {
     pub reader: Box<dyn Read + Send>,
 }
 
+/// Where an encoded file goes.
+pub type OutputFile = Box<dyn Write + Send>;
+
+/// One attempt of a delivery.
+#[derive(Clone, Debug)]
+pub struct Attempting {
+    pub delivery: i64,
+    /// From 1.
+    pub attempt: u32,
+    pub message: Arc<Message>,
+    /// The calls of earlier attempts; see [`crate::record`]. After a person's decision to make it again,
+    /// [`crate::record::after_decision`] of them.
+    pub recorded: Vec<Call>,
+}
+
+/// What a poll gave.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Polled {
+    pub cursor: Option<Vec<u8>>,
+    /// There is more at once.
+    pub more: bool,
+}
+
 /// The systems' adapters.
 #[async_trait]
 pub trait Adapters: Send + Sync {
-    /// `recorded`: calls of earlier attempts; an unsafe one that was answered for good is answered
-    /// from there.
-    async fn deliver(&self, system: &str, message: Arc<Message>, attempt: u32, recorded: Vec<Call>) -> Run<()>;
+    async fn deliver(&self, system: &str, attempting: Attempting) -> Run<()>;
     async fn receive(&self, system: &str, request: HookRequest) -> Run<HookResponse>;
     async fn decode(&self, system: &str, file: InputFile, sink: EmitSink) -> Run<()>;
     async fn answer(&self, system: &str, question: Message) -> Run<Message>;
+    /// `cursor`: what the last committed poll gave.
+    async fn poll(&self, system: &str, cursor: Option<Vec<u8>>) -> Run<Polled>;
+    /// Writes one file of `messages` and gives its name.
+    async fn encode(&self, system: &str, messages: &[Arc<Message>], file: OutputFile) -> Run<String>;
 }

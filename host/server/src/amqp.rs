@@ -1,5 +1,6 @@
 //! RabbitMQ: the topology, the connection that comes back, publishing, and the hub's intake.
 
+mod consume;
 mod intake;
 mod link;
 mod publish;

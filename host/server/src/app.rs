@@ -6,29 +6,32 @@ use crate::config::{Deployment, System};
 use crate::egress::Egress;
 use crate::files::Watch;
 use crate::hub::{
-    Attempter, Committer, Dispatcher, Hub, HubEffects, Questions, SystemClock, SystemSecrets, Via, ViaAmqp, ViaHttp,
-    WasmAdapters,
+    Attempter, Driver, Hub, HubEffects, Outbox, Poller, Questions, Sharing, SystemClock, SystemSecrets, Turn, Via,
+    ViaAmqp, ViaHttp, WasmAdapters, new_id,
 };
 use crate::rest::{Api, Hook, Keys, serve};
 use crate::store::SqlStore;
 use crate::wasm::{Caller, Loaded, Runtime, SystemSpec};
 use anyhow::Context;
+use busbar_core::engine::{BreakerPolicy, Engine, Rate, SystemRules};
 use busbar_core::ports::{Adapters, Clock, Store, Transport};
-use busbar_core::{Policy, Rules};
+use busbar_core::{Policy, Rules, Shards};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Deliveries running at once for a system without an adapter.
-const VIA_AT_ONCE: usize = 64;
+const VIA_AT_ONCE: usize = 256;
+/// Deliveries of one system held in memory.
+const WINDOW_MAX: usize = 2_000;
 
 /// A hub at work.
 pub struct Running {
@@ -36,19 +39,25 @@ pub struct Running {
     api: Arc<Api>,
     intake: CancellationToken,
     delivery: CancellationToken,
+    leases: CancellationToken,
     tasks: JoinSet<()>,
-    deliveries: JoinSet<()>,
+    sharing: JoinSet<()>,
+    driver: Arc<Driver>,
 }
 
 impl Running {
-    /// Stops taking, lets what runs end, and returns; at most `within`.
+    /// Drains: not ready any more, nothing more is taken, what runs ends and is written; at most `within`. What does
+    /// not end in time is done after the next start, or by another hub.
     pub async fn stop(mut self, within: Duration) {
         self.api.stop();
         self.intake.cancel();
         self.delivery.cancel();
+        self.driver.stop();
         let drain = async {
             while self.tasks.join_next().await.is_some() {}
-            while self.deliveries.join_next().await.is_some() {}
+            self.driver.drained().await;
+            self.leases.cancel();
+            while self.sharing.join_next().await.is_some() {}
         };
         if tokio::time::timeout(within, drain).await.is_err() {
             tracing::warn!("not everything ended in time; it goes on after the next start");
@@ -64,6 +73,8 @@ struct Base {
     questions: Arc<OnceLock<Arc<Questions>>>,
     transport: Option<Arc<dyn Transport>>,
     topology: Topology,
+    /// The shards this hub has.
+    owned: watch::Sender<Shards>,
 }
 
 /// Starts a deployment.
@@ -77,7 +88,9 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
     let address = listener.local_addr()?;
     let store: Arc<dyn Store> = Arc::new(SqlStore::open(&store_url(&deployment)).await.context("opening the store")?);
     let topology = topology(&deployment);
-    let transport = transport(&deployment, &topology).await?;
+    // Where others may use the store as well, nothing is this hub's before it has a lease.
+    let owned = watch::Sender::new(if is_shared(&deployment) { Shards::NONE } else { Shards::ALL });
+    let transport = transport(&deployment, &topology, owned.subscribe()).await?;
     let base = Base {
         rules: deployment.rules.clone(),
         store,
@@ -85,17 +98,16 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         questions: Arc::new(OnceLock::new()),
         transport,
         topology,
+        owned,
     };
     let adapters: Arc<dyn Adapters> = Arc::new(adapters(&deployment, &base).await?);
     let via = Arc::new(via(&deployment, &base)?);
-    let dispatcher =
-        Arc::new(Dispatcher::new(deployment.systems.iter().map(|(name, system)| (name.clone(), at_once(system)))));
-    let committer = Committer::start(base.store.clone(), dispatcher.clone());
+    let driver = Driver::new(Engine::new(system_rules(&deployment)), base.store.clone(), base.clock.clone());
     let questions = Arc::new(Questions {
         rules: base.rules.clone(),
         adapters: adapters.clone(),
         via: via.clone(),
-        committer: committer.clone(),
+        committer: driver.clone(),
         clock: base.clock.clone(),
     });
     let _ = base.questions.set(questions.clone());
@@ -103,17 +115,15 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         rules: base.rules.clone(),
         adapters: adapters.clone(),
         via,
-        policies: policies(&deployment),
+        stating: stating(&deployment),
         store: base.store.clone(),
-        committer: committer.clone(),
-        clock: base.clock.clone(),
         stop: delivery.clone(),
     });
-    let deliveries = dispatcher.start(&attempter, &base.store, &base.clock, &delivery);
     let hub = Arc::new(Hub {
         rules: base.rules.clone(),
         store: base.store.clone(),
-        committer,
+        committer: driver.clone(),
+        attempter: attempter.clone(),
         adapters,
         questions,
         clock: base.clock.clone(),
@@ -123,21 +133,57 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         hub: hub.clone(),
         keys: Keys(deployment.config.http.keys.clone()),
         hooks: hooks(&deployment),
-        dispatcher,
+        driver: driver.clone(),
         transport: base.transport.clone(),
         metrics,
         limits: deployment.config.http.clone(),
         stopping: AtomicBool::new(false),
     });
+    let leases = CancellationToken::new();
+    let sharing = share(&deployment, &driver, &base, attempter, &leases);
     let mut tasks = intakes(&deployment, &hub, base, &intake)?;
     tasks.spawn(serve(listener, api.clone(), intake.clone()));
-    Ok(Running { address, api, intake, delivery, tasks, deliveries })
+    Ok(Running { address, api, intake, delivery, leases, tasks, sharing, driver })
 }
 
-async fn transport(deployment: &Deployment, topology: &Topology) -> anyhow::Result<Option<Arc<dyn Transport>>> {
+/// Starts the deliveries: all of them, or this hub's share where several may use the store.
+fn share(
+    deployment: &Deployment,
+    driver: &Arc<Driver>,
+    base: &Base,
+    attempter: Arc<Attempter>,
+    stop: &CancellationToken,
+) -> JoinSet<()> {
+    let mut sharing = JoinSet::new();
+    if !is_shared(deployment) {
+        driver.start(attempter, Shards::ALL, stop.clone());
+        return sharing;
+    }
+    driver.start(attempter, Shards::NONE, stop.clone());
+    let sharer = Sharing {
+        hub: new_id(),
+        driver: driver.clone(),
+        store: base.store.clone(),
+        clock: base.clock.clone(),
+        owned: base.owned.clone(),
+    };
+    sharing.spawn(sharer.run(stop.clone()));
+    sharing
+}
+
+/// Whether other hubs may use the same store.
+fn is_shared(deployment: &Deployment) -> bool {
+    !deployment.store_url.expose_secret().starts_with("sqlite:")
+}
+
+async fn transport(
+    deployment: &Deployment,
+    topology: &Topology,
+    owned: watch::Receiver<Shards>,
+) -> anyhow::Result<Option<Arc<dyn Transport>>> {
     let (Some(config), Some(url)) = (&deployment.config.amqp, deployment.amqp_url.clone()) else { return Ok(None) };
     // Answers and confirms must still come while deliveries drain: it ends with the process.
-    let started = RabbitTransport::start(config, url, topology.clone(), CancellationToken::new()).await;
+    let started = RabbitTransport::start(config, url, topology.clone(), owned, CancellationToken::new()).await;
     Ok(Some(Arc::new(started.context("connecting to the broker")?)))
 }
 
@@ -149,6 +195,7 @@ fn intakes(
     stop: &CancellationToken,
 ) -> anyhow::Result<JoinSet<()>> {
     let mut tasks = JoinSet::new();
+    let turn = Turn(base.owned.subscribe());
     if let Some(transport) = base.transport {
         tasks.spawn(run_intake(hub.clone(), transport, base.topology, stop.clone()));
     }
@@ -159,6 +206,28 @@ fn intakes(
         let watch = Watch { hub: hub.clone(), system, folder, config, stop: stop.clone() };
         watch.prepare().with_context(|| format!("making {}", watch.folder.display()))?;
         tasks.spawn(watch.run());
+    }
+    for (name, system) in &deployment.systems {
+        if let Some(poll) = &system.config.poll {
+            let every = Duration::from_millis(poll.every_ms);
+            let (system, policy) = (name.clone(), policy(system));
+            let (hub, turn, stop) = (hub.clone(), turn.clone(), stop.clone());
+            tasks.spawn(Poller { hub, system, every, policy, turn, stop }.run());
+        }
+        if let Some(config) = system.config.out.clone() {
+            let outbox = Outbox {
+                system: name.clone(),
+                folder: deployment.folder.join(&config.path),
+                config,
+                policy: policy(system),
+                store: hub.store.clone(),
+                adapters: hub.adapters.clone(),
+                clock: hub.clock.clone(),
+                turn: turn.clone(),
+            };
+            outbox.prepare().with_context(|| format!("making {}", outbox.folder.display()))?;
+            tasks.spawn(outbox.run(stop.clone()));
+        }
     }
     Ok(tasks)
 }
@@ -176,13 +245,44 @@ fn at_once(system: &System) -> usize {
     if system.adapter.is_some() { system.config.limits.concurrency } else { VIA_AT_ONCE }
 }
 
-fn policies(deployment: &Deployment) -> BTreeMap<String, Policy> {
-    let policy = |system: &System| Policy {
-        attempts_max: system.config.policy.attempts,
-        backoff_first_ms: system.config.policy.backoff_first_ms,
-        backoff_max_ms: system.config.policy.backoff_max_ms,
+fn system_rules(deployment: &Deployment) -> impl Iterator<Item = (String, SystemRules)> {
+    let rules = |system: &System| {
+        let config = &system.config.policy;
+        SystemRules {
+            policy: policy(system),
+            breaker: BreakerPolicy {
+                failures: config.breaker_failures,
+                open_first_ms: config.breaker_first_ms,
+                open_max_ms: config.breaker_max_ms,
+            },
+            rate: config.rate_per_second.map(|per_second| Rate { per_second, burst: config.rate_burst }),
+            in_flight_max: at_once(system),
+            window_max: WINDOW_MAX,
+        }
     };
-    deployment.systems.iter().map(|(name, system)| (name.clone(), policy(system))).collect()
+    // Those that get files are served by their outbox.
+    let served = deployment.systems.iter().filter(|(_, system)| system.config.out.is_none());
+    served.map(move |(name, system)| (name.clone(), rules(system)))
+}
+
+/// Systems that can do nothing but state messages, and whose configuration lets them do no more.
+fn stating(deployment: &Deployment) -> BTreeSet<String> {
+    let only_states = |system: &System| {
+        let grants = &system.config.grants;
+        let makes = system.adapter.as_ref().is_some_and(|a| a.inspection.exports.iter().any(|e| e == "deliver"));
+        let nothing = grants.http.is_empty() && grants.ask.is_empty() && !grants.state && !grants.lookup;
+        makes && nothing && system.config.out.is_none()
+    };
+    deployment.systems.iter().filter(|(_, system)| only_states(system)).map(|(name, _)| name.clone()).collect()
+}
+
+fn policy(system: &System) -> Policy {
+    let config = &system.config.policy;
+    Policy {
+        attempts_max: config.attempts,
+        backoff_first_ms: config.backoff_first_ms,
+        backoff_max_ms: config.backoff_max_ms,
+    }
 }
 
 fn topology(deployment: &Deployment) -> Topology {
@@ -194,25 +294,18 @@ fn topology(deployment: &Deployment) -> Topology {
         Some(SystemQueue { queue: system.config.queue.clone()?, messages, questions })
     };
     let prefix = deployment.config.amqp.as_ref().map_or_else(|| "busbar".into(), |a| a.prefix.clone());
-    Topology { prefix, queues: deployment.systems.iter().filter_map(queue).collect() }
+    let shards = deployment.config.amqp.as_ref().map_or(1, |a| a.shards);
+    Topology { prefix, queues: deployment.systems.iter().filter_map(queue).collect(), shards }
 }
 
 async fn adapters(deployment: &Deployment, base: &Base) -> anyhow::Result<WasmAdapters> {
     let cache = deployment.folder.join("data/compiled");
     let runtime = Arc::new(Runtime::new(Some(cache)).context("starting the wasm runtime")?);
-    let mut loaded: HashMap<String, Arc<Loaded>> = HashMap::new();
+    let loaded = loaded(deployment, &runtime).await?;
     let mut adapters = WasmAdapters::default();
     for (name, system) in &deployment.systems {
-        let (Some(adapter), Some(file)) = (&system.config.adapter, &system.adapter) else { continue };
-        let ready = match loaded.get(adapter) {
-            Some(ready) => ready.clone(),
-            None => {
-                let (runtime, wasm) = (runtime.clone(), file.wasm.clone());
-                let work = tokio::task::spawn_blocking(move || Loaded::load(&runtime, &wasm));
-                let ready = Arc::new(work.await?.with_context(|| format!("loading adapter `{adapter}`"))?);
-                loaded.insert(adapter.clone(), ready.clone());
-                ready
-            }
+        let Some(ready) = system.config.adapter.as_ref().and_then(|adapter| loaded.get(adapter)).cloned() else {
+            continue;
         };
         let limits = &system.config.limits;
         let effects = HubEffects {
@@ -233,13 +326,30 @@ async fn adapters(deployment: &Deployment, base: &Base) -> anyhow::Result<WasmAd
             config: serde_json::Value::Object(system.config.config.clone()).to_string(),
             grants: system.config.grants.clone(),
             limits: limits.clone(),
+            instances: system.config.instances.clone(),
             rules: base.rules.clone(),
         };
-        let caller =
-            Caller { runtime: runtime.clone(), loaded: ready, system: Arc::new(spec), effects: Arc::new(effects) };
-        adapters.add(name.clone(), caller);
+        adapters.add(name.clone(), Caller::new(runtime.clone(), ready, Arc::new(spec), Arc::new(effects)));
     }
     Ok(adapters)
+}
+
+/// Every adapter once, however many systems have it; all at the same time.
+async fn loaded(deployment: &Deployment, runtime: &Arc<Runtime>) -> anyhow::Result<BTreeMap<String, Arc<Loaded>>> {
+    let mut loading = BTreeMap::new();
+    for system in deployment.systems.values() {
+        let (Some(adapter), Some(file)) = (&system.config.adapter, &system.adapter) else { continue };
+        loading.entry(adapter.clone()).or_insert_with(|| {
+            let (runtime, wasm) = (runtime.clone(), file.wasm.clone());
+            tokio::task::spawn_blocking(move || Loaded::load(&runtime, &wasm))
+        });
+    }
+    let mut loaded = BTreeMap::new();
+    for (adapter, work) in loading {
+        let ready = work.await?.with_context(|| format!("loading adapter `{adapter}`"))?;
+        loaded.insert(adapter, Arc::new(ready));
+    }
+    Ok(loaded)
 }
 
 fn secrets(system: &System) -> SystemSecrets {

@@ -1,11 +1,14 @@
 //! The command line.
 
 mod adapter;
+mod bench;
 mod build;
 mod cases;
 mod client;
 mod journal;
 mod key;
+mod new;
+mod parked;
 mod print;
 mod run;
 mod script;
@@ -38,6 +41,8 @@ enum Command {
     Send(client::SendArgs),
     /// Look into the journal of a running hub.
     Messages(client::MessagesArgs),
+    /// Deliveries that failed for good: list, retry, edit or skip them.
+    Parked(parked::ParkedArgs),
     /// Build, look at and try adapters.
     #[command(subcommand)]
     Adapter(AdapterCommand),
@@ -47,12 +52,17 @@ enum Command {
     /// Back up the journal, restore it, and compare.
     #[command(subcommand)]
     Journal(journal::JournalCommand),
+    /// Measure this machine: each a comparison inside one run.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Print generated documents.
     Print(print::PrintArgs),
 }
 
 #[derive(Subcommand)]
 enum AdapterCommand {
+    /// Make the folder of a new adapter that builds and passes its case.
+    New(new::NewArgs),
     /// Build adapters from source into components.
     Build(build::BuildArgs),
     /// Show what an adapter exports, imports, declares, and how large it is.
@@ -93,12 +103,15 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => run::check(&args, json),
         Command::Send(args) => client::send(args, json).await,
         Command::Messages(args) => client::messages(args, json).await,
+        Command::Parked(args) => parked::parked(args, json).await,
+        Command::Adapter(AdapterCommand::New(args)) => new::new(&args, json),
         Command::Adapter(AdapterCommand::Build(args)) => build::build(&args, json),
         Command::Adapter(AdapterCommand::Inspect(args)) => adapter::inspect(&args, json),
         Command::Adapter(AdapterCommand::Try(args)) => adapter::try_once(args).await,
         Command::Adapter(AdapterCommand::Test(args)) => adapter::test(&args, json).await,
         Command::Key(command) => key::key(&command, json),
         Command::Journal(command) => journal::journal(command, json).await,
+        Command::Bench(command) => bench::bench(command, json).await,
         Command::Print(args) => print::print(&args),
     }
 }

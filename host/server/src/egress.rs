@@ -6,9 +6,11 @@ use busbar_core::{Code, Problem};
 use futures::StreamExt;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderName, HeaderValue};
+use rustls::ClientConfig;
+use rustls_platform_verifier::ConfigVerifierExt;
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,6 +31,7 @@ impl Egress {
     pub fn new(private: Vec<String>, body_bytes_max: usize, header_bytes_max: usize) -> Result<Self, Problem> {
         let private = Arc::new(private);
         let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls()?)
             .dns_resolver(Arc::new(Guard { private: private.clone() }))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -113,6 +116,17 @@ impl Egress {
         }
         Ok(HttpResponse { status, headers, body })
     }
+}
+
+/// Reading the machine's root certificates takes 20 ms: once, not for each system.
+fn tls() -> Result<ClientConfig, Problem> {
+    static TLS: OnceLock<ClientConfig> = OnceLock::new();
+    if let Some(config) = TLS.get() {
+        return Ok(config.clone());
+    }
+    let config = ClientConfig::with_platform_verifier();
+    let config = config.map_err(|e| Problem::new(Code::Internal, format!("root certificates: {e}")))?;
+    Ok(TLS.get_or_init(|| config).clone())
 }
 
 fn classify(error: &reqwest::Error) -> HttpFailure {

@@ -2,23 +2,29 @@
 
 mod adapters;
 mod attempt;
-mod committer;
-mod dispatcher;
+mod driver;
 mod effects;
+mod encode;
 mod file;
 mod intake;
+mod operate;
+mod poll;
 mod questions;
+mod relay;
+mod shards;
 mod via;
 
 pub use adapters::WasmAdapters;
 pub use attempt::Attempter;
-pub use committer::{Committer, Pending};
-pub use dispatcher::Dispatcher;
+pub use driver::{Committer, Driver, Pending};
 pub use effects::{HubEffects, SystemSecrets, hmac_sha256};
+pub use encode::Outbox;
 pub use file::FileResult;
 pub use intake::Hub;
 pub use intake::reused_problem;
+pub use poll::Poller;
 pub use questions::Questions;
+pub use shards::{Sharing, Turn};
 pub use via::{Via, ViaAmqp, ViaHttp};
 
 use std::time::{SystemTime, UNIX_EPOCH};

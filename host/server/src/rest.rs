@@ -4,6 +4,7 @@ mod auth;
 mod hooks;
 mod journal;
 mod messages;
+mod operations;
 mod problem;
 mod serve;
 mod system;
@@ -15,7 +16,7 @@ pub use problem::ApiProblem;
 pub use serve::{Limits, serve};
 
 use crate::config::model::{HookConfig, HttpConfig};
-use crate::hub::{Dispatcher, Hub, SystemSecrets};
+use crate::hub::{Driver, Hub, SystemSecrets};
 use axum::Router;
 use axum::extract::Request;
 use axum::routing::any;
@@ -34,7 +35,7 @@ pub struct Api {
     pub hub: Arc<Hub>,
     pub keys: Keys,
     pub hooks: BTreeMap<String, Hook>,
-    pub dispatcher: Arc<Dispatcher>,
+    pub driver: Arc<Driver>,
     pub transport: Option<Arc<dyn Transport>>,
     pub metrics: Option<PrometheusHandle>,
     pub limits: HttpConfig,
@@ -88,6 +89,14 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(system::schema))
         .routes(routes!(system::systems))
         .routes(routes!(system::healthz))
+        .routes(routes!(operations::deliveries))
+        .routes(routes!(operations::retry))
+        .routes(routes!(operations::skip))
+        .routes(routes!(operations::edit))
+        .routes(routes!(operations::retry_many))
+        .routes(routes!(operations::skip_many))
+        .routes(routes!(operations::pause))
+        .routes(routes!(operations::resume))
         .routes(routes!(system::readyz))
         .routes(routes!(system::metrics))
 }

@@ -27,7 +27,7 @@ pub use days::day_of;
 pub use prune::Day;
 
 use backend::Pool;
-use busbar_core::ports::{Chunks, Claim, Claimed, Store};
+use busbar_core::ports::{Chunks, Claim, Claimed, Ready, Store};
 use busbar_core::*;
 use days::Days;
 use dialect::Dialect;
@@ -253,7 +253,12 @@ impl Store for SqlStore {
         whole(async move {
             let mut write = Write::begin(&writer, &days).await?;
             let result = write.batch(batch).await;
-            write.end(result).await
+            let result = write.end(result).await;
+            if days.must_clear() {
+                // Beside the next commits; what fails is done by PostgreSQL itself a little later.
+                tokio::spawn(async move { writer.clear().await });
+            }
+            result
         })
         .await
     }
@@ -271,13 +276,7 @@ impl Store for SqlStore {
         fed.and(written)
     }
 
-    async fn ready(
-        &self,
-        system: &str,
-        shards: Shards,
-        after: i64,
-        limit: u32,
-    ) -> Result<Vec<StoredDelivery>, Problem> {
+    async fn ready(&self, system: &str, shards: Shards, after: i64, limit: u32) -> Result<Ready, Problem> {
         read::ready(&self.reader, system, shards, after, limit).await
     }
 

@@ -3,9 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use busbar_sdk::{Rejection, money, rejection};
-use jaq_core::load::{Arena, Error as LoadError, File, Loader};
+use jaq_core::load::{Arena, Error as LoadError, File, Loader, parse::Def};
 use jaq_core::native::{Fun, bome, run, v};
-use jaq_core::{Compiler, Ctx, Error, Vars, data, unwrap_valr};
+use jaq_core::{Compiler, Ctx, Error, Filter, Vars, data, unwrap_valr};
 use jaq_json::{Val, read};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -63,21 +63,7 @@ pub fn parse(text: &str) -> Option<Val> {
 /// At `place`: `bad-mapping` when the expression does not compile, `mapping-failed` when it fails or gives no value or
 /// several.
 pub fn evaluate(code: &str, input: Val, place: &str) -> Result<Val, Rejection> {
-    let arena = Arena::default();
-    let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).filter(|def| {
-        let with_flags = def.name == "split" && def.args.len() == 2;
-        !LEFT_OUT.contains(&def.name) && !with_flags
-    });
-    let modules = Loader::new(defs).load(&arena, File { code, path: () }).map_err(|errors| {
-        let texts: Vec<String> = errors.iter().map(|(_, error)| load_error(code, error)).collect();
-        rejection("bad-mapping", format!("`{code}`: {}", texts.join("; ")), place)
-    })?;
-    let funs = jaq_core::funs().chain(jaq_std::base_funs()).chain(jaq_json::funs()).filter(|fun| fun.0 != "halt");
-    let filter = Compiler::default().with_funs(funs.chain(own_funs())).compile(modules).map_err(|errors| {
-        let undefined = errors.iter().flat_map(|(_, errors)| errors);
-        let texts: Vec<String> = undefined.map(|(name, what)| format!("no {} {name}", what.as_str())).collect();
-        rejection("bad-mapping", format!("`{code}`: {}", texts.join("; ")), place)
-    })?;
+    let filter = compiled(code, place)?;
     let context = Ctx::<Data>::new(&filter.lut, Vars::new([]));
     let mut values = filter.id.run((context, input)).map(unwrap_valr);
     let failed = |reason: String| rejection("mapping-failed", format!("`{code}`: {reason}"), place);
@@ -88,6 +74,49 @@ pub fn evaluate(code: &str, input: Val, place: &str) -> Result<Val, Rejection> {
         (None, _) => Err(failed("gives no value".to_owned())),
         (Some(Ok(_)), Some(Ok(_))) => Err(failed("gives more than one value".to_owned())),
     }
+}
+
+/// Reading jq's own definitions takes ten times as long as everything else, and most mappings need none of them.
+fn compiled(code: &str, place: &str) -> Result<Filter<Data>, Rejection> {
+    let core = || jaq_core::defs().collect();
+    let all = || jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).filter(is_kept).collect();
+    let tiers: [&dyn Fn() -> Vec<Def<&'static str>>; 3] = [&Vec::new, &core, &all];
+    let mut undefined = String::new();
+    for defs in tiers {
+        match compiled_with(code, defs(), place)? {
+            Ok(filter) => return Ok(filter),
+            Err(text) => undefined = text,
+        }
+    }
+    Err(rejection("bad-mapping", format!("`{code}`: {undefined}"), place))
+}
+
+fn is_kept(def: &Def<&str>) -> bool {
+    let with_flags = def.name == "split" && def.args.len() == 2;
+    !LEFT_OUT.contains(&def.name) && !with_flags
+}
+
+/// The inner error names what is not defined.
+fn compiled_with(
+    code: &str,
+    defs: Vec<Def<&'static str>>,
+    place: &str,
+) -> Result<Result<Filter<Data>, String>, Rejection> {
+    let arena = Arena::default();
+    let modules = Loader::new(defs).load(&arena, File { code, path: () }).map_err(|errors| {
+        let texts: Vec<String> = errors.iter().map(|(_, error)| load_error(code, error)).collect();
+        rejection("bad-mapping", format!("`{code}`: {}", texts.join("; ")), place)
+    })?;
+    Ok(Compiler::default().with_funs(natives()).compile(modules).map_err(|errors| {
+        let undefined = errors.iter().flat_map(|(_, errors)| errors);
+        let texts: Vec<String> = undefined.map(|(name, what)| format!("no {} {name}", what.as_str())).collect();
+        texts.join("; ")
+    }))
+}
+
+fn natives() -> impl Iterator<Item = Fun<Data>> {
+    let funs = jaq_core::funs().chain(jaq_std::base_funs()).chain(jaq_json::funs()).filter(|fun| fun.0 != "halt");
+    funs.chain(own_funs())
 }
 
 /// The value as JSON. jaq's values are more than JSON: bytes, NaN, objects with any keys.
@@ -117,8 +146,12 @@ pub fn encoded(text: &str) -> String {
 }
 
 /// `@uri` and `@base64`, and money in whole minor units: `"12.50" | to_minor` is 1250, `1250 | from_minor` is `"12.50"`.
+/// `null`, `true` and `false` are jq's own, here so that a mapping with them needs no definitions.
 fn own_funs() -> impl Iterator<Item = Fun<Data>> {
     [
+        run::<Data>(("null", v(0), |_| bome(Ok(Val::Null)))),
+        run::<Data>(("true", v(0), |_| bome(Ok(Val::Bool(true))))),
+        run::<Data>(("false", v(0), |_| bome(Ok(Val::Bool(false))))),
         run::<Data>(("encode_uri", v(0), |cv| bome(text_of(&cv.1).map(|text| Val::from(encoded(&text)))))),
         run::<Data>(("encode_base64", v(0), |cv| bome(text_of(&cv.1).map(|text| Val::from(STANDARD.encode(text)))))),
         run::<Data>(("decode_base64", v(0), |cv| {
@@ -185,6 +218,21 @@ mod tests {
         assert_eq!(run(".a|to_minor", r#"{"a":"1234.50"}"#).unwrap(), "123450");
         assert_eq!(run(".a|from_minor", r#"{"a":-5}"#).unwrap(), r#""-0.05""#);
         assert_eq!(run(".a|to_minor", r#"{"a":"1.234"}"#).unwrap_err().0, "mapping-failed");
+    }
+
+    #[test]
+    fn no_native_function_means_something_else_once_the_definitions_are_there() {
+        let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        let both: Vec<_> = defs
+            .map(|def| (def.name, def.args.len()))
+            .filter(|(name, args)| natives().any(|(native, own, _)| native == *name && own.len() == *args))
+            .collect();
+        // These are ours, and mean the same.
+        assert_eq!(both, [("true", 0), ("false", 0), ("null", 0)]);
+        for code in ["null", "true", "false", "[.a, null]|length", "if .a == null then true else false end"] {
+            let with_all = format!("({code})|[.]|flatten|if length == 1 then .[0] else . end");
+            assert_eq!(run(code, "{}"), run(&with_all, "{}"), "{code}");
+        }
     }
 
     #[test]

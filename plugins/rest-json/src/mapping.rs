@@ -6,7 +6,7 @@ use busbar_sdk::{Draft, Failure, Header, Message, Rejection, ids, rejected, reje
 use jaq_json::Val;
 
 use crate::jq;
-use crate::settings::{Operation, Question, Settings};
+use crate::settings::{Operation, Question, Settings, Status};
 
 /// Bytes of a request's body.
 const BODY_MAX_BYTES: usize = 1024 * 1024;
@@ -45,7 +45,7 @@ fn unmapped(message: &Message, table: &str) -> Failure {
 /// The request that an operation makes of a message.
 ///
 /// # Errors
-/// What [`jq::evaluate`] refuses; `empty-path-value`, `bad-header`, `body-too-large`; all at a place in the settings.
+/// As [`prepare_of`].
 pub fn prepare(
     settings: &Settings,
     operation: &Operation,
@@ -53,24 +53,40 @@ pub fn prepare(
     default_method: &str,
     place: &str,
 ) -> Result<Prepared, Rejection> {
-    let input = message_value(message)?;
+    let key = ids::derived(&[&message.source, &message.id]);
+    prepare_of(settings, operation, &message_value(message)?, Some(key), default_method, place)
+}
+
+/// The request that an operation makes of `input`. `key`: what the idempotency header carries.
+///
+/// # Errors
+/// What [`jq::evaluate`] refuses; `empty-path-value`, `bad-header`, `body-too-large`; all at a place in the settings.
+pub fn prepare_of(
+    settings: &Settings,
+    operation: &Operation,
+    input: &Val,
+    key: Option<String>,
+    default_method: &str,
+    place: &str,
+) -> Result<Prepared, Rejection> {
     let method = operation.method.as_deref().unwrap_or(default_method).to_ascii_uppercase();
     let safe = SAFE_METHODS.contains(&method.as_str());
-    let path = expand(&operation.path, &input, &format!("{place}.path"), &path_value)?;
+    let path = expand(&operation.path, input, &format!("{place}.path"), &path_value)?;
     let mut headers = Headers::default();
     headers.set("accept", "application/json".to_owned());
     for (name, value) in &settings.headers {
         headers.set(name, value.clone());
     }
     for (name, template) in &operation.headers {
-        headers.set(name, expand(template, &input, &format!("{place}.headers.{name}"), &header_value)?);
+        headers.set(name, expand(template, input, &format!("{place}.headers.{name}"), &header_value)?);
     }
     let idempotency = operation.idempotency_header.as_ref().unwrap_or(&settings.idempotency_header);
-    let keyed = !safe && !idempotency.is_empty();
-    if keyed {
-        headers.set(idempotency, ids::derived(&[&message.source, &message.id]));
+    let key = key.filter(|_| !safe && !idempotency.is_empty());
+    let keyed = key.is_some();
+    if let Some(key) = key {
+        headers.set(idempotency, key);
     }
-    let body = body(operation, &input, &method, place)?;
+    let body = body(operation, input, &method, place)?;
     if !body.is_empty() {
         headers.set_default("content-type", "application/json");
     }
@@ -126,13 +142,66 @@ pub fn judge(
     }
 }
 
+/// The request that asks what came of another.
+///
+/// # Errors
+/// As [`prepare_of`].
+pub fn prepare_status(
+    settings: &Settings,
+    status: &Status,
+    message: &Message,
+    place: &str,
+) -> Result<Prepared, Rejection> {
+    let operation = Operation { path: status.path.clone(), headers: status.headers.clone(), ..Operation::default() };
+    prepare(settings, &operation, message, "GET", place)
+}
+
+/// What came of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    Done,
+    /// Surely not done: it may be sent again.
+    Absent,
+    Unclear,
+}
+
+/// Reads the reply to the status question. One that says nothing (an error, no answer) leaves it unclear.
+///
+/// # Errors
+/// What [`jq::evaluate`] refuses.
+pub fn found(
+    status: &Status,
+    message: &Message,
+    reply: &Result<Response, HttpError>,
+    place: &str,
+) -> Result<Found, Rejection> {
+    let Ok(response) = reply else { return Ok(Found::Unclear) };
+    if Some(response.status) == status.absent_status {
+        return Ok(Found::Absent);
+    }
+    if replies::outcome_of_status(response.status) != Outcome::Ok {
+        return Ok(Found::Unclear);
+    }
+    let input = reply_value(response, "question", &message_json(message))?;
+    Ok(match jq::evaluate(&status.done, input, &format!("{place}.done"))? {
+        Val::Bool(true) => Found::Done,
+        value if jq::scalar_text(&value).as_deref() == Some("absent") => Found::Absent,
+        _ => Found::Unclear,
+    })
+}
+
+/// Whether the host withholds a repeat of the request: then the next attempt can ask again.
+pub fn withheld_next_time(reply: &Result<Response, HttpError>) -> bool {
+    reply.as_ref().map_or(true, |response| matches!(response.status, 502 | 504))
+}
+
 /// The answer that a successful reply gives to a question.
 ///
 /// # Errors
 /// What [`jq::evaluate`] refuses; `bad-answer` when the data is no object.
 pub fn answer(question: &Question, message: &Message, response: &Response, place: &str) -> Result<Draft, Rejection> {
     let place = format!("{place}.data");
-    let data = jq::evaluate(&question.data, reply_value(message, response)?, &place)?;
+    let data = jq::evaluate(&question.data, reply_value(response, "question", &message_json(message))?, &place)?;
     if !matches!(data, Val::Obj(_)) {
         return Err(rejection("bad-answer", format!("`{}` gives {data}, no object", question.data), place));
     }
@@ -158,8 +227,9 @@ fn message_json(message: &Message) -> String {
     format!("{},\"data\":{}}}", head.trim_end_matches('}'), message.data)
 }
 
-/// `{status, headers, body, question}`; a body that is no JSON is a string, an empty one null.
-fn reply_value(message: &Message, response: &Response) -> Result<Val, Rejection> {
+/// `{status, headers, body}` and, under `name`, what the request was made of; a body that is no JSON is a string, an
+/// empty one null.
+pub fn reply_value(response: &Response, name: &str, made_of: &str) -> Result<Val, Rejection> {
     let headers: serde_json::Map<String, serde_json::Value> = response
         .headers
         .iter()
@@ -173,10 +243,9 @@ fn reply_value(message: &Message, response: &Response) -> Result<Val, Rejection>
         Err(_) => serde_json::Value::from(text).to_string(),
     };
     let json = format!(
-        "{{\"status\":{},\"headers\":{},\"body\":{body},\"question\":{}}}",
+        "{{\"status\":{},\"headers\":{},\"body\":{body},\"{name}\":{made_of}}}",
         response.status,
-        serde_json::Value::from(headers),
-        message_json(message)
+        serde_json::Value::from(headers)
     );
     jq::parse(&json).ok_or_else(|| rejection("unreadable-reply", "the reply is not JSON", ""))
 }

@@ -23,6 +23,7 @@ pub struct Settings {
     /// By question type.
     #[serde(default)]
     pub answer: BTreeMap<String, Question>,
+    pub poll: Option<Poll>,
 }
 
 fn idempotency_header() -> String {
@@ -50,7 +51,7 @@ impl Authorization {
 }
 
 /// One request.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Operation {
     pub method: Option<String>,
@@ -64,6 +65,41 @@ pub struct Operation {
     /// Other meanings of statuses.
     #[serde(default)]
     pub statuses: BTreeMap<u16, Outcome>,
+    /// Asked when nobody knows what came of the request.
+    pub status: Option<Box<Status>>,
+}
+
+/// Asks what came of a request.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Status {
+    /// As of an operation; GET.
+    pub path: String,
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// A jq expression over the reply: `true` when it was done, `"absent"` when it surely was not.
+    #[serde(default = "done")]
+    pub done: String,
+    /// The status that says that it surely was not done.
+    pub absent_status: Option<u16>,
+}
+
+fn done() -> String {
+    "true".to_owned()
+}
+
+/// A request for what is new.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Poll {
+    /// Its expressions see `{cursor}`.
+    pub request: Operation,
+    /// A jq expression over `{status, headers, body, cursor}`: the messages.
+    pub items: String,
+    /// The next cursor; null leaves it as it is.
+    pub cursor: String,
+    /// Whether there is more at once.
+    pub more: Option<String>,
 }
 
 /// A request and what its reply says.

@@ -21,6 +21,7 @@ macro_rules! entry {
                     "busbar:adapter/random@1.0.0": crate::bindings::busbar::adapter::random,
                     "busbar:adapter/messages@1.0.0": crate::bindings::busbar::adapter::messages,
                     "busbar:adapter/input@1.0.0": crate::bindings::busbar::adapter::input,
+                    "busbar:adapter/output@1.0.0": crate::bindings::busbar::adapter::output,
                 },
                 pub_export_macro: true,
                 export_macro_name: $macro,
@@ -32,5 +33,7 @@ macro_rules! entry {
 
 entry!(deliver, "deliver-adapter", "export_deliver", "busbar_sdk::bindings::deliver");
 entry!(receive, "receive-adapter", "export_receive", "busbar_sdk::bindings::receive");
+entry!(poll, "poll-adapter", "export_poll", "busbar_sdk::bindings::poll");
 entry!(decode, "decode-adapter", "export_decode", "busbar_sdk::bindings::decode");
+entry!(encode, "encode-adapter", "export_encode", "busbar_sdk::bindings::encode");
 entry!(answer, "answer-adapter", "export_answer", "busbar_sdk::bindings::answer");

@@ -15,9 +15,11 @@ mod lines;
 pub mod money;
 pub mod replies;
 mod settings;
+pub mod template;
 
 pub use bindings::busbar::adapter::types::{Delay, Draft, Failure, Header, Message, Rejection};
-pub use bindings::busbar::adapter::{clock, config, credentials, http, input, log, messages, random, state};
+pub use bindings::busbar::adapter::{clock, config, credentials, http, input, log, messages, output, random, state};
+pub use bindings::poll::exports::busbar::adapter::poll::Polled;
 pub use bindings::receive::exports::busbar::adapter::receive::{Request as HookRequest, Response as HookResponse};
 pub use emit::{BATCH_DRAFTS, Emitter};
 pub use failures::{data_of, draft, header, rejected, rejection, transient};
@@ -38,7 +40,9 @@ pub use settings::{parse_settings, settings};
 /// |---|---|
 /// | `deliver` | `fn(Message) -> Result<(), Failure>` |
 /// | `receive` | `fn(HookRequest) -> Result<HookResponse, Failure>` |
+/// | `poll` | `fn(Option<Vec<u8>>) -> Result<Polled, Failure>` |
 /// | `decode` | `fn() -> Result<(), Failure>` |
+/// | `encode` | `fn(Vec<Message>) -> Result<String, Failure>` |
 /// | `answer` | `fn(Message) -> Result<Draft, Failure>` |
 #[macro_export]
 macro_rules! adapter {
@@ -78,6 +82,24 @@ macro_rules! adapter_entry {
         }
         #[cfg(target_arch = "wasm32")]
         $crate::bindings::decode::export_decode!($adapter);
+    };
+    (poll, $function:path, $adapter:ident) => {
+        impl $crate::bindings::poll::exports::busbar::adapter::poll::Guest for $adapter {
+            fn poll(cursor: Option<Vec<u8>>) -> Result<$crate::Polled, $crate::Failure> {
+                $function(cursor)
+            }
+        }
+        #[cfg(target_arch = "wasm32")]
+        $crate::bindings::poll::export_poll!($adapter);
+    };
+    (encode, $function:path, $adapter:ident) => {
+        impl $crate::bindings::encode::exports::busbar::adapter::encode::Guest for $adapter {
+            fn encode(messages: Vec<$crate::Message>) -> Result<String, $crate::Failure> {
+                $function(messages)
+            }
+        }
+        #[cfg(target_arch = "wasm32")]
+        $crate::bindings::encode::export_encode!($adapter);
     };
     (answer, $function:path, $adapter:ident) => {
         impl $crate::bindings::answer::exports::busbar::adapter::answer::Guest for $adapter {

@@ -14,7 +14,7 @@ fn deliver(message: Message) -> Result<(), Failure> {
     let signature = credentials::hmac_sha256(&target.credential, &outgoing.signed).map_err(mapping::no_credential)?;
     let request = mapping::request(target, outgoing, &signature);
     let what = format!("POST {}", request.url);
-    mapping::judge(&what, http::send(&request))
+    mapping::judge(&what, http::send_idempotent(&request))
 }
 
 fn receive(request: HookRequest) -> Result<HookResponse, Failure> {

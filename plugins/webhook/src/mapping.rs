@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use busbar_sdk::http::{HttpError, Request, Response};
 use busbar_sdk::replies::{self, Outcome};
-use busbar_sdk::{Draft, Failure, Header, HookRequest, Message, header, ids, rejected};
+use busbar_sdk::{Draft, Failure, Header, HookRequest, Message, header, ids, rejected, template};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -266,7 +266,7 @@ fn draft(event: &Event, id: &str, body: &Value) -> Result<Draft, Failure> {
         },
         None => Ok(None),
     };
-    let data = filled(&event.data, body).unwrap_or(Value::Null);
+    let data = template::fill(&event.data, body).unwrap_or(Value::Null);
     if !data.is_object() {
         let place = event.data.as_str().unwrap_or("body").to_owned();
         return Err(rejected("bad-event", "no object where the settings expect the data", place));
@@ -276,18 +276,6 @@ fn draft(event: &Event, id: &str, body: &Value) -> Result<Draft, Failure> {
         time: text(&event.time)?,
         ..busbar_sdk::draft(id, &event.r#type, data.to_string())
     })
-}
-
-/// The template with its pointers replaced; nothing where a pointer finds nothing.
-fn filled(template: &Value, body: &Value) -> Option<Value> {
-    match template {
-        Value::String(pointer) if pointer.starts_with('/') => body.pointer(pointer).cloned(),
-        Value::Object(fields) => {
-            Some(fields.iter().filter_map(|(name, value)| Some((name.clone(), filled(value, body)?))).collect())
-        }
-        Value::Array(items) => Some(items.iter().filter_map(|item| filled(item, body)).collect()),
-        other => Some(other.clone()),
-    }
 }
 
 #[cfg(test)]

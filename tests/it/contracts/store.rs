@@ -150,8 +150,19 @@ fn attempt(delivery: i64, state: DeliveryState, attempts: u32) -> Commit {
     Commit { attempted: Some(attempted(delivery, state, attempts)), ..Commit::default() }
 }
 
+/// The same after a person has decided about it once.
+fn attempt_again(delivery: i64, state: DeliveryState, attempts: u32) -> Commit {
+    let again = Attempted { expected: attempts, ..attempted(delivery, state, attempts) };
+    Commit { attempted: Some(again), ..Commit::default() }
+}
+
+/// Of a delivery that was attempted once.
 fn operation(delivery: i64, act: Act) -> Commit {
-    let operation = Operation { delivery, system: "billing".into(), act, by: "Оператор".into() };
+    operation_seen(delivery, act, 1)
+}
+
+fn operation_seen(delivery: i64, act: Act, seen: u32) -> Commit {
+    let operation = Operation { delivery, system: "billing".into(), act, seen, by: "Оператор".into() };
     Commit { operation: Some(operation), at_ms: 3_000, ..Commit::default() }
 }
 

@@ -147,12 +147,16 @@ async fn rabbitmq() {
         url: TextOrReference::Text(url.clone()),
         prefix: "busbar".into(),
         prefetch: 100,
+        shards: 1,
         confirm_timeout_ms: 10_000,
     };
     let queue = SystemQueue { queue: "known".into(), messages: vec!["known.v1".into()], questions: vec![] };
-    let topology = Topology { prefix: "busbar".into(), queues: vec![queue] };
+    let owned = tokio::sync::watch::Sender::new(busbar_core::Shards::ALL);
+    let topology = Topology { prefix: "busbar".into(), queues: vec![queue], shards: 1 };
     let transport =
-        RabbitTransport::start(&config, url.clone().into(), topology, CancellationToken::new()).await.unwrap();
+        RabbitTransport::start(&config, url.clone().into(), topology, owned.subscribe(), CancellationToken::new())
+            .await
+            .unwrap();
     contract(&Rabbit { transport, server: Mutex::new(server), url }).await;
 }
 
@@ -168,11 +172,14 @@ async fn another_queue_under_our_name_is_noticed_at_the_start() {
         url: TextOrReference::Text(url.clone()),
         prefix: "busbar".into(),
         prefetch: 100,
+        shards: 1,
         confirm_timeout_ms: 10_000,
     };
-    let topology = Topology { prefix: "busbar".into(), queues: vec![] };
-    let started = RabbitTransport::start(&config, url.into(), topology, CancellationToken::new()).await;
+    let owned = tokio::sync::watch::Sender::new(busbar_core::Shards::ALL);
+    let topology = Topology { prefix: "busbar".into(), queues: vec![], shards: 1 };
+    let started =
+        RabbitTransport::start(&config, url.into(), topology, owned.subscribe(), CancellationToken::new()).await;
     let problem = started.err().unwrap();
-    assert_eq!(problem.code, Code::BrokerUnavailable);
+    assert_eq!(problem.code, Code::BrokerUnsafe);
     assert!(problem.detail.contains("busbar.in") && problem.detail.contains("prefix"), "{problem}");
 }

@@ -91,6 +91,7 @@ fn rules() -> Rules {
         to: to.iter().map(ToString::to_string).collect(),
         when: when.map(|w| Expr::compile(w).unwrap()),
         key: key.map(|k| Expr::compile(k).unwrap()),
+        journal: busbar_core::Journal::Full,
     };
     let routes = vec![
         route("bill.v1", &["billing", "crm"], None, None),

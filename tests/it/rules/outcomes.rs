@@ -1,7 +1,8 @@
-//! What follows from a failed attempt.
+//! What follows from a failed attempt: another one and when, and what it says about the system.
 
+use busbar_core::engine::{Breaker, BreakerPolicy, Bucket, Rate};
 use busbar_core::outcome::decide;
-use busbar_core::{Code, Failure, Next, Policy, Problem, Rejection};
+use busbar_core::{Ack, Acks, Code, Failure, Next, Policy, Problem, Rejection};
 
 const POLICY: Policy = Policy { attempts_max: 5, backoff_first_ms: 100, backoff_max_ms: 1_000 };
 
@@ -11,31 +12,34 @@ fn transient(retry_after_ms: Option<u64>) -> Failure {
 
 #[test]
 fn backoff_doubles_within_its_bounds_and_spreads() {
-    for (attempt, step) in [(1, 100), (2, 200), (3, 400), (4, 800)] {
-        assert_eq!(decide(&POLICY, attempt, &transient(None), 0.0), Next::Retry { after_ms: step / 2 });
-        assert_eq!(decide(&POLICY, attempt, &transient(None), 1.0), Next::Retry { after_ms: step });
+    for (tries, step) in [(1, 100), (2, 200), (3, 400), (4, 800)] {
+        assert_eq!(decide(&POLICY, tries, &transient(None), 0.0, false), Next::Retry { after_ms: step / 2 });
+        assert_eq!(decide(&POLICY, tries, &transient(None), 1.0, false), Next::Retry { after_ms: step });
     }
     let patient = Policy { attempts_max: u32::MAX, ..POLICY };
-    for attempt in [10, 100, u32::MAX - 1] {
-        assert_eq!(decide(&patient, attempt, &transient(None), 1.0), Next::Retry { after_ms: 1_000 });
+    for tries in [10, 100, u32::MAX - 1] {
+        assert_eq!(decide(&patient, tries, &transient(None), 1.0, false), Next::Retry { after_ms: 1_000 });
     }
 }
 
 #[test]
 fn a_far_ends_wish_to_wait_is_honoured() {
-    assert_eq!(decide(&POLICY, 1, &transient(Some(30_000)), 0.5), Next::Retry { after_ms: 30_000 });
+    assert_eq!(decide(&POLICY, 1, &transient(Some(30_000)), 0.5, false), Next::Retry { after_ms: 30_000 });
     let limited = Failure::RateLimited { reason: "slow down".into(), retry_after_ms: Some(7_000) };
-    assert_eq!(decide(&POLICY, 1, &limited, 0.5), Next::Retry { after_ms: 7_000 });
+    assert_eq!(decide(&POLICY, 1, &limited, 0.5, true), Next::Retry { after_ms: 7_000 });
 }
 
 #[test]
 fn attempts_end_and_some_failures_are_never_repeated() {
-    assert_eq!(decide(&POLICY, 5, &transient(None), 0.5), Next::GiveUp);
+    assert_eq!(decide(&POLICY, 5, &transient(None), 0.5, false), Next::GiveUp);
+    assert!(matches!(decide(&POLICY, 5, &transient(None), 0.5, true), Next::Retry { .. }), "the system was down");
     let rejected = Failure::Rejected(Rejection { code: "no".into(), reason: "no".into(), place: None });
     let hub = |code| Failure::Hub(Problem::new(code, "x"));
     for failure in [rejected, Failure::UnknownOutcome("sent".into()), hub(Code::MissingGrant), hub(Code::AdapterLimit)]
     {
-        assert_eq!(decide(&POLICY, 1, &failure, 0.5), Next::GiveUp, "{failure:?}");
+        for spared in [false, true] {
+            assert_eq!(decide(&POLICY, 1, &failure, 0.5, spared), Next::GiveUp, "{failure:?}");
+        }
     }
     for failure in [
         Failure::Unauthorized("key".into()),
@@ -43,6 +47,84 @@ fn attempts_end_and_some_failures_are_never_repeated() {
         hub(Code::AdapterTimeout),
         hub(Code::AdapterTrap),
     ] {
-        assert!(matches!(decide(&POLICY, 1, &failure, 0.5), Next::Retry { .. }), "{failure:?}");
+        assert!(matches!(decide(&POLICY, 1, &failure, 0.5, false), Next::Retry { .. }), "{failure:?}");
     }
+}
+
+#[test]
+fn a_breaker_opens_probes_and_closes() {
+    let mut breaker = Breaker::new(BreakerPolicy { failures: 3, open_first_ms: 100, open_max_ms: 300 });
+    for now_ms in [10, 20] {
+        breaker.failed(now_ms, 1.0);
+        assert_eq!((breaker.room(now_ms), breaker.down_since_ms()), (usize::MAX, None));
+    }
+    // The third opens it; it was down from the first. Waits double up to their bound.
+    let mut now_ms = 30;
+    for wait_ms in [100, 200, 300, 300] {
+        breaker.failed(now_ms, 1.0);
+        assert_eq!(breaker.down_since_ms(), Some(10));
+        assert_eq!(breaker.wake_ms(), Some(now_ms + wait_ms));
+        assert_eq!(breaker.room(now_ms + wait_ms - 1), 0);
+        now_ms += wait_ms;
+        assert_eq!(breaker.room(now_ms), 1, "one probe");
+        breaker.started();
+        assert_eq!(breaker.room(now_ms), 0, "and no second");
+    }
+    breaker.undecided(now_ms);
+    assert_eq!(breaker.room(now_ms), 1, "a probe that said nothing is followed by another");
+    breaker.started();
+    assert!(breaker.answered() && !breaker.answered());
+    assert_eq!((breaker.room(now_ms), breaker.down_since_ms()), (usize::MAX, None));
+}
+
+#[test]
+fn a_success_in_between_keeps_a_breaker_closed() {
+    let mut breaker = Breaker::new(BreakerPolicy { failures: 2, open_first_ms: 100, open_max_ms: 300 });
+    for now_ms in 0..10 {
+        breaker.failed(now_ms, 0.0);
+        assert!(!breaker.answered());
+    }
+}
+
+#[test]
+fn a_rate_is_kept_and_a_burst_allowed() {
+    let mut bucket = Bucket::new(Rate { per_second: 10.0, burst: 3 });
+    let mut taken = 0;
+    let mut now_ms = 1_000;
+    while now_ms <= 3_000 {
+        while bucket.room(now_ms) > 0 {
+            bucket.take();
+            taken += 1;
+        }
+        assert!(bucket.wake_ms() > now_ms);
+        now_ms = bucket.wake_ms();
+    }
+    assert_eq!(taken, 3 + 20, "three at once, then ten a second for two seconds");
+    assert_eq!(bucket.room(1_000_000), 3, "and never more than three at once");
+}
+
+#[test]
+fn only_the_committed_prefix_is_acknowledged() {
+    let mut acks = Acks::default();
+    (1..=5).for_each(|number| acks.arrived(number));
+    for (settled, expected) in [
+        (vec![2, 3], vec![]),
+        (vec![1], vec![Ack::UpTo(3)]),
+        (vec![1, 3, 9], vec![]),
+        (vec![5], vec![]),
+        (vec![4], vec![Ack::UpTo(5)]),
+    ] {
+        assert_eq!(acks.settle(settled.clone()), expected, "{settled:?}");
+    }
+}
+
+#[test]
+fn one_slow_message_does_not_hold_all_back() {
+    let mut acks = Acks::default();
+    (1..=100).for_each(|number| acks.arrived(number));
+    assert!(acks.settle(2..=65).is_empty());
+    let late = acks.settle([66]);
+    assert_eq!(late, (2..=66).map(Ack::One).collect::<Vec<_>>());
+    assert_eq!(acks.settle([1]), [Ack::UpTo(1)]);
+    assert_eq!(acks.settle(67..=100), [Ack::UpTo(100)]);
 }

@@ -60,7 +60,8 @@ CREATE TABLE open (
     tries BIGINT NOT NULL,
     next_at_ms BIGINT NOT NULL,
     updated_at_ms BIGINT NOT NULL,
-    operated BIGINT NOT NULL,
+    operated BIGINT NOT NULL, -- 0, or 1 more than the attempts made when a person last decided
+    version BIGINT NOT NULL, -- grows with every write of an attempt or a decision
     shard BIGINT NOT NULL,
     error TEXT COLLATE "C",
     code TEXT COLLATE "C",

@@ -3,26 +3,28 @@
 
 use super::topology::Topology;
 use crate::cloudevents;
-use crate::hub::{Hub, reused_problem};
-use busbar_core::ports::{Outgoing, Received, Tag, Transport};
-use busbar_core::{Code, IntakeKind, Message, Payload, Problem};
+use crate::hub::{Hub, Pending, reused_problem};
+use busbar_core::ports::{Confirms, Outgoing, Received, Tag, Transport};
+use busbar_core::{IntakeKind, Journal, Message, NewMessage, Payload, Problem, Refusal};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const BATCH_MAX: usize = 256;
+/// Messages that one task prepares: small enough that several cores share a batch.
+const PREPARED_TOGETHER: usize = 32;
 /// Batches being committed while the next is taken.
 const BATCHES_AT_ONCE: usize = 4;
 const QUESTIONS_AT_ONCE: usize = 64;
 const QUESTION_DEADLINE_MS: u64 = 30_000;
-const STORE_RETRY: Duration = Duration::from_millis(250);
 
-/// Runs until `stop`.
+/// Runs until `stop`, and then until what was taken is settled.
 pub async fn run(hub: Arc<Hub>, transport: Arc<dyn Transport>, topology: Topology, stop: CancellationToken) {
-    let intake = Arc::new(Intake { hub, transport, dead: topology.dead(), stop: stop.clone() });
+    let intake = Arc::new(Intake { hub, transport, dead: topology.dead() });
     let batches = Arc::new(Semaphore::new(BATCHES_AT_ONCE));
     let questions = Arc::new(Semaphore::new(QUESTIONS_AT_ONCE));
+    let mut running = JoinSet::new();
     while !stop.is_cancelled() {
         let received = tokio::select! {
             received = intake.transport.receive(BATCH_MAX) => received,
@@ -31,72 +33,157 @@ pub async fn run(hub: Arc<Hub>, transport: Arc<dyn Transport>, topology: Topolog
         let Ok(received) = received else { break };
         let mut messages = Vec::with_capacity(received.len());
         for one in received {
-            match Message::from_payload(&one.payload) {
-                Ok(message) if one.reply_to.is_some() && intake.is_question(&message) => {
-                    let Ok(permit) = questions.clone().acquire_owned().await else { return };
-                    let intake = intake.clone();
-                    tokio::spawn(async move {
-                        intake.answer(one, message).await;
-                        drop(permit);
-                    });
-                }
-                parsed => messages.push((one, parsed)),
+            if one.reply_to.is_some()
+                && let Ok(question) = Message::from_payload(&one.payload)
+                && intake.is_question(&question)
+            {
+                let Ok(permit) = questions.clone().acquire_owned().await else { return };
+                let intake = intake.clone();
+                running.spawn(async move {
+                    intake.answer(one, question).await;
+                    drop(permit);
+                });
+            } else {
+                messages.push(one);
             }
         }
         let Ok(permit) = batches.clone().acquire_owned().await else { return };
+        let prepared = intake.prepare(messages).await;
         // Handed over here, one after another: the order of commits is the order of arrival.
-        let pending = intake.submit(messages).await;
+        let (taken, confirms) = intake.submit(prepared).await;
         let intake = intake.clone();
-        tokio::spawn(async move {
-            intake.settle(pending).await;
+        running.spawn(async move {
+            intake.settle(taken, confirms).await;
             drop(permit);
         });
+        while running.try_join_next().is_some() {}
     }
+    while running.join_next().await.is_some() {}
 }
 
 struct Intake {
     hub: Arc<Hub>,
     transport: Arc<dyn Transport>,
     dead: String,
-    stop: CancellationToken,
 }
 
-type Pending = (Received, Result<(Message, crate::hub::Pending), Problem>);
+/// A message that was looked at.
+enum Prepared {
+    Refused(Problem),
+    Commit(Box<NewMessage>),
+    /// Not to be written, should all of this be published.
+    Relay(Box<NewMessage>, Vec<Outgoing>),
+}
+
+/// A message on its way.
+enum Taken {
+    Refused(Problem),
+    Committing {
+        id: String,
+        pending: Pending,
+    },
+    /// So many messages to be confirmed.
+    Relaying(Box<NewMessage>, usize),
+    /// The hub is stopping: it stays with the broker.
+    Left,
+}
 
 impl Intake {
     fn is_question(&self, message: &Message) -> bool {
         self.hub.rules.catalog.answer_type(&message.r#type).is_some()
     }
 
-    async fn submit(&self, messages: Vec<(Received, Result<Message, Problem>)>) -> Vec<Pending> {
-        let mut pending = Vec::with_capacity(messages.len());
-        for (received, parsed) in messages {
-            let submitted = match parsed {
-                Ok(message) => self.submit_one(message).await,
-                Err(problem) => Err(problem),
-            };
-            pending.push((received, submitted));
+    async fn prepare(self: &Arc<Self>, messages: Vec<Received>) -> Vec<(Received, Prepared)> {
+        if messages.len() <= PREPARED_TOGETHER {
+            return self.prepare_some(messages).await;
         }
-        pending
+        let mut parts = Vec::new();
+        let mut rest = messages.into_iter().peekable();
+        while rest.peek().is_some() {
+            let part: Vec<_> = rest.by_ref().take(PREPARED_TOGETHER).collect();
+            let intake = self.clone();
+            parts.push(tokio::spawn(async move { intake.prepare_some(part).await }));
+        }
+        let mut prepared = Vec::with_capacity(BATCH_MAX);
+        for part in parts {
+            // Messages of a part that panicked stay with the broker and come again.
+            prepared.extend(part.await.unwrap_or_default());
+        }
+        prepared
     }
 
-    async fn submit_one(&self, message: Message) -> Result<(Message, crate::hub::Pending), Problem> {
-        let admitted = self.hub.rules.admit(message.clone(), None)?;
-        let pending = self.hub.committer.submit(self.hub.plain(vec![admitted])).await?;
-        Ok((message, pending))
+    async fn prepare_some(&self, messages: Vec<Received>) -> Vec<(Received, Prepared)> {
+        let mut prepared = Vec::with_capacity(messages.len());
+        for received in messages {
+            let one = self.prepare_one(&received).await.unwrap_or_else(Prepared::Refused);
+            prepared.push((received, one));
+        }
+        prepared
     }
 
-    async fn settle(&self, pending: Vec<Pending>) {
-        let mut tags = Vec::with_capacity(pending.len());
-        for (received, submitted) in pending {
-            let problem = match submitted {
-                Ok((message, pending)) => self.committed(message, pending).await,
-                Err(problem) => Some(problem),
+    async fn prepare_one(&self, received: &Received) -> Result<Prepared, Problem> {
+        let message = Message::from_payload(&received.payload)?;
+        let mut new = self.hub.rules.admit(message, None)?;
+        if new.journal == Journal::None {
+            if let Some(outgoing) = self.hub.attempter.relayed(&new).await {
+                return Ok(Prepared::Relay(Box::new(new), outgoing));
+            }
+            new.journal = Journal::Envelope;
+        }
+        self.hub.attempter.make_ahead(&mut new).await;
+        Ok(Prepared::Commit(Box::new(new)))
+    }
+
+    async fn submit(&self, prepared: Vec<(Received, Prepared)>) -> (Vec<(Received, Taken)>, Option<Confirms>) {
+        let (mut ids, mut commits, mut outgoing) = (Vec::new(), Vec::new(), Vec::new());
+        let mut taken = Vec::with_capacity(prepared.len());
+        for (received, one) in prepared {
+            let one = match one {
+                Prepared::Refused(problem) => Taken::Refused(problem),
+                Prepared::Commit(new) => {
+                    ids.push((taken.len(), new.message.id.clone()));
+                    commits.push(self.hub.plain(vec![*new]));
+                    Taken::Left
+                }
+                Prepared::Relay(new, published) => {
+                    let count = published.len();
+                    outgoing.extend(published);
+                    Taken::Relaying(new, count)
+                }
             };
-            let settled = match problem {
-                None => true,
-                Some(problem) if problem.code == Code::StoreUnavailable => false,
-                Some(problem) => self.refuse(&received, &problem).await,
+            taken.push((received, one));
+        }
+        // When the hub is stopping they stay with the broker.
+        let pending = self.hub.committer.submit_all(commits, true).await.unwrap_or_default();
+        for ((at, id), pending) in ids.into_iter().zip(pending) {
+            if let Some(slot) = taken.get_mut(at) {
+                slot.1 = Taken::Committing { id, pending };
+            }
+        }
+        let confirms = if outgoing.is_empty() { None } else { Some(self.transport.hand_over(outgoing).await) };
+        (taken, confirms)
+    }
+
+    async fn settle(&self, taken: Vec<(Received, Taken)>, confirms: Option<Confirms>) {
+        let confirmed = match confirms {
+            Some(confirms) => confirms.await,
+            None => Vec::new(),
+        };
+        let mut confirmed = confirmed.into_iter();
+        let mut tags = Vec::with_capacity(taken.len());
+        for (received, one) in taken {
+            let result = match one {
+                Taken::Left => continue,
+                Taken::Refused(problem) => Err(problem),
+                Taken::Relaying(new, count) => {
+                    let relayed = confirmed.by_ref().take(count).filter(Result::is_ok).count() == count;
+                    if relayed { Ok(true) } else { self.keep(*new).await }
+                }
+                Taken::Committing { id, pending } => committed(&id, pending).await,
+            };
+            let settled = match result {
+                Ok(settled) => settled,
+                Err(problem) => self.refuse(&received, &problem).await,
             };
             if settled {
                 tags.push(received.tag);
@@ -105,21 +192,13 @@ impl Intake {
         self.ack(&tags).await;
     }
 
-    /// `None` when the message is durable; waits while the store is away, which holds up the broker.
-    async fn committed(&self, message: Message, pending: crate::hub::Pending) -> Option<Problem> {
-        let mut result = pending.wait().await;
-        loop {
-            match result {
-                Ok(Ok(_)) => return None,
-                Ok(Err(_)) => return Some(reused_problem(Some(&message.id))),
-                Err(problem) if self.stop.is_cancelled() => return Some(problem),
-                Err(problem) => tracing::warn!(%problem, "a message waits for the store"),
-            }
-            tokio::time::sleep(STORE_RETRY).await;
-            result = match self.submit_one(message.clone()).await {
-                Ok((_, pending)) => pending.wait().await,
-                Err(problem) => return Some(problem),
-            };
+    /// Writes a message that could not be relayed at once: it is delivered as any other.
+    async fn keep(&self, new: NewMessage) -> Result<bool, Problem> {
+        let id = new.message.id.clone();
+        let commit = self.hub.plain(vec![NewMessage { journal: Journal::Envelope, ..new }]);
+        match self.hub.committer.submit_all(vec![commit], true).await.map(|mut pending| pending.pop()) {
+            Ok(Some(pending)) => committed(&id, pending).await,
+            _ => Ok(false),
         }
     }
 
@@ -178,6 +257,15 @@ impl Intake {
                 tracing::info!(%problem, "nobody waits for an answer any more");
             }
         }
+    }
+}
+
+/// Whether the message is durable; when not, it stays with the broker.
+async fn committed(id: &String, pending: Pending) -> Result<bool, Problem> {
+    match pending.wait().await {
+        Ok(Ok(_)) => Ok(true),
+        Ok(Err(Refusal::IdReused { .. })) => Err(reused_problem(Some(id))),
+        Ok(Err(_)) | Err(_) => Ok(false),
     }
 }
 

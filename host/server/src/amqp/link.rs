@@ -1,11 +1,12 @@
 //! The connection: made, watched, and made again.
 
+use super::consume::{Takers, Taking};
 use super::topology::Topology;
-use super::transport::{incoming, reply};
+use super::transport::reply;
 use busbar_core::ports::Received;
-use busbar_core::{Code, Payload, Problem};
+use busbar_core::{Code, Payload, Problem, Shards};
 use futures::StreamExt;
-use lapin::options::{BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions};
+use lapin::options::{BasicConsumeOptions, ConfirmSelectOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, Consumer};
 use secrecy::{ExposeSecret, SecretString};
@@ -18,16 +19,18 @@ use tokio_util::sync::CancellationToken;
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 const CONNECT_MAX: Duration = Duration::from_secs(15);
+/// Channels for publishing. One batch is on its way on each, so that confirms are waited for side by side, and a
+/// return can only be of the batch that waits on its channel.
+pub const PUBLISHERS: usize = 4;
 
 /// Questions that wait for their answer, by correlation id.
 pub type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Payload>>>>;
 
 /// One connection that works.
 pub struct Live {
-    /// Grows with every connection; part of every tag.
+    /// Grows with every connection.
     pub number: u64,
-    pub consuming: Channel,
-    pub publishing: Channel,
+    pub publishing: Vec<Channel>,
     pub asking: Channel,
     connection: Connection,
 }
@@ -35,7 +38,7 @@ pub struct Live {
 impl Live {
     pub fn works(&self) -> bool {
         self.connection.status().connected()
-            && [&self.consuming, &self.publishing, &self.asking].iter().all(|c| c.status().connected())
+            && self.publishing.iter().chain([&self.asking]).all(|c| c.status().connected())
     }
 }
 
@@ -45,6 +48,9 @@ pub struct Link {
     pub topology: Topology,
     pub prefetch: u16,
     pub received: mpsc::Sender<Received>,
+    pub takers: Arc<Takers>,
+    /// The shards whose messages this hub takes.
+    pub owned: watch::Receiver<Shards>,
     pub waiting: Waiting,
     pub live: watch::Sender<Option<Arc<Live>>>,
     pub stop: CancellationToken,
@@ -55,44 +61,44 @@ impl Link {
     ///
     /// # Errors
     /// `broker-unavailable` with the reason.
-    pub async fn connect(&self, number: u64) -> Result<(Arc<Live>, Consumer, Consumer), Problem> {
+    pub async fn connect(&self, number: u64) -> Result<(Arc<Live>, Consumer), Problem> {
         let failed = |what: &str, e: &lapin::Error| Problem::new(Code::BrokerUnavailable, format!("{what}: {e}"));
         let properties = ConnectionProperties::default().with_connection_name("busbar".into());
         let url = self.url.expose_secret();
         let connection = Connection::connect(url, properties).await.map_err(|e| failed("cannot connect", &e))?;
         let channel = async || connection.create_channel().await.map_err(|e| failed("no channel", &e));
-        let (consuming, publishing, asking) = (channel().await?, channel().await?, channel().await?);
-        self.topology.declare(&consuming).await?;
-        for confirmed in [&publishing, &asking] {
-            confirmed.confirm_select(ConfirmSelectOptions::default()).await.map_err(|e| failed("no confirms", &e))?;
+        let confirmed = async || {
+            let channel = channel().await?;
+            channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(|e| failed("no confirms", &e))?;
+            Ok::<_, Problem>(channel)
+        };
+        self.topology.check(&channel().await?).await?;
+        self.topology.declare(&channel().await?).await?;
+        let asking = confirmed().await?;
+        let mut publishing = Vec::with_capacity(PUBLISHERS);
+        for _ in 0..PUBLISHERS {
+            publishing.push(confirmed().await?);
         }
-        let qos = consuming.basic_qos(self.prefetch, BasicQosOptions::default()).await;
-        qos.map_err(|e| failed("no prefetch", &e))?;
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
         let replies =
             asking.basic_consume("amq.rabbitmq.reply-to".into(), "".into(), options, FieldTable::default()).await;
         let replies = replies.map_err(|e| failed("cannot take answers", &e))?;
-        let queue = self.topology.incoming();
-        let messages = consuming
-            .basic_consume(queue.as_str().into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
-            .await;
-        let messages = messages.map_err(|e| failed("cannot consume", &e))?;
-        Ok((Arc::new(Live { number, consuming, publishing, asking, connection }), messages, replies))
+        Ok((Arc::new(Live { number, publishing, asking, connection }), replies))
     }
 
     // A broker that is just starting may take the connection and never greet: that must not be the end.
-    async fn connect_in_time(&self, number: u64) -> Result<(Arc<Live>, Consumer, Consumer), Problem> {
+    async fn connect_in_time(&self, number: u64) -> Result<(Arc<Live>, Consumer), Problem> {
         let slow = |_| Problem::new(Code::BrokerUnavailable, "the broker does not answer");
         tokio::time::timeout(CONNECT_MAX, self.connect(number)).await.map_err(slow)?
     }
 
     /// Keeps a connection until `stop`.
-    pub async fn run(self, first: (Arc<Live>, Consumer, Consumer)) {
+    pub async fn run(self, first: (Arc<Live>, Consumer)) {
         let mut next = Some(first);
         let mut number = 1;
         let mut pause = RETRY_FIRST;
         while !self.stop.is_cancelled() {
-            let (live, messages, replies) = match next.take() {
+            let (live, replies) = match next.take() {
                 Some(connected) => connected,
                 None => match self.connect_in_time(number).await {
                     Ok(connected) => connected,
@@ -112,13 +118,19 @@ impl Link {
             tracing::info!(connection = live.number, "connected to the broker");
             metrics::counter!("busbar_broker_connections_total").increment(1);
             self.live.send_replace(Some(live.clone()));
+            let taking = self.taking();
             tokio::select! {
-                () = self.consume(&live, messages) => {}
+                ended = taking.run(&live.connection, self.owned.clone()) => {
+                    if let Err(problem) = ended {
+                        tracing::debug!(%problem, "taking messages ended");
+                    }
+                }
                 () = self.answers(replies) => {}
                 () = watch_over(&live) => {}
                 () = self.stop.cancelled() => {}
             }
             self.live.send_replace(None);
+            self.takers.clear();
             self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
             if !self.stop.is_cancelled() {
                 tracing::warn!(connection = live.number, "the connection to the broker ended");
@@ -126,14 +138,8 @@ impl Link {
         }
     }
 
-    // lapin ends the stream silently when the broker cancels the consumer: either way, connect anew.
-    async fn consume(&self, live: &Live, mut messages: Consumer) {
-        while let Some(delivery) = messages.next().await {
-            let Ok(delivery) = delivery else { return };
-            if self.received.send(incoming(live.number, delivery)).await.is_err() {
-                return;
-            }
-        }
+    fn taking(&self) -> Taking<'_> {
+        Taking { topology: &self.topology, prefetch: self.prefetch, takers: &self.takers, received: &self.received }
     }
 
     async fn answers(&self, mut replies: Consumer) {

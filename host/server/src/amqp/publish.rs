@@ -1,7 +1,7 @@
 //! Publishing with confirms and `mandatory`. One publisher per hub gathers what waits and has it
 //! confirmed together.
 
-use super::link::Live;
+use super::link::{Live, PUBLISHERS};
 use super::transport::{fields, is_live};
 use busbar_core::ports::Outgoing;
 use busbar_core::{Code, Problem};
@@ -10,23 +10,60 @@ use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 const BATCH_MAX: usize = 256;
+const QUEUE_MAX: usize = 512;
 
 pub type Job = (Outgoing, oneshot::Sender<Result<(), Problem>>);
 
+/// The publishers of a hub. Messages with the same key go to the same one, and stay in order.
+pub struct Publishers {
+    queues: Vec<mpsc::Sender<Job>>,
+}
+
+impl Publishers {
+    pub fn start(live: &watch::Receiver<Option<Arc<Live>>>, timeout: Duration) -> Self {
+        let start = |place| {
+            let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+            tokio::spawn(run(jobs, live.clone(), place, timeout));
+            queue
+        };
+        Self { queues: (0..PUBLISHERS).map(start).collect() }
+    }
+
+    /// Hands a message over; the result comes after its confirm.
+    pub async fn publish(&self, outgoing: Outgoing) -> oneshot::Receiver<Result<(), Problem>> {
+        let (answer, result) = oneshot::channel();
+        let place = self.place(&outgoing);
+        if let Some(queue) = self.queues.get(place) {
+            // A closed queue drops the answer, which says that the hub is stopping.
+            let _ = queue.send((outgoing, answer)).await;
+        }
+        result
+    }
+
+    fn place(&self, outgoing: &Outgoing) -> usize {
+        let attribute = |name: &str| outgoing.payload.attributes.iter().find(|(n, _)| n == name).map(|(_, v)| v);
+        let key = attribute("partitionkey").or_else(|| attribute("subject"));
+        let mut hash = std::hash::DefaultHasher::new();
+        key.hash(&mut hash);
+        usize::try_from(hash.finish() % PUBLISHERS as u64).unwrap_or(0)
+    }
+}
+
 /// Publishes until nobody can hand over any more.
-pub async fn run(mut jobs: mpsc::Receiver<Job>, live: watch::Receiver<Option<Arc<Live>>>, timeout: Duration) {
+async fn run(mut jobs: mpsc::Receiver<Job>, live: watch::Receiver<Option<Arc<Live>>>, place: usize, timeout: Duration) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let (outgoing, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
         let count = outgoing.len();
         let now = is_live(&live);
-        let results = match now {
-            Some(live) => publish(&live.publishing, outgoing, timeout).await,
+        let results = match now.as_ref().and_then(|live| live.publishing.get(place)) {
+            Some(channel) => publish(channel, outgoing, timeout).await,
             None => vec![Err(down("no connection to the broker")); count],
         };
         for (result, answer) in results.into_iter().zip(answers) {

@@ -1,15 +1,15 @@
 //! The port `Transport` over RabbitMQ.
 
+use super::consume::Takers;
 use super::link::{Link, Live, Waiting};
-use super::publish::{self, Job, down};
+use super::publish::{self, Publishers, down};
 use super::topology::Topology;
 use crate::cloudevents::AMQP_PREFIX;
 use crate::config::model::AmqpConfig;
 use async_trait::async_trait;
-use busbar_core::ports::{Outgoing, Received, Tag, Transport};
-use busbar_core::{Code, Payload, Problem};
+use busbar_core::ports::{Confirms, Outgoing, Received, Tag, Transport};
+use busbar_core::{Code, Payload, Problem, Shards};
 use lapin::message::Delivery;
-use lapin::options::BasicAckOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use secrecy::SecretString;
 use std::sync::{Arc, PoisonError};
@@ -17,12 +17,11 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-const ACK_MAX: Duration = Duration::from_secs(10);
-
 /// RabbitMQ behind a connection that comes back by itself.
 pub struct RabbitTransport {
     received: Mutex<mpsc::Receiver<Received>>,
-    publishing: mpsc::Sender<Job>,
+    publishers: Publishers,
+    takers: Arc<Takers>,
     live: watch::Receiver<Option<Arc<Live>>>,
     waiting: Waiting,
     timeout: Duration,
@@ -37,11 +36,12 @@ impl RabbitTransport {
         config: &AmqpConfig,
         url: SecretString,
         topology: Topology,
+        owned: watch::Receiver<Shards>,
         stop: CancellationToken,
     ) -> Result<Self, Problem> {
         let (received, incoming) = mpsc::channel(usize::from(config.prefetch));
         let (live_sender, live) = watch::channel(None);
-        let (publishing, jobs) = mpsc::channel(1024);
+        let takers = Arc::new(Takers::default());
         let waiting = Waiting::default();
         let timeout = Duration::from_millis(config.confirm_timeout_ms);
         let link = Link {
@@ -49,6 +49,8 @@ impl RabbitTransport {
             topology,
             prefetch: config.prefetch,
             received,
+            takers: takers.clone(),
+            owned,
             waiting: waiting.clone(),
             live: live_sender,
             stop,
@@ -57,8 +59,8 @@ impl RabbitTransport {
         // Whoever starts publishing right away finds the connection.
         link.live.send_replace(Some(first.0.clone()));
         tokio::spawn(link.run(first));
-        tokio::spawn(publish::run(jobs, live.clone(), timeout));
-        Ok(Self { received: Mutex::new(incoming), publishing, live, waiting, timeout })
+        let publishers = Publishers::start(&live, timeout);
+        Ok(Self { received: Mutex::new(incoming), publishers, takers, live, waiting, timeout })
     }
 }
 
@@ -77,31 +79,21 @@ impl Transport for RabbitTransport {
     }
 
     async fn ack(&self, tags: &[Tag]) -> Result<(), Problem> {
-        let Some(live) = is_live(&self.live) else { return Ok(()) };
-        for tag in tags.iter().filter(|t| t.connection == live.number) {
-            // A connection that is dying may never say so.
-            let acked = tokio::time::timeout(ACK_MAX, live.consuming.basic_ack(tag.number, BasicAckOptions::default()));
-            let acked = acked.await.map_err(|_| down("not acknowledged in time, comes again"))?;
-            acked.map_err(|e| down(&format!("not acknowledged, comes again: {e}")))?;
-        }
-        Ok(())
+        self.takers.ack(tags).await
     }
 
-    async fn publish(&self, batch: Vec<Outgoing>) -> Vec<Result<(), Problem>> {
+    async fn hand_over(&self, batch: Vec<Outgoing>) -> Confirms {
         let mut pending = Vec::with_capacity(batch.len());
         for outgoing in batch {
-            let (answer, result) = oneshot::channel();
-            let sent = self.publishing.send((outgoing, answer)).await;
-            pending.push(sent.map(|()| result));
+            pending.push(self.publishers.publish(outgoing).await);
         }
-        let mut results = Vec::with_capacity(pending.len());
-        for result in pending {
-            results.push(match result {
-                Ok(result) => result.await.unwrap_or_else(|_| Err(down("the hub is stopping"))),
-                Err(_) => Err(down("the hub is stopping")),
-            });
-        }
-        results
+        Box::pin(async move {
+            let mut results = Vec::with_capacity(pending.len());
+            for result in pending {
+                results.push(result.await.unwrap_or_else(|_| Err(down("the hub is stopping"))));
+            }
+            results
+        })
     }
 
     fn connected(&self) -> bool {

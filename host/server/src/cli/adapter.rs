@@ -25,11 +25,16 @@ pub struct InspectArgs {
 pub struct TryArgs {
     /// Name of a built adapter, or path of a .wasm file.
     adapter: String,
-    /// decode, deliver, receive or answer.
+    /// deliver, receive, poll, decode, encode or answer.
     entry: String,
-    /// The file to decode; the message or question as CloudEvents JSON; the request as JSON
-    /// (`method`, `path`, `query`, `headers`, `body`). `-` reads standard input.
-    input: String,
+    /// The file to decode; the message or question as CloudEvents JSON, an array of messages to encode;
+    /// the request as JSON (`method`, `path`, `query`, `headers`, `body`); the cursor of a poll. `-` reads
+    /// standard input.
+    #[arg(required_unless_present = "first")]
+    input: Option<String>,
+    /// For poll: the first one, without a cursor.
+    #[arg(long, conflicts_with = "input")]
+    first: bool,
     /// The system's settings, a JSON object.
     #[arg(long)]
     config: Option<PathBuf>,
@@ -119,12 +124,13 @@ pub async fn try_once(args: TryArgs) -> anyhow::Result<ExitCode> {
         setup.config = serde_json::from_slice(&read(path)?).with_context(|| path.display().to_string())?;
     }
     let mut bytes = Vec::new();
-    if args.input == "-" {
-        std::io::stdin().read_to_end(&mut bytes)?;
-    } else {
-        bytes = read(&PathBuf::from(&args.input))?;
+    match args.input.as_deref() {
+        Some("-") => drop(std::io::stdin().read_to_end(&mut bytes)?),
+        Some(path) => bytes = read(&PathBuf::from(path))?,
+        None => {}
     }
-    let name = Path::new(&args.input).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let input = args.input.unwrap_or_default();
+    let name = Path::new(&input).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let outcome =
         run_scripted(&bench.runtime, &loaded, &bench.rules, setup, Input { entry: args.entry, name, bytes }).await?;
     print(&outcome);
@@ -147,7 +153,12 @@ fn print(outcome: &Outcome) {
     if !outcome.state.is_empty() {
         println!("{}", json!({ "state": outcome.state }));
     }
-    let extra = [("response", &outcome.response), ("answer", &outcome.answer)];
+    let extra = [
+        ("response", &outcome.response),
+        ("answer", &outcome.answer),
+        ("polled", &outcome.polled),
+        ("file", &outcome.file),
+    ];
     for (name, value) in extra.into_iter().filter_map(|(n, v)| v.as_ref().map(|v| (n, v))) {
         println!("{}", json!({ name: value }));
     }

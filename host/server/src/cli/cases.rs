@@ -1,14 +1,14 @@
 //! Cases: an input, what the world answers, and what must come out. Run through the real component.
 
 use super::script::{Script, Seen, Setup};
-use crate::wasm::{self, Authorization, Effects, HttpRequest, Loaded, Runtime};
+use crate::wasm::{self, Authorization, Caller, Effects, HttpRequest, Loaded, Runtime};
 use anyhow::{Context, bail};
-use busbar_core::ports::{Emitted, HookRequest, HookResponse, InputFile, Run};
-use busbar_core::{Failure, Message, Rules, StateWrite};
+use busbar_core::ports::{Attempting, Emitted, HookRequest, HookResponse, InputFile, Run};
+use busbar_core::{Call, Failure, Message, Rules, StateWrite};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,6 +17,10 @@ pub struct Outcome {
     pub result: Value,
     pub response: Option<Value>,
     pub answer: Option<Value>,
+    /// `{cursor, more}` of a poll.
+    pub polled: Option<Value>,
+    /// `{name, content}` of an encoded file.
+    pub file: Option<Value>,
     pub messages: Vec<Value>,
     pub state: Map<String, Value>,
     pub seen: Seen,
@@ -60,44 +64,102 @@ pub async fn run_scripted(
     setup: Setup,
     input: Input,
 ) -> anyhow::Result<Outcome> {
+    let attempts = setup.attempts.max(1);
     let script = Arc::new(Script::new(setup)?);
     let caller = script.caller(runtime, loaded, rules);
     let mut outcome = match input.entry.as_str() {
-        "decode" => {
-            let collected: Arc<Mutex<Vec<Emitted>>> = Arc::default();
-            let sink = collected.clone();
-            let size_bytes = u64::try_from(input.bytes.len()).unwrap_or(u64::MAX);
-            let file = InputFile { name: input.name, size_bytes, reader: Box::new(Cursor::new(input.bytes)) };
-            let sink = Box::new(move |emitted: Vec<Emitted>| {
-                sink.lock().unwrap_or_else(PoisonError::into_inner).extend(emitted);
-                Ok(())
-            });
-            let mut run = wasm::decode(&caller, file, sink).await;
-            if run.result.is_ok() {
-                run.emitted = std::mem::take(&mut collected.lock().unwrap_or_else(PoisonError::into_inner));
-            }
-            outcome(run).0
-        }
-        "deliver" => outcome(wasm::deliver(&caller, Arc::new(event(&input.bytes)?), 1, Vec::new()).await).0,
+        "decode" => decode(&caller, input).await,
+        "deliver" => deliver(&caller, event(&input.bytes)?, attempts).await,
         "receive" => {
             let (mut outcome, response) = outcome(wasm::receive(&caller, request(&input.bytes)?).await);
             outcome.response = response.as_ref().map(show_response);
             outcome
         }
+        "poll" => {
+            let cursor = (!input.bytes.is_empty()).then_some(input.bytes);
+            let (mut outcome, polled) = outcome(wasm::poll(&caller, cursor).await);
+            let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+            outcome.polled = polled.map(|p| json!({ "cursor": p.cursor.as_ref().map(text), "more": p.more }));
+            outcome
+        }
+        "encode" => encode(&caller, &input.bytes).await?,
         "answer" => {
             let (mut outcome, answer) = outcome(wasm::answer(&caller, event(&input.bytes)?).await);
             outcome.answer = answer.map(|message| draft(&message, None));
             outcome
         }
-        other => bail!("no entry point `{other}`; there are decode, deliver, receive, answer"),
+        other => bail!("no entry point `{other}`; there are deliver, receive, poll, decode, encode, answer"),
     };
     outcome.seen = script.take_seen();
     outcome.host_time = wasm::rfc3339(script.now_ms()).unwrap_or_default();
     Ok(outcome)
 }
 
+/// The last of so many attempts, each with the calls of the ones before.
+async fn deliver(caller: &Caller, message: Message, attempts: u32) -> Outcome {
+    let message = Arc::new(message);
+    let mut recorded = Vec::new();
+    let mut attempt = 1;
+    loop {
+        let attempting = Attempting { delivery: 1, attempt, message: message.clone(), recorded: recorded.clone() };
+        let run = wasm::deliver(caller, attempting).await;
+        if attempt >= attempts {
+            return outcome(run).0;
+        }
+        recorded.extend(run.calls);
+        attempt += 1;
+    }
+}
+
+async fn decode(caller: &Caller, input: Input) -> Outcome {
+    let collected: Arc<Mutex<Vec<Emitted>>> = Arc::default();
+    let sink = collected.clone();
+    let size_bytes = u64::try_from(input.bytes.len()).unwrap_or(u64::MAX);
+    let file = InputFile { name: input.name, size_bytes, reader: Box::new(Cursor::new(input.bytes)) };
+    let sink = Box::new(move |emitted: Vec<Emitted>| {
+        sink.lock().unwrap_or_else(PoisonError::into_inner).extend(emitted);
+        Ok(())
+    });
+    let mut run = wasm::decode(caller, file, sink).await;
+    if run.result.is_ok() {
+        run.emitted = std::mem::take(&mut collected.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+    outcome(run).0
+}
+
+async fn encode(caller: &Caller, input: &[u8]) -> anyhow::Result<Outcome> {
+    let events: Vec<Value> = busbar_core::parse_json(input)
+        .map_err(anyhow::Error::from)
+        .and_then(|value| Ok(serde_json::from_value(value)?))
+        .context("the input of `encode` is an array of messages")?;
+    let messages: Vec<_> = events.into_iter().map(|e| stated_event(e).map(Arc::new)).collect::<Result<_, _>>()?;
+    let file = Written::default();
+    let (mut outcome, name) = outcome(wasm::encode(caller, &messages, Box::new(file.clone())).await);
+    let content = file.0.lock().unwrap_or_else(PoisonError::into_inner);
+    outcome.file = name.map(|name| json!({ "name": name, "content": String::from_utf8_lossy(&content) }));
+    Ok(outcome)
+}
+
+/// An encoded file in memory.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 fn event(bytes: &[u8]) -> anyhow::Result<Message> {
-    let mut value: Value = busbar_core::parse_json(bytes)?;
+    stated_event(busbar_core::parse_json(bytes)?)
+}
+
+fn stated_event(mut value: Value) -> anyhow::Result<Message> {
     if let Some(map) = value.as_object_mut() {
         map.entry("specversion").or_insert_with(|| "1.0".into());
         map.entry("source").or_insert_with(|| "/case/crm".into());
@@ -127,6 +189,8 @@ fn outcome<T>(run: Run<T>) -> (Outcome, Option<T>) {
         result,
         response: None,
         answer: None,
+        polled: None,
+        file: None,
         messages: run.emitted.into_iter().map(|e| draft(&e.message, e.place)).collect(),
         state: run.state.into_iter().map(write).collect(),
         seen: Seen::default(),
@@ -201,6 +265,11 @@ pub fn show_request(request: &HttpRequest) -> Value {
     shown
 }
 
+fn show_ahead(call: &Call) -> Value {
+    let part = |name: &str| call.request.get(name).and_then(Value::as_str).unwrap_or_default();
+    json!(format!("{} {}", part("method"), part("url")))
+}
+
 impl Outcome {
     /// The same keys as `expected.json` may have.
     pub fn show(&self) -> Value {
@@ -210,9 +279,11 @@ impl Outcome {
             "calls": self.seen.http.iter().map(show_request).collect::<Vec<_>>(),
             "asked": self.seen.asked.iter().map(|q| self.stated(&draft(q, None))).collect::<Vec<_>>(),
             "state": self.state,
+            "ahead": self.seen.ahead.iter().map(show_ahead).collect::<Vec<_>>(),
         });
-        if let Some(response) = &self.response {
-            shown["response"] = response.clone();
+        let extra = [("response", &self.response), ("polled", &self.polled), ("file", &self.file)];
+        for (name, value) in extra.into_iter().filter_map(|(n, v)| v.as_ref().map(|v| (n, v))) {
+            shown[name] = value.clone();
         }
         if let Some(answer) = &self.answer {
             shown["answer"] = self.stated(answer);
@@ -242,8 +313,6 @@ pub async fn run_case(
     rules: &Arc<Rules>,
     folder: &Path,
 ) -> anyhow::Result<()> {
-    let input = input_file(folder)?;
-    let bytes = std::fs::read(&input)?;
     let setup: Setup = read_json(&folder.join("setup.json"))?.unwrap_or_default();
     let expected: Map<String, Value> = read_json(&folder.join("expected.json"))?.context("no expected.json")?;
     // An adapter with one entry point need not be told which.
@@ -252,6 +321,8 @@ pub async fn run_case(
         (None, [only]) => only.clone(),
         (None, several) => bail!("setup.json must name the `entry`, one of {}", several.join(", ")),
     };
+    let input = input_file(folder)?;
+    let bytes = std::fs::read(&input)?;
     let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let shown = run_scripted(runtime, loaded, rules, setup, Input { entry, name, bytes }).await?.show();
     let mut differences = Vec::new();

@@ -56,7 +56,7 @@ struct Filter {
     /// With a delivery to this system.
     #[arg(long)]
     system: Option<String>,
-    /// With a delivery in this state: `ready`, `done`, `parked` or `dead`.
+    /// With a delivery in this state: `ready`, `done`, `parked`, `waiting`, `dead` or `skipped`.
     #[arg(long)]
     state: Option<String>,
     /// `next` of the page before.
@@ -188,12 +188,12 @@ fn show_intake(intake: &Value, json: bool) {
     }
 }
 
-fn client() -> anyhow::Result<reqwest::Client> {
+pub(super) fn client() -> anyhow::Result<reqwest::Client> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(reqwest::Client::builder().build()?)
 }
 
-fn url(base: &str, query: &[(&str, Option<String>)]) -> anyhow::Result<url::Url> {
+pub(super) fn url(base: &str, query: &[(&str, Option<String>)]) -> anyhow::Result<url::Url> {
     let mut url = url::Url::parse(base)?;
     for (name, value) in query {
         if let Some(value) = value {
@@ -203,13 +203,16 @@ fn url(base: &str, query: &[(&str, Option<String>)]) -> anyhow::Result<url::Url>
     Ok(url)
 }
 
-async fn call(request: reqwest::RequestBuilder, hub: &HubArgs) -> anyhow::Result<Value> {
+pub(super) async fn call(request: reqwest::RequestBuilder, hub: &HubArgs) -> anyhow::Result<Value> {
     let request = match &hub.key {
         Some(key) => request.bearer_auth(key),
         None => request,
     };
     let response = request.send().await.with_context(|| format!("no hub at {}; is it running? see --url", hub.url))?;
     let status = response.status();
+    if status == reqwest::StatusCode::NO_CONTENT {
+        return Ok(Value::Null);
+    }
     let body: Value = response.json().await.with_context(|| format!("{} answered {status} without JSON", hub.url))?;
     if !status.is_success() {
         let place = body["place"].as_str().map(|p| format!(" at {p}")).unwrap_or_default();
@@ -218,10 +221,10 @@ async fn call(request: reqwest::RequestBuilder, hub: &HubArgs) -> anyhow::Result
     Ok(body)
 }
 
-fn word<'a>(value: &'a Value, name: &str) -> &'a str {
+pub(super) fn word<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or("-")
 }
 
-fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+pub(super) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     value[name].as_array().map(Vec::as_slice).unwrap_or_default()
 }

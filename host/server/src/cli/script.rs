@@ -1,10 +1,10 @@
 //! Effects from a script: what `busbar adapter try` and the cases answer an adapter with.
 
-use crate::config::model::{Grants, Limits};
+use crate::config::model::{Grants, Instances, Limits};
 use crate::hub::hmac_sha256;
 use crate::wasm::{AskFailure, Caller, Effects, HttpFailure, HttpRequest, HttpResponse, Loaded, Runtime, SystemSpec};
 use async_trait::async_trait;
-use busbar_core::{Message, Problem, Rules};
+use busbar_core::{Call, Message, Problem, Rules};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, VecDeque};
@@ -16,8 +16,10 @@ use time::format_description::well_known::Rfc3339;
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Setup {
-    /// `decode`, `deliver`, `receive` or `answer`.
+    /// `deliver`, `receive`, `poll`, `decode`, `encode` or `answer`.
     pub entry: Option<String>,
+    /// Attempts of a delivery, each with the calls of the ones before; the last one's result counts.
+    pub attempts: u32,
     pub system: Option<String>,
     pub config: Map<String, Value>,
     pub credentials: BTreeMap<String, String>,
@@ -67,6 +69,8 @@ pub struct AskAnswer {
 #[derive(Default)]
 pub struct Seen {
     pub http: Vec<HttpRequest>,
+    /// Written ahead of being sent.
+    pub ahead: Vec<Call>,
     pub asked: Vec<Message>,
     pub logs: Vec<(tracing::Level, String)>,
 }
@@ -120,9 +124,10 @@ impl Script {
             config: Value::Object(setup.config.clone()).to_string(),
             grants,
             limits: Limits::default(),
+            instances: Instances::default(),
             rules: rules.clone(),
         };
-        Caller { runtime: runtime.clone(), loaded: loaded.clone(), system: Arc::new(spec), effects: self.clone() }
+        Caller::new(runtime.clone(), loaded.clone(), Arc::new(spec), self.clone())
     }
 }
 
@@ -170,6 +175,11 @@ impl Effects for Script {
             Some("invalid") => Err(HttpFailure::Invalid(answer.text)),
             Some(_) => Err(HttpFailure::Denied(answer.text)),
         }
+    }
+
+    async fn ahead(&self, _delivery: i64, call: &Call) -> Result<(), Problem> {
+        locked(&self.seen).ahead.push(call.clone());
+        Ok(())
     }
 
     async fn ask(&self, question: Message, _deadline_ms: u64) -> Result<Message, AskFailure> {

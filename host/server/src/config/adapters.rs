@@ -18,7 +18,7 @@ pub const DIGESTS: &str = "SHA256SUMS";
 #[derive(Clone)]
 pub struct AdapterFile {
     pub wasm: Arc<Vec<u8>>,
-    pub inspection: Inspection,
+    pub inspection: Arc<Inspection>,
 }
 
 pub fn check_adapters(
@@ -31,10 +31,11 @@ pub fn check_adapters(
     let folder = folder.join("adapters");
     let digests = read_digests(&folder);
     let mut files: BTreeMap<String, Option<AdapterFile>> = BTreeMap::new();
+    let mut schemas = Schemas::default();
     for (name, system) in systems {
         let at = format!("/systems/{}", escape(name));
         let Some(adapter) = system.config.adapter.clone() else {
-            for part in ["folder", "hook", "config", "grants", "limits"] {
+            for part in ["folder", "out", "poll", "instances", "hook", "config", "grants", "limits"] {
                 if source.says(&format!("{at}/{part}")) {
                     report.error(
                         "needs-adapter",
@@ -50,7 +51,7 @@ pub fn check_adapters(
         let file =
             files.entry(adapter.clone()).or_insert_with(|| read(&folder, &adapter, &digests, source, &place, report));
         let Some(file) = file.clone() else { continue };
-        check_config(&file.inspection, source, &at, report);
+        check_config(schemas.of(&adapter, &file.inspection), source, &at, report);
         check_entries(system, &file.inspection, source, &at, report);
         check_grants(system, &file.inspection, source, &at, report);
         check_types(system, catalog, source, &at, report);
@@ -124,12 +125,44 @@ fn read(
             "build it against wit/v1 alone",
         );
     }
-    Some(AdapterFile { wasm: Arc::new(wasm), inspection })
+    Some(AdapterFile { wasm: Arc::new(wasm), inspection: Arc::new(inspection) })
 }
 
-fn check_config(inspection: &Inspection, source: &Source, at: &str, report: &mut Report) {
-    let Some(schema) = inspection.manifest.as_ref().map(|m| &m.config_schema).filter(|s| s.is_object()) else { return };
+type Compiled = Result<jsonschema::Validator, String>;
+
+/// The config schemas of the adapters, each compiled once.
+#[derive(Default)]
+struct Schemas(BTreeMap<String, Option<Compiled>>);
+
+impl Schemas {
+    fn of(&mut self, adapter: &str, inspection: &Inspection) -> Option<&Compiled> {
+        let compiled = self.0.entry(adapter.to_string()).or_insert_with(|| {
+            let schema = inspection.manifest.as_ref().map(|m| &m.config_schema).filter(|s| s.is_object())?;
+            let options = jsonschema::options().with_pattern_options(jsonschema::PatternOptions::regex());
+            Some(options.build(schema).map_err(|e| e.to_string()))
+        });
+        compiled.as_ref()
+    }
+}
+
+fn check_config(schema: Option<&Compiled>, source: &Source, at: &str, report: &mut Report) {
     let pointer = format!("{at}/config");
+    let validator = match schema {
+        None => return,
+        Some(Ok(validator)) => validator,
+        Some(Err(error)) => {
+            report.error(
+                "broken-adapter",
+                source.value_span(&format!("{at}/adapter")),
+                format!("its config schema is broken: {error}"),
+                "report it to the adapter's author",
+            );
+            return;
+        }
+    };
+    if validator.is_valid(source.value.pointer(&pointer).unwrap_or(&serde_json::json!({}))) {
+        return;
+    }
     // Taking things out while looking must not touch what the system gets.
     let mut copy = source.value.clone();
     if copy.pointer(&pointer).is_none()
@@ -137,23 +170,19 @@ fn check_config(inspection: &Inspection, source: &Source, at: &str, report: &mut
     {
         system.insert("config".into(), serde_json::json!({}));
     }
-    let mut copy = source.with(copy);
-    match jsonschema::options().with_pattern_options(jsonschema::PatternOptions::regex()).build(schema) {
-        Ok(validator) => against(&validator, &mut copy, &pointer, report),
-        Err(error) => report.error(
-            "broken-adapter",
-            source.value_span(&format!("{at}/adapter")),
-            format!("its config schema is broken: {error}"),
-            "report it to the adapter's author",
-        ),
-    }
+    against(validator, &mut source.with(copy), &pointer, report);
 }
 
 fn check_entries(system: &System, inspection: &Inspection, source: &Source, at: &str, report: &mut Report) {
-    let needs =
-        [("folder", system.config.folder.is_some(), "decode"), ("hook", system.config.hook.is_some(), "receive")];
+    let needs = [
+        ("folder", system.config.folder.is_some(), "decode"),
+        ("hook", system.config.hook.is_some(), "receive"),
+        ("poll", system.config.poll.is_some(), "poll"),
+        ("out", system.config.out.is_some(), "encode"),
+    ];
     for (part, there, entry) in needs {
-        if there && !inspection.exports.iter().any(|e| e == entry) {
+        let exported = inspection.exports.iter().any(|e| e == entry);
+        if there && !exported {
             let remedy = format!("it has {}; see `busbar adapter inspect`", inspection.exports.join(", "));
             report.error(
                 "no-such-entry",
@@ -163,6 +192,16 @@ fn check_entries(system: &System, inspection: &Inspection, source: &Source, at: 
             );
         }
     }
+    // One with other entries may be there for those, unless its settings say how to poll.
+    let polls = inspection.exports.iter().all(|e| e == "poll") || system.config.config.contains_key("poll");
+    if polls && inspection.exports.iter().any(|e| e == "poll") && system.config.poll.is_none() {
+        report.error(
+            "never-polled",
+            source.key(at),
+            "the adapter is there to poll, and the system has no `poll` section",
+            "add `poll = { every-ms = 60000 }`",
+        );
+    }
 }
 
 /// Each grant against the import that uses it. An empty list or `false` written down says that the
@@ -171,6 +210,8 @@ fn check_grants(system: &System, inspection: &Inspection, source: &Source, at: &
     let grants = &system.config.grants;
     let http = inspection.imports_interface("http");
     let credentials = http || inspection.imports_interface("credentials");
+    // One that states what its settings say may state nothing.
+    let states_by_settings = inspection.manifest.as_ref().is_some_and(|m| m.emits.iter().any(|e| e == "*"));
     let rows = [
         ("http", http, !grants.http.is_empty()),
         ("private-addresses", http, !grants.private_addresses.is_empty()),
@@ -193,8 +234,12 @@ fn check_grants(system: &System, inspection: &Inspection, source: &Source, at: &
             );
         }
         // Without own credentials or private peers there is nothing to grant.
-        let optional =
-            name == "private-addresses" || (name == "credentials" && !inspection.imports_interface("credentials"));
+        let optional = match name {
+            "private-addresses" => true,
+            "credentials" => !inspection.imports_interface("credentials"),
+            "emit" => states_by_settings && system.config.poll.is_none(),
+            _ => false,
+        };
         if imported && !granted && !source.says(&place) && !optional {
             let none = if ["lookup", "state", "clock", "random"].contains(&name) { "false" } else { "[]" };
             report.warning(

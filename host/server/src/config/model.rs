@@ -157,6 +157,8 @@ pub enum Right {
     Read,
     /// Read personal data as well.
     ReadPersonal,
+    /// Retry, edit and skip deliveries; pause and resume systems.
+    Operate,
 }
 
 /// RabbitMQ.
@@ -172,6 +174,12 @@ pub struct AmqpConfig {
     #[serde(default = "default_prefetch")]
     #[schemars(range(min = 1))]
     pub prefetch: u16,
+    /// Queues that share the incoming messages, so that several hubs can take them: `<prefix>.in.0` … behind a
+    /// consistent-hash exchange over the attribute `partitionkey` (RabbitMQ plugin
+    /// `rabbitmq_consistent_hash_exchange`). Order holds among messages with the same `partitionkey`. 1: one queue.
+    #[serde(default = "default_shards")]
+    #[schemars(range(min = 1, max = 32))]
+    pub shards: u32,
     /// Milliseconds to wait for a publisher confirm.
     #[serde(default = "default_confirm_timeout_ms")]
     #[schemars(range(min = 1))]
@@ -184,6 +192,10 @@ fn default_prefix() -> String {
 
 fn default_prefetch() -> u16 {
     1000
+}
+
+fn default_shards() -> u32 {
+    1
 }
 
 fn default_confirm_timeout_ms() -> u64 {
@@ -222,8 +234,14 @@ pub struct SystemConfig {
     pub grants: Grants,
     pub limits: Limits,
     pub policy: PolicyConfig,
+    /// Whether each call gets an instance of its own.
+    pub instances: Instances,
     /// Files in.
     pub folder: Option<FolderConfig>,
+    /// Files out: the messages routed to the system, written by the adapter's `encode`.
+    pub out: Option<OutConfig>,
+    /// Asked again and again, by the adapter's `poll`.
+    pub poll: Option<PollConfig>,
     /// Requests to `/hooks/<system>/…`.
     pub hook: Option<HookConfig>,
 }
@@ -279,6 +297,8 @@ pub struct Limits {
     pub file_messages: usize,
     /// Bytes of the data of all messages of one call, files aside.
     pub message_bytes: usize,
+    /// Bytes of a file that is encoded.
+    pub file_bytes: usize,
     /// Writes to the state.
     pub state_writes: usize,
     /// Bytes of one state value.
@@ -303,6 +323,7 @@ impl Default for Limits {
             messages: 1_000,
             file_messages: 2_000_000,
             message_bytes: 8 << 20,
+            file_bytes: 256 << 20,
             state_writes: 64,
             state_value_bytes: 64 << 10,
             concurrency: 16,
@@ -323,15 +344,37 @@ pub struct PolicyConfig {
     /// Milliseconds at most.
     #[schemars(range(min = 1))]
     pub backoff_max_ms: u64,
+    /// Failures in a row after which the system counts as down: then nothing is sent but a probe now and then, and
+    /// no delivery loses attempts.
+    #[schemars(range(min = 1))]
+    pub breaker_failures: u32,
+    /// Milliseconds before the first probe; doubles from there.
+    #[schemars(range(min = 1))]
+    pub breaker_first_ms: u64,
+    /// Milliseconds between probes at most.
+    #[schemars(range(min = 1))]
+    pub breaker_max_ms: u64,
+    /// Deliveries started per second at most; no limit where absent.
+    #[schemars(range(min = 0.001))]
+    pub rate_per_second: Option<f64>,
+    /// Deliveries started at once after a pause, with `rate-per-second`.
+    #[schemars(range(min = 1))]
+    pub rate_burst: u32,
 }
 
 impl Default for PolicyConfig {
     fn default() -> Self {
         let policy = busbar_core::Policy::default();
+        let breaker = busbar_core::engine::BreakerPolicy::default();
         Self {
             attempts: policy.attempts_max,
             backoff_first_ms: policy.backoff_first_ms,
             backoff_max_ms: policy.backoff_max_ms,
+            breaker_failures: breaker.failures,
+            breaker_first_ms: breaker.open_first_ms,
+            breaker_max_ms: breaker.open_max_ms,
+            rate_per_second: None,
+            rate_burst: 1,
         }
     }
 }
@@ -356,6 +399,54 @@ fn default_settle_ms() -> u64 {
 
 fn default_unfinished() -> Vec<String> {
     [".tmp", ".part", ".filepart", ".crdownload"].map(String::from).to_vec()
+}
+
+/// When a system is polled.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PollConfig {
+    /// Milliseconds from the end of one poll to the next, a tenth more or less.
+    #[schemars(range(min = 100))]
+    pub every_ms: u64,
+}
+
+/// A folder into which files are written.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct OutConfig {
+    /// Relative to the deployment's folder. A file is there when it is whole, never before.
+    pub path: String,
+    /// Milliseconds from one file to the next, while messages wait.
+    #[serde(default = "default_out_every_ms")]
+    #[schemars(range(min = 100))]
+    pub every_ms: u64,
+    /// Messages of a file; so many waiting are written at once.
+    #[serde(default = "default_messages_max")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub messages_max: u32,
+}
+
+fn default_out_every_ms() -> u64 {
+    60_000
+}
+
+fn default_messages_max() -> u32 {
+    1_000
+}
+
+/// Instances of a system's adapter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Instances {
+    /// A fresh one for each call: nothing is left of the call before.
+    #[default]
+    Fresh,
+    /// Kept for further calls, for languages that take long to start. One is dropped after a trap, a
+    /// timeout or `calls` calls.
+    Warm {
+        #[schemars(range(min = 1))]
+        calls: u32,
+    },
 }
 
 /// Who may call a system's hook, checked by the host before the adapter sees anything.
@@ -387,6 +478,21 @@ pub struct RouteConfig {
     /// Default: `partitionkey`, else `subject`.
     #[serde(default)]
     pub key: Option<String>,
+    /// What the journal keeps of these messages: `full`; `envelope` (no data once they are delivered, no calls that
+    /// went well); `none` (a plain at-least-once relay from AMQP to AMQP, without deduplication; whatever cannot be
+    /// relayed at once is kept as `envelope`). A message covered by several routes gets the most that one of them wants.
+    #[serde(default)]
+    pub journal: JournalMode,
+}
+
+/// What the journal keeps of a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum JournalMode {
+    #[default]
+    Full,
+    Envelope,
+    None,
 }
 
 /// An adapter's own words about itself: `adapter.toml` and `config.schema.json`, embedded in the
@@ -397,7 +503,7 @@ pub struct Manifest {
     pub name: String,
     pub version: String,
     pub description: String,
-    /// Message types it states.
+    /// Message types it states, or `*`: its settings say which.
     pub emits: Vec<String>,
     /// Message types it takes, or `*`.
     pub delivers: Vec<String>,

@@ -4,9 +4,9 @@ use super::adapters::unknown_type;
 use super::check::closest;
 use super::finding::Report;
 use super::load::System;
-use super::model::{Config, RouteConfig, Via};
+use super::model::{Config, JournalMode, RouteConfig, Via};
 use super::source::Source;
-use busbar_core::{Catalog, Expr, Route};
+use busbar_core::{Catalog, Expr, Journal, Route};
 use std::collections::BTreeMap;
 
 pub fn check_routes(
@@ -78,6 +78,11 @@ impl Check<'_> {
             to: route.to.clone(),
             when: self.expression(&format!("{at}/when"), route.when.as_deref(), report),
             key: self.expression(&format!("{at}/key"), route.key.as_deref(), report),
+            journal: match route.journal {
+                JournalMode::Full => Journal::Full,
+                JournalMode::Envelope => Journal::Envelope,
+                JournalMode::None => Journal::None,
+            },
         }
     }
 
@@ -96,7 +101,11 @@ impl Check<'_> {
         let Some(file) = &system.adapter else { return };
         for kind in &route.types {
             let question = self.catalog.answer_type(kind).is_some();
-            let entry = if question { "answer" } else { "deliver" };
+            let entry = match (question, &system.config.out) {
+                (true, _) => "answer",
+                (false, Some(_)) => "encode",
+                (false, None) => "deliver",
+            };
             if !file.inspection.exports.iter().any(|e| e == entry) {
                 report.error(
                     "no-such-entry",

@@ -2,8 +2,10 @@
 
 use crate::wasm::{self, Caller};
 use async_trait::async_trait;
-use busbar_core::ports::{Adapters, EmitSink, HookRequest, HookResponse, InputFile, Run};
-use busbar_core::{Call, Code, Failure, Message, Problem};
+use busbar_core::ports::{
+    Adapters, Attempting, EmitSink, HookRequest, HookResponse, InputFile, OutputFile, Polled, Run,
+};
+use busbar_core::{Code, Failure, Message, Problem};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -56,9 +58,9 @@ fn failed<T>(problem: Problem) -> Run<T> {
 
 #[async_trait]
 impl Adapters for WasmAdapters {
-    async fn deliver(&self, system: &str, message: Arc<Message>, attempt: u32, recorded: Vec<Call>) -> Run<()> {
+    async fn deliver(&self, system: &str, attempting: Attempting) -> Run<()> {
         match self.slot(system) {
-            Ok(slot) => counted(slot, "deliver", wasm::deliver(&slot.caller, message, attempt, recorded)).await,
+            Ok(slot) => counted(slot, "deliver", wasm::deliver(&slot.caller, attempting)).await,
             Err(problem) => failed(problem),
         }
     }
@@ -80,6 +82,20 @@ impl Adapters for WasmAdapters {
     async fn answer(&self, system: &str, question: Message) -> Run<Message> {
         match self.slot(system) {
             Ok(slot) => counted(slot, "answer", wasm::answer(&slot.caller, question)).await,
+            Err(problem) => failed(problem),
+        }
+    }
+
+    async fn poll(&self, system: &str, cursor: Option<Vec<u8>>) -> Run<Polled> {
+        match self.slot(system) {
+            Ok(slot) => counted(slot, "poll", wasm::poll(&slot.caller, cursor)).await,
+            Err(problem) => failed(problem),
+        }
+    }
+
+    async fn encode(&self, system: &str, messages: &[Arc<Message>], file: OutputFile) -> Run<String> {
+        match self.slot(system) {
+            Ok(slot) => counted(slot, "encode", wasm::encode(&slot.caller, messages, file)).await,
             Err(problem) => failed(problem),
         }
     }

@@ -1,31 +1,18 @@
-//! One attempt of a delivery: make it, decide what follows, write both down.
+//! One attempt of a delivery, over an adapter or without one. What follows from how it ended is the engine's.
 
-use super::dispatcher::Delivery;
-use super::{Committer, Via};
-use busbar_core::outcome::decide;
-use busbar_core::ports::{Adapters, Clock, Run, Store};
-use busbar_core::{
-    Attempted, Call, Code, Commit, DeliveryState, ErrorRecord, Failure, Message, NewMessage, Next, OnDiffering, Policy,
-    Problem, Rules,
-};
-use std::collections::BTreeMap;
+use super::Via;
+use busbar_core::engine::{Ended, attempt_number};
+use busbar_core::ports::{Adapters, Attempting, Run, Store};
+use busbar_core::record;
+use busbar_core::{Call, Code, Failure, Made, Message, NewMessage, Problem, Rules, StoredDelivery};
+use futures::FutureExt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const STORE_RETRY: Duration = Duration::from_millis(250);
-
-/// How a system's lanes go on.
-pub enum Settled {
-    /// Made, or failed for good with nothing waiting behind it.
-    Done {
-        key: Option<String>,
-    },
-    Again(Delivery),
-    Parked {
-        key: String,
-    },
-}
 
 /// Makes attempts.
 pub struct Attempter {
@@ -33,138 +20,85 @@ pub struct Attempter {
     pub adapters: Arc<dyn Adapters>,
     /// Systems that speak canonical messages themselves.
     pub via: Arc<BTreeMap<String, Via>>,
-    pub policies: BTreeMap<String, Policy>,
+    /// Systems whose adapters can only state messages: their deliveries may be made before they are written.
+    pub stating: BTreeSet<String>,
     pub store: Arc<dyn Store>,
-    pub committer: Committer,
-    pub clock: Arc<dyn Clock>,
     pub stop: CancellationToken,
 }
 
 impl Attempter {
-    pub async fn attempt(self: Arc<Self>, system: String, delivery: Delivery) -> Settled {
-        let attempt = delivery.attempts + 1;
-        let Some(recorded) = self.recorded(&delivery).await else { return Settled::Again(delivery) };
-        let run = match self.via.get(&system) {
-            Some(via) => via.deliver(&delivery.load, attempt).await,
-            None => self.adapters.deliver(&system, delivery.load.clone(), attempt, recorded).await,
-        };
-        let mut commit =
-            Commit { on_differing: Some(OnDiffering::Keep), at_ms: self.clock.now_ms(), ..Commit::default() };
+    /// `None` when the hub stops before the attempt could begin.
+    pub async fn attempt(&self, delivery: StoredDelivery, fresh: bool) -> Option<Ended> {
+        let recorded = if fresh { Vec::new() } else { self.recorded(&delivery).await? };
+        let attempt = attempt_number(&delivery);
+        // A panic costs this attempt and nothing else.
+        let run = AssertUnwindSafe(self.run(&delivery, attempt, recorded)).catch_unwind().await;
+        let run = run.unwrap_or_else(|_| {
+            let problem = Problem::new(Code::Internal, "the attempt ended unexpectedly");
+            single(Err(Failure::Hub(problem)), Vec::new())
+        });
         let Run { result, emitted, state, calls } = run;
-        commit.calls = calls;
-        let admitted: Result<Vec<NewMessage>, Problem> = match result {
-            Ok(()) => emitted.into_iter().map(|e| self.rules.admit(e.message, e.place)).collect(),
-            Err(failure) => {
-                let attempted = self.failed(&system, &delivery, attempt, &failure);
-                return self.settle(&system, delivery, Commit { attempted: Some(attempted), ..commit }).await;
-            }
+        let admitted: Result<Vec<NewMessage>, Failure> = result.and_then(|()| {
+            let admitted = emitted.into_iter().map(|e| self.rules.admit(e.message, e.place));
+            admitted.collect::<Result<_, _>>().map_err(Failure::Hub)
+        });
+        let code = admitted.as_ref().err().map_or("ok", |failure| failure.problem().code.as_str());
+        let (system, id) = (delivery.system, delivery.id);
+        metrics::counter!("busbar_attempts_total", "system" => system.clone(), "outcome" => code).increment(1);
+        if admitted.is_err() {
+            // The detail may quote what a system said about a customer: it is in the journal, not in the log.
+            tracing::warn!(system, delivery = id, attempt, code, "a delivery failed");
+        }
+        let (result, messages) = match admitted {
+            Ok(messages) => (Ok(()), messages),
+            Err(failure) => (Err(failure), Vec::new()),
         };
-        let attempted = match admitted {
-            Ok(messages) => {
-                commit.messages = messages;
-                commit.state = state;
-                self.attempted(&delivery, attempt, DeliveryState::Done, 0, None)
-            }
-            Err(problem) => self.failed(&system, &delivery, attempt, &Failure::Hub(problem)),
-        };
-        self.settle(&system, delivery, Commit { attempted: Some(attempted), ..commit }).await
+        Some(Ended { system, delivery: id, attempt, result, messages, state, calls, jitter: rand::random() })
     }
 
-    // The first attempt has no record: nothing of it is written before it ends.
-    async fn recorded(&self, delivery: &Delivery) -> Option<Vec<Call>> {
-        if delivery.attempts == 0 {
-            return Some(Vec::new());
+    async fn run(&self, delivery: &StoredDelivery, attempt: u32, recorded: Vec<Call>) -> Run<()> {
+        match self.via.get(&delivery.system) {
+            Some(via) => via.deliver(&delivery.message, attempt).await,
+            None => {
+                let message = delivery.message.clone();
+                let attempting = Attempting { delivery: delivery.id, attempt, message, recorded };
+                self.adapters.deliver(&delivery.system, attempting).await
+            }
         }
+    }
+
+    async fn recorded(&self, delivery: &StoredDelivery) -> Option<Vec<Call>> {
         loop {
             match self.store.calls(delivery.id).await {
-                Ok(calls) => return Some(calls),
+                Ok(calls) => return Some(record::since_decision(calls, delivery.judged)),
                 Err(problem) => tracing::warn!(%problem, "the call record cannot be read"),
             }
-            self.pause().await?;
-        }
-    }
-
-    async fn pause(&self) -> Option<()> {
-        tokio::select! {
-            () = tokio::time::sleep(STORE_RETRY) => Some(()),
-            () = self.stop.cancelled() => None,
-        }
-    }
-
-    fn failed(&self, system: &str, delivery: &Delivery, attempt: u32, failure: &Failure) -> Attempted {
-        let problem = failure.problem();
-        let policy = self.policies.get(system).copied().unwrap_or_default();
-        let next = decide(&policy, attempt, failure, rand::random());
-        // The detail may quote what a system said about a customer: it is in the journal, not in the log.
-        let code = problem.code.as_str();
-        tracing::warn!(system, delivery = delivery.id, attempt, code, ?next, "a delivery failed");
-        let (state, next_at_ms) = match next {
-            Next::Retry { after_ms } => {
-                (DeliveryState::Ready, self.clock.now_ms() + i64::try_from(after_ms).unwrap_or(i64::MAX / 2))
-            }
-            Next::GiveUp if delivery.key.is_some() => (DeliveryState::Parked, 0),
-            Next::GiveUp => (DeliveryState::Dead, 0),
-        };
-        self.attempted(delivery, attempt, state, next_at_ms, Some(problem.record()))
-    }
-
-    fn attempted(
-        &self,
-        delivery: &Delivery,
-        attempts: u32,
-        state: DeliveryState,
-        next_at_ms: i64,
-        error: Option<ErrorRecord>,
-    ) -> Attempted {
-        Attempted { delivery: delivery.id, state, attempts, next_at_ms, error, at_ms: self.clock.now_ms() }
-    }
-
-    async fn settle(&self, system: &str, mut delivery: Delivery, commit: Commit) -> Settled {
-        let Some(attempted) = commit.attempted.clone() else { return Settled::Again(delivery) };
-        if !self.write(commit).await {
-            return Settled::Again(delivery);
-        }
-        metrics::counter!("busbar_attempts_total", "system" => system.to_string(), "state" => attempted.state.as_str())
-            .increment(1);
-        match (attempted.state, delivery.key.clone()) {
-            (DeliveryState::Parked, Some(key)) => Settled::Parked { key },
-            (DeliveryState::Ready, _) => {
-                delivery.attempts = attempted.attempts;
-                delivery.due_ms = attempted.next_at_ms;
-                Settled::Again(delivery)
-            }
-            (_, key) => Settled::Done { key },
-        }
-    }
-
-    // What was done must be written down, however long the store is away: back-pressure, not loss.
-    async fn write(&self, commit: Commit) -> bool {
-        loop {
-            match self.committer.commit(commit.clone()).await {
-                Ok(_) => return true,
-                Err(problem) => tracing::warn!(%problem, "an outcome waits for the store"),
-            }
-            if self.pause().await.is_none() {
-                return false;
+            tokio::select! {
+                () = tokio::time::sleep(STORE_RETRY) => {}
+                () = self.stop.cancelled() => return None,
             }
         }
     }
 
-    /// Writes down that deliveries wait behind a parked one.
-    pub async fn park_behind(&self, waiting: Vec<Delivery>) {
-        for delivery in waiting {
-            let error = ErrorRecord {
-                code: "waits-behind".into(),
-                detail: format!(
-                    "an earlier delivery with the key `{}` is parked",
-                    delivery.key.clone().unwrap_or_default()
-                ),
-                place: None,
-            };
-            let attempted = self.attempted(&delivery, delivery.attempts, DeliveryState::Parked, 0, Some(error));
-            self.write(Commit { attempted: Some(attempted), at_ms: self.clock.now_ms(), ..Commit::default() }).await;
+    /// Makes the deliveries of a message that can do nothing but state messages, so that they are written together
+    /// with it. One that fails is left to be made in its turn.
+    pub async fn make_ahead(&self, new: &mut NewMessage) {
+        for planned in new.deliveries.iter_mut().filter(|p| p.error.is_none() && self.stating.contains(&p.system)) {
+            let run = self.adapters.deliver(&planned.system, ahead(&new.message)).await;
+            if run.result.is_err() || !run.state.is_empty() {
+                continue;
+            }
+            let admitted = run.emitted.into_iter().map(|e| self.rules.admit(e.message, e.place));
+            if let Ok(messages) = admitted.collect() {
+                planned.made = Some(Made { messages, calls: run.calls });
+            }
         }
     }
+}
+
+/// An attempt before the message is written: nothing to be written ahead, and nothing recorded.
+pub(super) fn ahead(message: &Arc<Message>) -> Attempting {
+    Attempting { delivery: 0, attempt: 1, message: message.clone(), recorded: Vec::new() }
 }
 
 /// A run without an adapter: one call, and how it ended.

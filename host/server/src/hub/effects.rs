@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use busbar_core::ports::{Clock, Store};
-use busbar_core::{Code, Message, Problem};
+use busbar_core::{Call, Code, Commit, Message, Problem, Started};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
@@ -79,6 +79,18 @@ impl Effects for HubEffects {
     async fn http(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure> {
         let header = request.authorization.as_ref().map(|a| self.secrets.header(a)).transpose();
         self.egress.send(request, header.map_err(HttpFailure::Denied)?).await
+    }
+
+    async fn ahead(&self, delivery: i64, call: &Call) -> Result<(), Problem> {
+        let starting = || Problem::new(Code::StoreUnavailable, "the hub is starting");
+        let committer = self.questions.get().map(|questions| &questions.committer).ok_or_else(starting)?;
+        // The engine knows the version it expects.
+        let (system, attempt) = (self.system.clone(), call.attempt);
+        let started = Started { system, delivery, expected: 0, attempt };
+        let at_ms = self.clock.now_ms();
+        let commit = Commit { calls: vec![call.clone()], started: Some(started), at_ms, ..Commit::default() };
+        let taken_over = |_| Problem::new(Code::StoreUnavailable, "another hub has taken the delivery over");
+        committer.commit(commit).await?.map(drop).map_err(taken_over)
     }
 
     async fn ask(&self, question: Message, deadline_ms: u64) -> Result<Message, AskFailure> {

@@ -3,8 +3,8 @@
 use super::Hub;
 use busbar_core::ports::{Emitted, InputFile};
 use busbar_core::{
-    Code, Commit, ErrorRecord, Intake, IntakeKind, IntakeOutcome, Message, NewMessage, Planned, Problem, Rules,
-    parse_json,
+    Code, Commit, ErrorRecord, Intake, IntakeKind, IntakeOutcome, Journal, Message, NewMessage, Planned, Problem,
+    Rules, parse_json,
 };
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -27,6 +27,7 @@ struct Line {
     digest: String,
     deliveries: Vec<Planned>,
     place: Option<String>,
+    journal: Journal,
 }
 
 impl Hub {
@@ -91,8 +92,8 @@ impl Spool {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let failed = |e: &dyn std::fmt::Display| Problem::new(Code::FileUnreadable, format!("spool: {e}"));
         for Emitted { message, place } in emitted {
-            let NewMessage { message, digest, deliveries, place } = self.rules.admit(message, place)?;
-            let line = Line { event: message.to_structured(), digest, deliveries, place };
+            let NewMessage { message, digest, deliveries, place, journal } = self.rules.admit(message, place)?;
+            let line = Line { event: message.to_structured(), digest, deliveries, place, journal };
             serde_json::to_writer(&mut *file, &line).map_err(|e| failed(&e))?;
             file.write_all(b"\n").map_err(|e| failed(&e))?;
         }
@@ -121,7 +122,8 @@ fn chunk(reader: &mut impl BufRead) -> Result<Vec<NewMessage>, Problem> {
         }
         let line: Line = parse_json(&text)?;
         let message = Arc::new(Message::from_structured(line.event)?);
-        chunk.push(NewMessage { message, digest: line.digest, deliveries: line.deliveries, place: line.place });
+        let Line { digest, deliveries, place, journal, .. } = line;
+        chunk.push(NewMessage { message, digest, deliveries, place, journal });
     }
     Ok(chunk)
 }

@@ -1,11 +1,11 @@
 //! The front door: what comes in over REST, AMQP and hooks, checked and written down before anybody
 //! is told that it arrived.
 
-use super::{Committer, Questions, new_id};
+use super::{Attempter, Committer, Questions, new_id};
 use busbar_core::ports::{Adapters, Clock, HookRequest, HookResponse, Store};
 use busbar_core::{
     Accepted, Code, Commit, Failure, Intake, IntakeKind, IntakeOutcome, Message, NewMessage, OnDiffering, Problem,
-    Rules,
+    Refusal, Rules,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ pub struct Hub {
     pub rules: Arc<Rules>,
     pub store: Arc<dyn Store>,
     pub committer: Committer,
+    pub attempter: Arc<Attempter>,
     pub adapters: Arc<dyn Adapters>,
     pub questions: Arc<Questions>,
     pub clock: Arc<dyn Clock>,
@@ -55,11 +56,14 @@ impl Hub {
         for (index, message) in messages.into_iter().enumerate() {
             admitted.push(self.rules.admit(message, None).map_err(|problem| Refused { index, problem })?);
         }
+        for message in &mut admitted {
+            self.attempter.make_ahead(message).await;
+        }
         let names: Vec<_> = admitted.iter().map(|m| m.message.id.clone()).collect();
         let result = self.committer.commit(self.plain(admitted)).await;
         match result.map_err(|problem| Refused { index: 0, problem })? {
             Ok(accepted) => Ok(accepted),
-            Err(reused) => Err(Refused { index: reused.index, problem: reused_problem(names.get(reused.index)) }),
+            Err(refusal) => Err(refused(refusal, &names)),
         }
     }
 
@@ -131,6 +135,13 @@ impl Hub {
                 Err(problem)
             }
         }
+    }
+}
+
+fn refused(refusal: Refusal, names: &[String]) -> Refused {
+    match refusal {
+        Refusal::IdReused { index } => Refused { index, problem: reused_problem(names.get(index)) },
+        other => Refused { index: 0, problem: Problem::new(Code::Internal, format!("refused: {other:?}")) },
     }
 }
 

@@ -118,6 +118,11 @@ fn retry_after_ms(response: &HttpResponse) -> Option<u64> {
 }
 
 impl ViaAmqp {
+    /// A message as it is published.
+    pub fn published(&self, message: &Message) -> Outgoing {
+        self.outgoing(&self.out, message)
+    }
+
     fn outgoing(&self, exchange: &str, message: &Message) -> Outgoing {
         Outgoing {
             exchange: exchange.to_string(),
@@ -130,7 +135,7 @@ impl ViaAmqp {
 
     async fn deliver(&self, message: &Message, attempt: u32) -> Run<()> {
         let started = Instant::now();
-        let outgoing = self.outgoing(&self.out, message);
+        let outgoing = self.published(message);
         let shown = json!({ "exchange": outgoing.exchange, "routing-key": outgoing.routing_key, "id": message.id });
         let result = match &self.transport {
             Some(transport) => {

@@ -25,7 +25,7 @@ pub struct MessagesQuery {
     id: Option<String>,
     /// With a delivery to this system,
     system: Option<String>,
-    /// in this state: `ready`, `done`, `parked` or `dead`.
+    /// in this state: `ready`, `done`, `parked`, `waiting`, `dead` or `skipped`.
     state: Option<String>,
     /// `next` of the page before.
     after: Option<String>,

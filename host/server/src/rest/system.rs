@@ -8,6 +8,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use busbar_core::engine::SystemStatus;
 use busbar_core::{Code, Problem};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -45,6 +46,11 @@ pub struct SystemShown {
     name: String,
     /// Deliveries running now.
     in_flight: usize,
+    /// Since when it does not answer, milliseconds since the epoch; absent while it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    down_since_ms: Option<i64>,
+    /// A person holds its deliveries up.
+    paused: bool,
     /// Deliveries by state.
     deliveries: BTreeMap<String, i64>,
 }
@@ -54,8 +60,10 @@ pub struct SystemShown {
 pub async fn systems(State(api): State<Shared>, caller: Caller) -> Result<Json<Vec<SystemShown>>, ApiProblem> {
     caller.require(Right::Read)?;
     let mut shown: BTreeMap<String, SystemShown> = BTreeMap::new();
-    for (name, in_flight) in api.dispatcher.in_flight() {
-        shown.insert(name.clone(), SystemShown { name, in_flight, ..SystemShown::default() });
+    for (name, status) in api.driver.statuses() {
+        let SystemStatus { in_flight, down_since_ms, paused, .. } = status;
+        let deliveries = BTreeMap::new();
+        shown.insert(name.clone(), SystemShown { name, in_flight, down_since_ms, paused, deliveries });
     }
     for depth in api.hub.store.depths().await? {
         let system = shown
@@ -92,8 +100,10 @@ pub async fn metrics(State(api): State<Shared>) -> Result<Response, ApiProblem> 
         metrics::gauge!("busbar_deliveries", "system" => depth.system, "state" => depth.state.as_str())
             .set(depth.count as f64);
     }
-    for (system, count) in api.dispatcher.in_flight() {
-        metrics::gauge!("busbar_deliveries_in_flight", "system" => system).set(count as f64);
+    for (system, status) in api.driver.statuses() {
+        metrics::gauge!("busbar_deliveries_in_flight", "system" => system.clone()).set(status.in_flight as f64);
+        let down_ms = status.down_since_ms.map_or(0, |since| api.hub.clock.now_ms().saturating_sub(since));
+        metrics::gauge!("busbar_system_down_seconds", "system" => system).set(down_ms as f64 / 1000.0);
     }
     handle.run_upkeep();
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response())

@@ -36,12 +36,13 @@ impl From<ErrorRecord> for Error {
 pub struct CallShown {
     attempt: u32,
     ordinal: u32,
-    /// `http`, `ask`, `state` or `publish`.
+    /// `http`, `ask`, `state`, `publish` or `file`.
     kind: String,
     request: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Value>,
-    /// `ok`, `recorded` (answered from the record, not sent again), or what went wrong.
+    /// `ok`, `recorded` (answered from the record, not sent again), `withheld` (not sent: an earlier attempt did, and
+    /// nobody knows what came of it), or what went wrong.
     outcome: String,
     at: String,
     duration_us: u64,
@@ -55,7 +56,7 @@ pub struct Delivery {
     system: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
-    /// `ready`, `done`, `parked` or `dead`.
+    /// `ready`, `done`, `parked`, `waiting` (behind a parked one), `dead` or `skipped`.
     state: String,
     attempts: u32,
     /// While `ready` after a failure: not before.
@@ -64,8 +65,32 @@ pub struct Delivery {
     updated_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Error>,
+    /// Data that a person put in place of the message's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edited: Option<Value>,
+    /// Who retried, edited or skipped it last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     calls: Option<Vec<CallShown>>,
+}
+
+/// A delivery in a list of deliveries.
+#[derive(Serialize, ToSchema)]
+pub struct DeliveryFound {
+    /// `seq` of its message.
+    message: String,
+    #[serde(flatten)]
+    delivery: Delivery,
+}
+
+/// A page of deliveries.
+#[derive(Serialize, ToSchema)]
+pub struct DeliveriesFound {
+    pub deliveries: Vec<DeliveryFound>,
+    /// Give it as `after` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// A message in a list.
@@ -116,7 +141,7 @@ pub struct Trace {
 #[serde(rename_all = "kebab-case")]
 pub struct Intake {
     id: String,
-    /// `file`, `hook`, `rest`, `amqp` or `question`.
+    /// `file`, `hook`, `poll`, `rest`, `amqp` or `question`.
     kind: String,
     system: String,
     name: String,
@@ -191,6 +216,10 @@ impl Shower<'_> {
         }
     }
 
+    pub fn found(&self, seq: i64, view: DeliveryView) -> DeliveryFound {
+        DeliveryFound { message: seq.to_string(), delivery: self.delivery(view, false) }
+    }
+
     fn delivery(&self, view: DeliveryView, with_calls: bool) -> Delivery {
         let waits = view.state == busbar_core::DeliveryState::Ready && view.next_at_ms > 0;
         Delivery {
@@ -202,14 +231,16 @@ impl Shower<'_> {
             next_at: waits.then(|| time(view.next_at_ms)),
             updated_at: time(view.updated_at_ms),
             error: view.error.map(|error| self.error(error)),
+            // The schema is the message's, which is not at hand here: nothing of it is shown without the right.
+            edited: view.edited.map(|data| if self.personal { data } else { Value::String("***".into()) }),
+            by: view.by,
             calls: with_calls.then(|| view.calls.into_iter().map(|c| self.call(c)).collect()),
         }
     }
 
     // What a system said about a delivery may speak of a customer; what the hub says does not.
     fn error(&self, error: ErrorRecord) -> Error {
-        let ours =
-            error.code == "waits-behind" || ALL_CODES.iter().any(|c| c.as_str() == error.code && !QUOTING.contains(c));
+        let ours = ALL_CODES.iter().any(|c| c.as_str() == error.code && !QUOTING.contains(c));
         let detail = if self.personal || ours { error.detail } else { "*** (in a system's own words)".into() };
         Error { code: error.code, detail, place: error.place }
     }

@@ -1,7 +1,7 @@
 //! The journal as lines of JSON: what an archive and a backup hold.
 
 use super::dialect::Dialect;
-use super::find::{DELIVERY, Value};
+use super::find::{self, Value};
 use super::internal;
 use super::plan::Plan;
 use super::read::{self, select};
@@ -70,7 +70,9 @@ pub struct DeliveryLine {
     pub tries: u32,
     pub next_at_ms: i64,
     pub updated_at_ms: i64,
-    pub operated: bool,
+    /// Attempts made when a person last decided about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorRecord>,
     /// The message as a person edited it for this delivery, CloudEvents JSON format.
@@ -135,7 +137,9 @@ impl Export {
         };
         let mut calls = self.calls(first, last).await?;
         let places: HashMap<_, _> = lines.iter().enumerate().map(|(place, line)| (line.seq, place)).collect();
-        let of = |table, own| format!("SELECT {DELIVERY}, {own} FROM {table} d WHERE d.id > $1 AND d.id <= $2");
+        let of = |table, own| {
+            format!("SELECT {}, {own} FROM {table} d WHERE d.id > $1 AND d.id <= $2", find::delivery(table))
+        };
         let tables = [of("open", "d.tries, d.operated"), of("deliveries", "0 AS tries, 0 AS operated")];
         let sql = tables.join(" UNION ALL ");
         for row in select(&self.pool, sql, vec![Value::Int(first), Value::Int(last)]).await? {
@@ -241,7 +245,7 @@ fn delivery_line(row: &sqlx::any::AnyRow, calls: Vec<Call>) -> Result<DeliveryLi
         tries: read::number(row, "tries")?,
         next_at_ms: read::int(row, "next_at_ms")?,
         updated_at_ms: read::int(row, "updated_at_ms")?,
-        operated: read::int(row, "operated")? != 0,
+        judged: super::rows::judged(read::int(row, "operated")?),
         error: read::error(row)?,
         edited: read::field::<Option<String>>(row, "edited")?.map(|text| read::record(&text)).transpose()?,
         by: read::optional(row, "by_whom")?,
@@ -262,12 +266,24 @@ impl MessageLine {
         for delivery in self.deliveries {
             let DeliveryLine { id, system, key, state, attempts, tries, next_at_ms, .. } = delivery;
             let message = message.clone();
-            let (message_seq, operated) = (self.seq, delivery.operated);
-            let stored =
-                StoredDelivery { id, message_seq, system, key, state, attempts, tries, next_at_ms, operated, message };
+            let (message_seq, operated, judged) = (self.seq, delivery.judged.is_some(), delivery.judged.unwrap_or(0));
+            let stored = StoredDelivery {
+                id,
+                message_seq,
+                system,
+                key,
+                state,
+                attempts,
+                tries,
+                next_at_ms,
+                operated,
+                judged,
+                version: 0,
+                message,
+            };
             let row = OpenRow::new(&stored, delivery.error.as_ref(), delivery.updated_at_ms)?;
             let edited = delivery.edited.map(|event| event.to_string());
-            plan.facts.open.insert(id, OpenRow { operated, edited, by: delivery.by, ..row });
+            plan.facts.open.insert(id, OpenRow { judged: delivery.judged, edited, by: delivery.by, ..row });
             plan.record(id, delivery.calls)?;
         }
         plan.type_hash(&message.r#type);

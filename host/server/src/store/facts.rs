@@ -39,7 +39,7 @@ impl<'a> Named<'a> {
     fn commit(&mut self, commit: &'a Commit) {
         self.messages(&commit.messages);
         self.intakes.extend(commit.intake.as_ref().map(|i| i.id.as_str()));
-        self.deliveries.extend(commit.started.map(|s| s.delivery));
+        self.deliveries.extend(commit.started.as_ref().map(|s| s.delivery));
         if let Some(attempted) = &commit.attempted {
             self.deliveries.insert(attempted.delivery);
             if attempted.state == DeliveryState::Parked {
@@ -120,6 +120,8 @@ impl Write {
     }
 
     async fn whole(&mut self, lanes: &BTreeSet<Lane>, facts: &mut Facts) -> Result<()> {
+        // An empty one as well: a dead delivery that is retried holds its key again.
+        facts.lanes.extend(lanes.iter().map(|lane| (lane.clone(), BTreeMap::new())));
         let lanes: Vec<_> = lanes.iter().collect();
         let sql = |state: &str| {
             format!(
@@ -167,7 +169,7 @@ fn lane_rows<'a>(lanes: &'a [&'a Lane]) -> Rows<'a> {
 fn whole_lanes(named: &Named<'_>, facts: &Facts) -> BTreeSet<Lane> {
     let touched = facts.open.values().filter_map(|row| {
         let lane = (row.system.clone(), row.key.clone()?);
-        let moves = row.operated || named.parked.contains(&row.id) || named.operated.contains(&row.id);
+        let moves = row.judged.is_some() || named.parked.contains(&row.id) || named.operated.contains(&row.id);
         (moves || named.lanes.contains(&lane)).then_some(lane)
     });
     touched.collect()

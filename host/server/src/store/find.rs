@@ -172,7 +172,14 @@ fn of_deliveries(conditions: &mut Conditions, filter: &MessageFilter, table: &st
     )
 }
 
-pub const DELIVERY: &str = "d.id, d.message_seq, d.system, d.key, d.state, d.attempts, d.next_at_ms, d.updated_at_ms, d.error, d.edited, d.by_whom";
+/// What is read of a delivery in `open` or `deliveries`. A finished one is not operated on: its version is of no use.
+pub fn delivery(table: &str) -> String {
+    let version = if table == "open" { "d.version" } else { "0 AS version" };
+    format!(
+        "d.id, d.message_seq, d.system, d.key, d.state, d.attempts, d.next_at_ms, d.updated_at_ms, d.error, d.edited, \
+         d.by_whom, {version}"
+    )
+}
 
 /// Deliveries for an operation, by id.
 pub fn deliveries(filter: &DeliveryFilter) -> Query {
@@ -193,7 +200,8 @@ pub fn deliveries(filter: &DeliveryFilter) -> Query {
     let after = conditions.value(Value::Int(filter.after));
     conditions.all.push(format!("d.id > {after}"));
     let limit = conditions.value(Value::Int(filter.limit.into()));
-    let sql = format!("SELECT {DELIVERY} FROM {table} d {} ORDER BY d.id LIMIT {limit}", conditions.clause());
+    let (columns, clause) = (delivery(table), conditions.clause());
+    let sql = format!("SELECT {columns} FROM {table} d {clause} ORDER BY d.id LIMIT {limit}");
     (sql, conditions.values)
 }
 

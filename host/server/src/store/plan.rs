@@ -79,7 +79,7 @@ impl Plan {
 
     /// Everything of a commit but its messages.
     pub fn rest(&mut self, commit: Commit) -> Result<()> {
-        let mut owner = commit.attempted.as_ref().map(|a| a.delivery).or(commit.started.map(|s| s.delivery));
+        let mut owner = commit.attempted.as_ref().map(|a| a.delivery).or(commit.started.as_ref().map(|s| s.delivery));
         if let Some(intake) = commit.intake {
             let known = self.facts.intakes.get(&intake.id).copied();
             let seq = known.unwrap_or_else(|| self.id());
@@ -94,6 +94,13 @@ impl Plan {
         }
         if let Some(owner) = owner {
             self.record(owner, commit.calls)?;
+        }
+        if let Some(started) = commit.started
+            && let Some(row) = self.facts.open.get_mut(&started.delivery)
+        {
+            row.attempts = started.attempt;
+            row.version += 1;
+            row.changed = true;
         }
         if let Some(attempted) = commit.attempted {
             self.attempted(&attempted)?;
@@ -137,15 +144,17 @@ impl Plan {
             return Err(Refusal::IdReused { index });
         }
         let attempted = commit.attempted.as_ref().map(|a| (a.delivery, a.expected));
-        for (delivery, expected) in attempted.into_iter().chain(commit.started.map(|s| (s.delivery, s.expected))) {
+        let started = commit.started.as_ref().map(|s| (s.delivery, s.expected));
+        for (delivery, expected) in attempted.into_iter().chain(started) {
             let row = self.facts.open.get(&delivery);
-            if !row.is_some_and(|d| d.state == DeliveryState::Ready && d.attempts == expected) {
+            if !row.is_some_and(|d| d.state == DeliveryState::Ready && d.version == expected) {
                 return Err(Refusal::Stale);
             }
         }
         if let Some(operation) = &commit.operation {
             let state = self.state_of(operation.delivery);
-            if !state.is_some_and(|state| operation.act.fits(state)) {
+            let seen = self.facts.open.get(&operation.delivery).is_some_and(|row| row.version == operation.seen);
+            if !seen || !state.is_some_and(|state| operation.act.fits(state)) {
                 return Err(Refusal::NotNow { state });
             }
             let earlier = self.held_before(operation.delivery).filter(|_| operation.act != Act::Skip);
@@ -239,6 +248,8 @@ impl Plan {
             tries: attempts,
             next_at_ms: 0,
             operated: false,
+            judged: 0,
+            version: 0,
             message: message.clone(),
         };
         let id = stored.id;
@@ -291,7 +302,7 @@ impl Plan {
     fn attempted(&mut self, attempted: &Attempted) -> Result<()> {
         let Some(row) = self.facts.open.get_mut(&attempted.delivery) else { return Ok(()) };
         row.attempted(attempted)?;
-        let operated = row.operated;
+        let operated = row.judged.is_some();
         self.set_state(attempted.delivery, attempted.state);
         match attempted.state {
             DeliveryState::Parked => self.hold_behind(attempted.delivery),
@@ -310,7 +321,8 @@ impl Plan {
         row.updated_at_ms = at_ms;
         row.tries = 0;
         row.next_at_ms = 0;
-        row.operated = true;
+        row.judged = Some(row.attempts);
+        row.version += 1;
         if let Act::Edit(message) = &operation.act {
             row.edited = Some(message.to_structured().to_string());
         }
@@ -336,7 +348,7 @@ impl Plan {
             self.set_state(id, DeliveryState::Ready);
             // Whichever is the last of them to end lets the next ones go, should a parked one be retried meanwhile.
             if let Some(row) = self.facts.open.get_mut(&id) {
-                row.operated = true;
+                row.judged = row.judged.or(Some(0));
             }
         }
     }

@@ -2,11 +2,12 @@
 
 use super::dialect::Dialect;
 use super::find::{self, Value};
-use super::rows::{Pair, parse_state};
+use super::rows::{Pair, judged, parse_state};
 use super::text::{read, stored};
 use super::{internal, unavailable};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use busbar_core::ports::Ready;
 use busbar_core::*;
 use serde::de::DeserializeOwned;
 use sqlx::any::AnyRow;
@@ -16,20 +17,15 @@ use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, Problem>;
 
-pub async fn ready(
-    pool: &AnyPool,
-    system: &str,
-    shards: Shards,
-    after: i64,
-    limit: u32,
-) -> Result<Vec<StoredDelivery>> {
+pub async fn ready(pool: &AnyPool, system: &str, shards: Shards, after: i64, limit: u32) -> Result<Ready> {
     // `deliveries` of several hubs: bit `n` of the mask is shard `n`.
     let mine = if shards == Shards::ALL { "" } else { "AND (($4 >> CAST(d.shard AS INTEGER)) & 1) = 1" };
     let sql = format!(
-        "SELECT d.id, d.message_seq, d.system, d.key, d.state, d.attempts, d.tries, d.next_at_ms, d.operated, d.edited, \
-         m.type, m.source, m.subject, m.id AS message_id, m.attributes, m.data \
-         FROM open d JOIN messages m ON m.seq = d.message_seq \
-         WHERE d.system = $1 AND d.state = 'ready' AND d.id > $2 {mine} ORDER BY d.id LIMIT $3"
+        "SELECT c.value AS operations, f.* FROM counters c LEFT JOIN (SELECT d.id, d.message_seq, d.system, d.key, \
+         d.state, d.attempts, d.tries, d.next_at_ms, d.operated, d.version, d.edited, m.type, m.source, m.subject, \
+         m.id AS message_id, m.attributes, m.data FROM open d JOIN messages m ON m.seq = d.message_seq \
+         WHERE d.system = $1 AND d.state = 'ready' AND d.id > $2 {mine} ORDER BY d.id LIMIT $3) f ON true \
+         WHERE c.name = 'operations' ORDER BY f.id"
     );
     let mut values = vec![Value::Text(text(system)), Value::Int(after), Value::Int(limit.into())];
     if shards != Shards::ALL {
@@ -50,10 +46,16 @@ pub async fn ready(
             tries: number(row, "tries")?,
             next_at_ms: int(row, "next_at_ms")?,
             operated: int(row, "operated")? != 0,
+            judged: judged(int(row, "operated")?).unwrap_or(0),
+            version: number(row, "version")?,
             message: Arc::new(message),
         })
     };
-    select(pool, sql, values).await?.iter().map(delivery).collect()
+    let rows = select(pool, sql, values).await?;
+    let operations = rows.first().map(|row| int(row, "operations")).transpose()?.unwrap_or(0);
+    // Where nothing is ready the count stands alone.
+    let found = rows.iter().filter(|row| !matches!(field::<Option<i64>>(row, "id"), Ok(None)));
+    Ok(Ready { deliveries: found.map(delivery).collect::<Result<_>>()?, operations })
 }
 
 /// A message from its row. One whose data are not kept has `null` in their place.
@@ -149,11 +151,10 @@ async fn deliveries_of(
     if ranges.is_empty() {
         return Ok(());
     }
-    let columns = find::DELIVERY;
     let of = |table| {
         let rows = dialect.numbers(&["seq", "until"]);
         let own = "d.id > r.seq AND d.id <= r.until AND d.message_seq = r.seq";
-        format!("SELECT {columns} FROM {rows} CROSS JOIN {table} d WHERE {own}")
+        format!("SELECT {} FROM {rows} CROSS JOIN {table} d WHERE {own}", find::delivery(table))
     };
     // Not ordered by the database: for that PostgreSQL would read all deliveries in the order of their ids.
     let sql = format!("{} UNION ALL {}", of("open"), of("deliveries"));
@@ -180,6 +181,7 @@ fn delivery(row: &AnyRow) -> Result<(i64, DeliveryView)> {
         key: optional(row, "key")?,
         state: parse_state(&string(row, "state")?)?,
         attempts: number(row, "attempts")?,
+        version: number(row, "version")?,
         next_at_ms: int(row, "next_at_ms")?,
         updated_at_ms: int(row, "updated_at_ms")?,
         error: error(row)?,

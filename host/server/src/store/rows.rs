@@ -115,7 +115,9 @@ pub struct OpenRow {
     pub tries: u32,
     pub next_at_ms: i64,
     pub updated_at_ms: i64,
-    pub operated: bool,
+    /// Attempts made when a person last decided about it; `None`: nobody has.
+    pub judged: Option<u32>,
+    pub version: u32,
     pub error: Option<String>,
     pub code: Option<String>,
     /// The whole message, as a person edited it for this delivery.
@@ -140,6 +142,7 @@ pub struct OpenRecord {
     next_at_ms: i64,
     updated_at_ms: i64,
     operated: i64,
+    version: i64,
     error: Option<String>,
     code: Option<String>,
     edited: Option<String>,
@@ -148,7 +151,7 @@ pub struct OpenRecord {
 
 impl OpenRecord {
     pub const COLUMNS: &str = "open.id, open.message_seq, open.type, open.system, open.key, open.state, open.attempts, \
-        open.tries, open.next_at_ms, open.updated_at_ms, open.operated, open.error, open.code, open.edited, open.by_whom";
+        open.tries, open.next_at_ms, open.updated_at_ms, open.operated, open.version, open.error, open.code, open.edited, open.by_whom";
 
     pub fn row(self) -> Result<OpenRow, Problem> {
         let state = parse_state(&self.state)?;
@@ -163,7 +166,8 @@ impl OpenRecord {
             tries: self.tries.try_into().map_err(internal)?,
             next_at_ms: self.next_at_ms,
             updated_at_ms: self.updated_at_ms,
-            operated: self.operated != 0,
+            judged: judged(self.operated),
+            version: self.version.try_into().map_err(internal)?,
             error: self.error,
             code: self.code.map(read),
             edited: self.edited,
@@ -172,6 +176,11 @@ impl OpenRecord {
             changed: false,
         })
     }
+}
+
+/// The column `operated`: 0, or 1 more than the attempts made when a person last decided.
+pub fn judged(operated: i64) -> Option<u32> {
+    u32::try_from(operated.checked_sub(1)?).ok()
 }
 
 pub fn parse_state(text: &str) -> Result<DeliveryState, Problem> {
@@ -196,7 +205,8 @@ impl OpenRow {
             tries: stored.tries,
             next_at_ms: stored.next_at_ms,
             updated_at_ms: at_ms,
-            operated: false,
+            judged: None,
+            version: stored.version,
             error: record(error)?,
             code: error.map(|e| e.code.clone()),
             edited: None,
@@ -212,6 +222,7 @@ impl OpenRow {
         self.tries = attempted.tries;
         self.next_at_ms = attempted.next_at_ms;
         self.updated_at_ms = attempted.at_ms;
+        self.version += 1;
         self.error = record(attempted.error.as_ref())?;
         self.code = attempted.error.as_ref().map(|e| e.code.clone());
         self.changed = true;

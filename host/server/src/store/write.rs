@@ -20,20 +20,23 @@ pub struct Write {
     /// Days and types that this transaction made known.
     new_days: BTreeSet<i64>,
     new_types: BTreeSet<i64>,
+    /// Deliveries that leave `open`.
+    left: u64,
 }
 
 impl Write {
     pub async fn begin(pool: &Pool, days: &Arc<Days>) -> Result<Self> {
         let tx = pool.begin().await?;
-        Ok(Self { tx, days: days.clone(), new_days: BTreeSet::new(), new_types: BTreeSet::new() })
+        Ok(Self { tx, days: days.clone(), new_days: BTreeSet::new(), new_types: BTreeSet::new(), left: 0 })
     }
 
     /// Commits when all is well, else rolls back.
     pub async fn end<T>(self, result: Result<T>) -> Result<T> {
-        let Self { tx, days, new_days, new_types } = self;
+        let Self { tx, days, new_days, new_types, left } = self;
         let result = tx.end(result).await;
         if result.is_ok() {
             days.known(new_days, new_types);
+            days.left(left);
         }
         result
     }
@@ -113,7 +116,8 @@ impl Write {
         self.state(plan.state).await?;
         self.deliveries(plan.facts.open.into_values().filter(|row| row.changed).collect()).await?;
         let operations: Vec<_> = Some(plan.operations).filter(|n| *n > 0).into_iter().collect();
-        let sql = "UPDATE counters SET value = value + r.more FROM {rows} WHERE counters.name = 'operations'";
+        // Each takes an id as well: hubs see at their next write that something has changed.
+        let sql = "UPDATE counters SET value = value + r.more FROM {rows} WHERE counters.name IN ('operations', 'seq')";
         self.tx.execute(sql, Rows::default().int("more", &operations, |n| *n)).await
     }
 
@@ -211,6 +215,7 @@ impl Write {
 
         let (ended, open): (Vec<&OpenRow>, Vec<_>) = rows.iter().partition(|row| finished(row.state));
         let gone: Vec<_> = ended.iter().filter(|row| row.was.is_some()).map(|row| row.id).collect();
+        self.left += gone.len() as u64;
         let sql = "DELETE FROM open WHERE id IN (SELECT r.id FROM {rows})";
         self.tx.execute(sql, Rows::default().int("id", &gone, |id| *id)).await?;
         self.tx.insert("deliveries", shared(&ended), "").await?;
@@ -218,7 +223,7 @@ impl Write {
         let values = unfinished(&new).int("shard", &new, |r| r.shard());
         self.tx.insert("open", values, "").await?;
         let sql = "UPDATE open SET state = r.state, attempts = r.attempts, tries = r.tries, \
-                   next_at_ms = r.next_at_ms, updated_at_ms = r.updated_at_ms, operated = r.operated, \
+                   next_at_ms = r.next_at_ms, updated_at_ms = r.updated_at_ms, operated = r.operated, version = r.version, \
                    error = r.error, code = r.code, edited = r.edited, by_whom = r.by_whom \
                    FROM {rows} WHERE open.id = r.id";
         self.tx.execute(sql, unfinished(&old)).await
@@ -226,7 +231,10 @@ impl Write {
 }
 
 fn unfinished<'a>(rows: &'a [&'a OpenRow]) -> Rows<'a> {
-    shared(rows).int("tries", rows, |r| r.tries.into()).int("operated", rows, |r| r.operated.into())
+    shared(rows)
+        .int("tries", rows, |r| r.tries.into())
+        .int("operated", rows, |r| r.judged.map_or(0, |judged| i64::from(judged) + 1))
+        .int("version", rows, |r| r.version.into())
 }
 
 /// The columns of both `open` and `deliveries`.

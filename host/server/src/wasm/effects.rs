@@ -2,7 +2,7 @@
 //! `busbar adapter try` and the cases answer from a script.
 
 use async_trait::async_trait;
-use busbar_core::{Message, Problem};
+use busbar_core::{Call, Message, Problem};
 
 /// How the host authenticates a request; the names are credentials of the system.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,30 +23,11 @@ pub struct HttpRequest {
     pub timeout_ms: u64,
 }
 
-impl HttpRequest {
-    pub fn is_unsafe(&self) -> bool {
-        is_unsafe(&self.method)
-    }
-}
-
-/// Whether repeating a request with this method may do something twice (RFC 9110, section 9.2.1).
-pub fn is_unsafe(method: &str) -> bool {
-    !["GET", "HEAD", "OPTIONS", "TRACE"].iter().any(|m| method.eq_ignore_ascii_case(m))
-}
-
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpResponse {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-}
-
-impl HttpResponse {
-    /// Answered for good: another attempt must not send the request again (design, section 6, 5).
-    pub fn is_final(&self) -> bool {
-        (200..300).contains(&self.status)
-            || ((400..500).contains(&self.status) && ![408, 425, 429].contains(&self.status))
-    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -89,6 +70,12 @@ pub enum AskFailure {
 #[async_trait]
 pub trait Effects: Send + Sync {
     async fn http(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure>;
+    /// Makes it durable that an unsafe request of `delivery` is being sent: `call` as it stands, without an
+    /// answer. The attempt's end writes it again with its answer, under the same attempt and ordinal.
+    ///
+    /// # Errors
+    /// It is not sent: `store-unavailable`, or the delivery is no longer this hub's.
+    async fn ahead(&self, delivery: i64, call: &Call) -> Result<(), Problem>;
     async fn ask(&self, question: Message, deadline_ms: u64) -> Result<Message, AskFailure>;
     async fn lookup(&self, source: &str, id: &str) -> Result<Option<Message>, Problem>;
     async fn state(&self, key: &str) -> Result<Option<Vec<u8>>, Problem>;

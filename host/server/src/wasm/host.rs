@@ -2,13 +2,11 @@
 //! and is written down.
 
 use super::bindings::busbar::adapter as wit;
-use super::effects::{AskFailure, Authorization, HttpFailure, HttpRequest, HttpResponse};
+use super::effects::AskFailure;
 use super::state::{CallState, limit};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use busbar_core::ports::Emitted;
 use busbar_core::{Code, Message, Problem};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::io::Read;
 use std::time::Instant;
 use time::OffsetDateTime;
@@ -18,16 +16,16 @@ use wasmtime::Result;
 /// What a line of log weighs without its text.
 const LOG_LINE_BYTES: usize = 64;
 
-/// Outcome of a request that was sent, and of which nothing was heard.
-pub(super) const NO_ANSWER: &str = "no-answer";
+/// What the host keeps in a system's state begins with it.
+pub(crate) const RESERVED: &str = "busbar:";
 
-fn trap(problem: Problem) -> wasmtime::Error {
+pub(super) fn trap(problem: Problem) -> wasmtime::Error {
     wasmtime::Error::new(problem)
 }
 
 /// `*` stands only in the grants that `busbar adapter try` and the cases run with: no deployment passes the
 /// check with it.
-fn granted(grants: &[String], wanted: &str) -> bool {
+pub(super) fn granted(grants: &[String], wanted: &str) -> bool {
     grants.iter().any(|g| g == wanted || g == "*")
 }
 
@@ -61,141 +59,6 @@ impl wit::config::Host for CallState {
     }
 }
 
-impl wit::http::Host for CallState {
-    async fn send(&mut self, request: wit::http::Request) -> Result<Result<wit::http::Response, wit::http::HttpError>> {
-        self.count_call().map_err(trap)?;
-        let limits = self.limits().clone();
-        let timeout_ms = request.timeout_ms.map_or(limits.http_timeout_ms, u64::from).min(limits.http_timeout_ms);
-        let request = HttpRequest {
-            method: request.method.to_ascii_uppercase(),
-            url: request.url,
-            headers: request.headers.into_iter().map(|h| (h.name, h.value)).collect(),
-            body: request.body,
-            authorization: request.authorization.map(authorization),
-            timeout_ms,
-        };
-        let (started, shown) = (Instant::now(), show_request(&request));
-        if let Some(answer) = self.recorded_answer(&request, &shown) {
-            self.record("http", shown, Some(show_response(&answer)), "recorded", started);
-            return Ok(Ok(response(answer)));
-        }
-        // Written down before it is sent: one that the deadline cuts must not look as if it never was.
-        self.record("http", shown, None, NO_ANSWER, started);
-        let result = match self.permitted(&request) {
-            Ok(()) => self.effects.http(request).await,
-            Err(failure) => Err(failure),
-        };
-        let (answer, outcome) = match &result {
-            Ok(answer) => (Some(show_response(answer)), "ok"),
-            Err(failure) => (Some(json!({ "error": failure.text() })), failure.word()),
-        };
-        if let Some(call) = self.calls.last_mut() {
-            (call.answer, call.outcome) = (answer, outcome.into());
-            call.duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        }
-        Ok(result.map(response).map_err(|failure| match failure {
-            HttpFailure::Denied(text) => wit::http::HttpError::Denied(text),
-            HttpFailure::Invalid(text) => wit::http::HttpError::Invalid(text),
-            HttpFailure::Unreachable(text) => wit::http::HttpError::Unreachable(text),
-            HttpFailure::NoAnswer(text) => wit::http::HttpError::NoAnswer(text),
-            HttpFailure::TooLarge(bytes) => wit::http::HttpError::TooLarge(bytes),
-        }))
-    }
-}
-
-impl CallState {
-    fn permitted(&self, request: &HttpRequest) -> Result<(), HttpFailure> {
-        let url = url::Url::parse(&request.url).map_err(|e| HttpFailure::Invalid(format!("`{}`: {e}", request.url)))?;
-        let origin = url.origin().ascii_serialization();
-        let origins = &self.system.grants.http;
-        if !origins.iter().any(|g| g == "*" || g.trim_end_matches('/').eq_ignore_ascii_case(&origin)) {
-            return Err(HttpFailure::Denied(format!("no grant for {origin} (grants.http)")));
-        }
-        let name = match &request.authorization {
-            Some(Authorization::Basic(n) | Authorization::Bearer(n) | Authorization::Header(_, n)) => n,
-            None => return Ok(()),
-        };
-        self.credential_granted(name).map_err(HttpFailure::Denied)
-    }
-
-    fn credential_granted(&self, name: &str) -> Result<(), String> {
-        if granted(&self.system.grants.credentials, name) {
-            return Ok(());
-        }
-        Err(format!("no grant for credential `{name}` (grants.credentials)"))
-    }
-
-    // Promise 5: an unsafe request that an earlier attempt saw answered for good is not sent again.
-    fn recorded_answer(&mut self, request: &HttpRequest, shown: &Value) -> Option<HttpResponse> {
-        if !request.is_unsafe() {
-            return None;
-        }
-        let found = self.recorded.iter_mut().find(|slot| {
-            slot.as_ref().is_some_and(|call| {
-                call.kind == "http" && (call.outcome == "ok" || call.outcome == "recorded") && &call.request == shown
-            })
-        })?;
-        let answer = parse_response(found.take()?.answer.as_ref()?)?;
-        answer.is_final().then_some(answer)
-    }
-}
-
-fn authorization(from: wit::http::Authorization) -> Authorization {
-    match from {
-        wit::http::Authorization::Basic(name) => Authorization::Basic(name),
-        wit::http::Authorization::Bearer(name) => Authorization::Bearer(name),
-        wit::http::Authorization::Header((header, name)) => Authorization::Header(header, name),
-    }
-}
-
-fn response(from: HttpResponse) -> wit::http::Response {
-    let header = |(name, value)| wit::types::Header { name, value };
-    wit::http::Response {
-        status: from.status,
-        headers: from.headers.into_iter().map(header).collect(),
-        body: from.body,
-    }
-}
-
-/// A request as the journal shows it. Credentials are names; their bytes are added later.
-pub(crate) fn show_request(request: &HttpRequest) -> Value {
-    let mut shown = json!({
-        "method": request.method,
-        "url": request.url,
-        "headers": request.headers,
-        "body": show_body(&request.body),
-    });
-    if let Some(authorization) = &request.authorization {
-        shown["authorization"] = match authorization {
-            Authorization::Basic(name) => json!({ "basic": name }),
-            Authorization::Bearer(name) => json!({ "bearer": name }),
-            Authorization::Header(header, name) => json!({ "header": header, "credential": name }),
-        };
-    }
-    shown
-}
-
-fn show_response(response: &HttpResponse) -> Value {
-    json!({ "status": response.status, "headers": response.headers, "body": show_body(&response.body) })
-}
-
-fn show_body(body: &[u8]) -> Value {
-    match std::str::from_utf8(body) {
-        Ok(text) => json!(text),
-        Err(_) => json!({ "base64": BASE64_STANDARD.encode(body) }),
-    }
-}
-
-fn parse_response(shown: &Value) -> Option<HttpResponse> {
-    let body = match shown.get("body")? {
-        Value::String(text) => text.clone().into_bytes(),
-        other => BASE64_STANDARD.decode(other.get("base64")?.as_str()?).ok()?,
-    };
-    let status = u16::try_from(shown.get("status")?.as_u64()?).ok()?;
-    let headers = serde_json::from_value(shown.get("headers")?.clone()).ok()?;
-    Some(HttpResponse { status, headers, body })
-}
-
 impl wit::credentials::Host for CallState {
     async fn hmac_sha256(&mut self, name: String, data: Vec<u8>) -> Result<Result<Vec<u8>, String>> {
         if let Err(text) = self.credential_granted(&name) {
@@ -217,7 +80,7 @@ impl wit::credentials::Host for CallState {
 
 impl wit::state::Host for CallState {
     async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>> {
-        self.state_granted()?;
+        self.state_granted(&key)?;
         match self.state.get(&key) {
             Some(written) => Ok(written.clone()),
             None => self.effects.state(&key).await.map_err(trap),
@@ -234,7 +97,10 @@ impl wit::state::Host for CallState {
 }
 
 impl CallState {
-    fn state_granted(&self) -> Result<()> {
+    fn state_granted(&self, key: &str) -> Result<()> {
+        if key.starts_with(RESERVED) {
+            return Err(trap(missing_grant(format!("keys that begin with `{RESERVED}` are the host's"))));
+        }
         if self.system.grants.state {
             return Ok(());
         }
@@ -242,7 +108,7 @@ impl CallState {
     }
 
     fn write_state(&mut self, key: String, value: Option<Vec<u8>>) -> Result<()> {
-        self.state_granted()?;
+        self.state_granted(&key)?;
         let limits = self.limits();
         if value.as_ref().is_some_and(|v| v.len() > limits.state_value_bytes) || key.len() > 512 {
             return Err(trap(limit(format!(
@@ -285,6 +151,9 @@ impl wit::random::Host for CallState {
 
 impl wit::messages::Host for CallState {
     async fn emit(&mut self, drafts: Vec<wit::types::Draft>) -> Result<()> {
+        if self.output.is_some() {
+            return Err(trap(missing_grant("nothing is emitted while a file is encoded".into())));
+        }
         for draft in drafts {
             self.count_message(&draft).map_err(trap)?;
             let emitted = self.emit_one(draft).map_err(trap)?;
@@ -440,4 +309,18 @@ impl wit::input::Host for CallState {
 
 fn no_input() -> wasmtime::Error {
     trap(Problem::new(Code::MissingGrant, "`input` is there only while a file is decoded"))
+}
+
+impl wit::output::Host for CallState {
+    async fn write(&mut self, chunk: Vec<u8>) -> Result<()> {
+        let most = self.limits().file_bytes;
+        let Some(output) = self.output.as_mut() else {
+            return Err(trap(missing_grant("`output` is there only while a file is encoded".into())));
+        };
+        self.output_bytes = self.output_bytes.saturating_add(chunk.len());
+        if self.output_bytes > most {
+            return Err(trap(limit(format!("a file over {most} bytes (limits.file-bytes)"))));
+        }
+        output.write_all(&chunk).map_err(|e| trap(Problem::new(Code::FileUnreadable, e.to_string())))
+    }
 }

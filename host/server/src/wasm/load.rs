@@ -7,34 +7,14 @@ use super::state::CallState;
 use busbar_core::{Code, Problem};
 use wasmtime::component::InstancePre;
 
-/// An entry point of an adapter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
-    Deliver,
-    Receive,
-    Decode,
-    Answer,
-}
-
-impl Entry {
-    pub const ALL: [Self; 4] = [Self::Deliver, Self::Receive, Self::Decode, Self::Answer];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deliver => "deliver",
-            Self::Receive => "receive",
-            Self::Decode => "decode",
-            Self::Answer => "answer",
-        }
-    }
-}
-
 /// A compiled adapter with its imports resolved; instantiating it costs microseconds.
 pub struct Loaded {
     pub(crate) pre: InstancePre<CallState>,
     pub(crate) deliver: Option<exports::deliver::GuestIndices>,
     pub(crate) receive: Option<exports::receive::GuestIndices>,
+    pub(crate) poll: Option<exports::poll::GuestIndices>,
     pub(crate) decode: Option<exports::decode::GuestIndices>,
+    pub(crate) encode: Option<exports::encode::GuestIndices>,
     pub(crate) answer: Option<exports::answer::GuestIndices>,
     pub inspection: Inspection,
 }
@@ -51,6 +31,8 @@ impl Loaded {
         Ok(Self {
             deliver: exports::deliver::GuestIndices::new(&pre).ok(),
             receive: exports::receive::GuestIndices::new(&pre).ok(),
+            poll: exports::poll::GuestIndices::new(&pre).ok(),
+            encode: exports::encode::GuestIndices::new(&pre).ok(),
             decode: exports::decode::GuestIndices::new(&pre).ok(),
             answer: exports::answer::GuestIndices::new(&pre).ok(),
             pre,

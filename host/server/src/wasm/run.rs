@@ -1,60 +1,33 @@
-//! Running an adapter: a fresh instance for each call, with every limit set, under a deadline.
+//! Running an adapter: one call in an instance, with every limit set, under a deadline.
 
 use super::bindings::busbar::adapter as wit;
 use super::bindings::exports::busbar::adapter as exports;
-use super::effects::{Effects, is_unsafe};
-use super::engine::Runtime;
-use super::host::{NO_ANSWER, show_message};
-use super::load::Loaded;
-use super::state::{CallState, SystemSpec};
-use busbar_core::ports::{EmitSink, HookRequest, HookResponse, InputFile, Run};
+use super::host::show_message;
+use super::state::CallState;
+use super::warm::{Caller, Held};
+use busbar_core::ports::{Attempting, EmitSink, HookRequest, HookResponse, InputFile, OutputFile, Polled, Run};
+use busbar_core::record::{NO_ANSWER, Record, Repeat};
 use busbar_core::{Call, Code, Failure, Message, Problem, Rejection};
 use std::sync::Arc;
 use std::time::Duration;
-use wasmtime::component::Instance;
-use wasmtime::{Store, Trap};
+use wasmtime::Trap;
 
-/// Everything a run needs: an adapter as one system has it.
-pub struct Caller {
-    pub runtime: Arc<Runtime>,
-    pub loaded: Arc<Loaded>,
-    pub system: Arc<SystemSpec>,
-    pub effects: Arc<dyn Effects>,
-}
-
-impl Caller {
-    fn state(&self) -> CallState {
-        CallState::new(self.system.clone(), self.effects.clone())
-    }
-
-    fn store(&self, state: CallState) -> Store<CallState> {
-        let fuel = state.limits().host_call_bytes;
-        let mut store = Store::new(&self.runtime.engine, state);
-        store.limiter(|state| state);
-        store.set_hostcall_fuel(fuel);
-        store.set_epoch_deadline(1);
-        // Each tick the guest yields to the host, whose deadline below then has its say.
-        store.epoch_deadline_async_yield_and_update(1);
-        store
-    }
-}
-
-pub async fn deliver(caller: &Caller, message: Arc<Message>, attempt: u32, recorded: Vec<Call>) -> Run<()> {
+pub async fn deliver(caller: &Caller, attempting: Attempting) -> Run<()> {
     let Some(indices) = &caller.loaded.deliver else { return no_entry("deliver") };
-    let shown = show_message(&message);
+    let shown = show_message(&attempting.message);
     let mut state = caller.state();
-    state.attempt = attempt;
-    state.recorded = recorded.into_iter().map(Some).collect();
-    state.cause = Some(message);
-    let deadline_ms = state.limits().deadline_ms;
-    let mut store = caller.store(state);
-    let result = limited(deadline_ms, async {
-        let instance = caller.loaded.pre.instantiate_async(&mut store).await?;
-        let guest: exports::deliver::Guest = indices.load(&mut store, &instance)?;
-        guest.call_deliver(&mut store, &shown).await
+    state.delivery = Some(attempting.delivery);
+    state.attempt = attempting.attempt;
+    state.recorded = Record::new(attempting.recorded);
+    state.cause = Some(attempting.message);
+    let mut held = caller.take(state);
+    let result = limited(caller.system.limits.deadline_ms, async {
+        let instance = held.instance(&caller.loaded).await?;
+        let guest: exports::deliver::Guest = indices.load(&mut held.store, &instance)?;
+        guest.call_deliver(&mut held.store, &shown).await
     })
     .await;
-    finish(store, result, |(), _| Ok(()))
+    finish(caller, held, result, |(), _| Ok(()))
 }
 
 pub async fn receive(caller: &Caller, request: HookRequest) -> Run<HookResponse> {
@@ -67,16 +40,14 @@ pub async fn receive(caller: &Caller, request: HookRequest) -> Run<HookResponse>
         headers: request.headers.into_iter().map(header).collect(),
         body: request.body,
     };
-    let state = caller.state();
-    let deadline_ms = state.limits().deadline_ms;
-    let mut store = caller.store(state);
-    let result = limited(deadline_ms, async {
-        let instance = caller.loaded.pre.instantiate_async(&mut store).await?;
-        let guest: exports::receive::Guest = indices.load(&mut store, &instance)?;
-        guest.call_receive(&mut store, &request).await
+    let mut held = caller.take(caller.state());
+    let result = limited(caller.system.limits.deadline_ms, async {
+        let instance = held.instance(&caller.loaded).await?;
+        let guest: exports::receive::Guest = indices.load(&mut held.store, &instance)?;
+        guest.call_receive(&mut held.store, &request).await
     })
     .await;
-    finish(store, result, |response, _| {
+    finish(caller, held, result, |response, _| {
         Ok(HookResponse {
             status: response.status,
             headers: response.headers.into_iter().map(|h| (h.name, h.value)).collect(),
@@ -85,25 +56,61 @@ pub async fn receive(caller: &Caller, request: HookRequest) -> Run<HookResponse>
     })
 }
 
+pub async fn poll(caller: &Caller, cursor: Option<Vec<u8>>) -> Run<Polled> {
+    let Some(indices) = &caller.loaded.poll else { return no_entry("poll") };
+    let mut held = caller.take(caller.state());
+    let result = limited(caller.system.limits.deadline_ms, async {
+        let instance = held.instance(&caller.loaded).await?;
+        let guest: exports::poll::Guest = indices.load(&mut held.store, &instance)?;
+        guest.call_poll(&mut held.store, cursor.as_deref()).await
+    })
+    .await;
+    let most = caller.system.limits.state_value_bytes;
+    finish(caller, held, result, |polled, _| {
+        if polled.cursor.as_ref().is_some_and(|cursor| cursor.len() > most) {
+            return Err(super::state::limit(format!("a cursor over {most} bytes (limits.state-value-bytes)")));
+        }
+        Ok(Polled { cursor: polled.cursor, more: polled.more })
+    })
+}
+
 pub async fn decode(caller: &Caller, file: InputFile, sink: EmitSink) -> Run<()> {
     let Some(indices) = &caller.loaded.decode else { return no_entry("decode") };
     let mut state = caller.state();
     state.input = Some(file);
     state.sink = Some(sink);
-    let deadline_ms = state.limits().file_deadline_ms;
-    let mut store = caller.store(state);
-    let result = limited(deadline_ms, async {
-        let instance = caller.loaded.pre.instantiate_async(&mut store).await?;
-        let guest: exports::decode::Guest = indices.load(&mut store, &instance)?;
-        guest.call_decode(&mut store).await
+    let mut held = caller.take(state);
+    let result = limited(caller.system.limits.file_deadline_ms, async {
+        let instance = held.instance(&caller.loaded).await?;
+        let guest: exports::decode::Guest = indices.load(&mut held.store, &instance)?;
+        guest.call_decode(&mut held.store).await
     })
     .await;
-    finish(store, result, |(), state| {
+    finish(caller, held, result, |(), state| {
         let rest = std::mem::take(&mut state.emitted);
         match &mut state.sink {
             Some(sink) => sink(rest),
             None => Ok(()),
         }
+    })
+}
+
+pub async fn encode(caller: &Caller, messages: &[Arc<Message>], file: OutputFile) -> Run<String> {
+    let Some(indices) = &caller.loaded.encode else { return no_entry("encode") };
+    let shown: Vec<_> = messages.iter().map(|message| show_message(message)).collect();
+    let mut state = caller.state();
+    state.output = Some(file);
+    let mut held = caller.take(state);
+    let result = limited(caller.system.limits.file_deadline_ms, async {
+        let instance = held.instance(&caller.loaded).await?;
+        let guest: exports::encode::Guest = indices.load(&mut held.store, &instance)?;
+        guest.call_encode(&mut held.store, &shown).await
+    })
+    .await;
+    finish(caller, held, result, |name, state| {
+        // What is still buffered must not be lost in silence.
+        let flushed = state.output.as_mut().map_or(Ok(()), |output| output.flush());
+        flushed.map(|()| name).map_err(|e| Problem::new(Code::FileUnreadable, e.to_string()))
     })
 }
 
@@ -113,15 +120,14 @@ pub async fn answer(caller: &Caller, question: Message) -> Run<Message> {
     let mut state = caller.state();
     let wanted = state.catalog().answer_type(&question.r#type).unwrap_or_default().to_string();
     state.cause = Some(Arc::new(question));
-    let deadline_ms = state.limits().deadline_ms;
-    let mut store = caller.store(state);
-    let result = limited(deadline_ms, async {
-        let instance: Instance = caller.loaded.pre.instantiate_async(&mut store).await?;
-        let guest: exports::answer::Guest = indices.load(&mut store, &instance)?;
-        guest.call_answer(&mut store, &shown).await
+    let mut held = caller.take(state);
+    let result = limited(caller.system.limits.deadline_ms, async {
+        let instance = held.instance(&caller.loaded).await?;
+        let guest: exports::answer::Guest = indices.load(&mut held.store, &instance)?;
+        guest.call_answer(&mut held.store, &shown).await
     })
     .await;
-    finish(store, result, |draft, state| {
+    finish(caller, held, result, |draft, state| {
         let (message, _) = state.message(draft)?;
         if message.r#type != wanted {
             let text = format!("answered with `{}`, expected `{wanted}`", message.r#type);
@@ -145,11 +151,12 @@ async fn limited<T>(deadline_ms: u64, call: impl Future<Output = wasmtime::Resul
 }
 
 fn finish<R, T>(
-    store: Store<CallState>,
+    caller: &Caller,
+    held: Held,
     result: wasmtime::Result<Result<R, wit::types::Failure>>,
     convert: impl FnOnce(R, &mut CallState) -> Result<T, Problem>,
 ) -> Run<T> {
-    let mut state = store.into_data();
+    let mut state = caller.end(held, result.is_ok());
     let result = match result {
         Ok(Ok(value)) => convert(value, &mut state).map_err(Failure::Hub),
         Ok(Err(failure)) => Err(convert_failure(failure)),
@@ -167,7 +174,7 @@ fn finish<R, T>(
 // The adapter did not live to judge a request that was sent and not answered: nobody knows what came of
 // it, and it must not be repeated blindly (design, section 6, 5).
 fn cut_off(calls: &[Call], problem: Problem) -> Failure {
-    let open = calls.iter().find(|call| call.outcome == NO_ANSWER && is_unsafe(text(call, "method")));
+    let open = calls.iter().find(|call| call.outcome == NO_ANSWER && repeat_of(call) == Repeat::Unsafe);
     match open {
         Some(call) => {
             let url = text(call, "url").split('?').next().unwrap_or_default();
@@ -178,6 +185,10 @@ fn cut_off(calls: &[Call], problem: Problem) -> Failure {
         }
         None => Failure::Hub(problem),
     }
+}
+
+fn repeat_of(call: &Call) -> Repeat {
+    Repeat::of(text(call, "method"), call.request.get("idempotent").is_some())
 }
 
 fn text<'a>(call: &'a Call, field: &str) -> &'a str {

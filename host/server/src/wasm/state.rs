@@ -1,8 +1,9 @@
 //! The state of one call of an adapter: its limits, and the record of what it did.
 
 use super::effects::Effects;
-use crate::config::model::{Grants, Limits};
-use busbar_core::ports::{EmitSink, Emitted, InputFile};
+use crate::config::model::{Grants, Instances, Limits};
+use busbar_core::ports::{EmitSink, Emitted, InputFile, OutputFile};
+use busbar_core::record::Record;
 use busbar_core::{Call, Catalog, Code, Message, Problem, StateWrite};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub struct SystemSpec {
     pub config: String,
     pub grants: Grants,
     pub limits: Limits,
+    pub instances: Instances,
     pub rules: Arc<busbar_core::Rules>,
 }
 
@@ -26,13 +28,16 @@ pub(crate) struct CallState {
     pub system: Arc<SystemSpec>,
     pub effects: Arc<dyn Effects>,
     pub attempt: u32,
-    /// Calls of earlier attempts; each is used at most once.
-    pub recorded: Vec<Option<Call>>,
+    /// The delivery being made: its unsafe requests are written ahead.
+    pub delivery: Option<i64>,
+    pub recorded: Record,
     pub calls: Vec<Call>,
     pub emitted: Vec<Emitted>,
     pub sink: Option<EmitSink>,
     pub state: BTreeMap<String, Option<Vec<u8>>>,
     pub input: Option<InputFile>,
+    pub output: Option<OutputFile>,
+    pub output_bytes: usize,
     /// The message being delivered or answered: the cause of what is stated.
     pub cause: Option<Arc<Message>>,
     pub now_ms: i64,
@@ -50,12 +55,15 @@ impl CallState {
             system,
             effects,
             attempt: 1,
-            recorded: Vec::new(),
+            delivery: None,
+            recorded: Record::default(),
             calls: Vec::new(),
             emitted: Vec::new(),
             sink: None,
             state: BTreeMap::new(),
             input: None,
+            output: None,
+            output_bytes: 0,
             cause: None,
             now_ms,
             messages: 0,
@@ -64,6 +72,12 @@ impl CallState {
             memory_bytes: 0,
             table_elements: 0,
         }
+    }
+
+    /// The state of another call in the same instance, whose memory stays counted.
+    pub fn following(mut self, before: &Self) -> Self {
+        (self.memory_bytes, self.table_elements) = (before.memory_bytes, before.table_elements);
+        self
     }
 
     pub fn catalog(&self) -> &Catalog {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 pub async fn nothing_is_an_empty_answer(store: AnyStore) {
     assert!(store.commit(vec![]).await.unwrap().is_empty());
     assert_eq!(store.commit(vec![Commit::default()]).await.unwrap(), vec![Ok(vec![])]);
-    assert!(store.ready("billing", Shards::ALL, 0, 10).await.unwrap().is_empty());
+    assert!(store.ready("billing", Shards::ALL, 0, 10).await.unwrap().deliveries.is_empty());
     assert!(store.deliveries(&DeliveryFilter { limit: 10, ..DeliveryFilter::default() }).await.unwrap().is_empty());
     assert!(store.calls(1).await.unwrap().is_empty());
     assert!(store.state("billing", "cursor").await.unwrap().is_none());
@@ -107,19 +107,19 @@ pub async fn ready_is_in_order_and_paged(store: AnyStore) {
     });
     let accepted = write(&store, commit(many.collect())).await;
     let billing: Vec<_> = accepted.into_iter().flat_map(|a| a.deliveries).filter(|d| d.system == "billing").collect();
-    assert_eq!(store.ready("billing", Shards::ALL, 0, 1_000).await.unwrap(), billing);
+    assert_eq!(store.ready("billing", Shards::ALL, 0, 1_000).await.unwrap().deliveries, billing);
     let mut paged = Vec::new();
     let mut after = 0;
     loop {
-        let page = store.ready("billing", Shards::ALL, after, 7).await.unwrap();
+        let page = store.ready("billing", Shards::ALL, after, 7).await.unwrap().deliveries;
         let Some(last) = page.last() else { break };
         assert!(page.len() <= 7);
         after = last.id;
         paged.extend(page);
     }
     assert_eq!(paged, billing);
-    assert!(store.ready("billing", Shards::ALL, 0, 0).await.unwrap().is_empty());
-    assert!(store.ready("nobody", Shards::ALL, 0, 10).await.unwrap().is_empty());
+    assert!(store.ready("billing", Shards::ALL, 0, 0).await.unwrap().deliveries.is_empty());
+    assert!(store.ready("nobody", Shards::ALL, 0, 10).await.unwrap().deliveries.is_empty());
 }
 
 pub async fn an_attempt_changes_its_delivery(store: AnyStore) {
@@ -133,7 +133,7 @@ pub async fn an_attempt_changes_its_delivery(store: AnyStore) {
     ];
     let batch = batch.map(|a| Commit { attempted: Some(a), ..Commit::default() });
     store.commit(batch.to_vec()).await.unwrap();
-    let ready = store.ready("billing", Shards::ALL, 0, 10).await.unwrap();
+    let ready = store.ready("billing", Shards::ALL, 0, 10).await.unwrap().deliveries;
     assert_eq!(ready.len(), 1);
     assert_eq!((ready[0].id, ready[0].attempts, ready[0].next_at_ms), (id(0), 1, 9_000));
     let view = store.message(accepted[0].seq).await.unwrap().unwrap().deliveries.remove(0);
@@ -145,7 +145,7 @@ pub async fn an_attempt_changes_its_delivery(store: AnyStore) {
     store.commit(twice.to_vec()).await.unwrap();
     let view = store.message(accepted[0].seq).await.unwrap().unwrap().deliveries.remove(0);
     assert_eq!((view.state, view.attempts, view.error), (DeliveryState::Done, 3, None));
-    assert!(store.ready("billing", Shards::ALL, 0, 10).await.unwrap().is_empty());
+    assert!(store.ready("billing", Shards::ALL, 0, 10).await.unwrap().deliveries.is_empty());
 }
 
 pub async fn calls_belong_to_a_delivery_or_an_intake(store: AnyStore) {
@@ -227,7 +227,7 @@ pub async fn a_stream_is_written_whole(store: AnyStore) {
     assert_eq!(intakes(&store).await, [IntakeView { intake: settled, calls: vec![call(1, 0)] }]);
     let depth = Depth { system: "billing".into(), state: DeliveryState::Ready, count: 20_001 };
     assert_eq!(store.depths().await.unwrap(), [depth]);
-    let ready = store.ready("billing", Shards::ALL, 0, 30_000).await.unwrap();
+    let ready = store.ready("billing", Shards::ALL, 0, 30_000).await.unwrap().deliveries;
     let order: Vec<_> = ready.iter().skip(1).map(|d| d.message.id.parse::<usize>().unwrap()).collect();
     assert_eq!(order, (0..20_000).collect::<Vec<_>>());
     let newest = &store.messages(&MessageFilter { limit: 1, ..MessageFilter::default() }).await.unwrap()[0];
@@ -350,5 +350,5 @@ pub async fn concurrent_commits_take_each_id_once(store: AnyStore) {
         assert_eq!(accepted.iter().filter(|a| !a.duplicate).count(), 1, "{id}");
         assert!(accepted.len() == 4 && accepted.iter().all(|a| a.seq == accepted[0].seq), "{id}");
     }
-    assert_eq!(store.ready("billing", Shards::ALL, 0, 1_000).await.unwrap().len(), 400);
+    assert_eq!(store.ready("billing", Shards::ALL, 0, 1_000).await.unwrap().deliveries.len(), 400);
 }

@@ -29,19 +29,26 @@ pub async fn an_attempt_that_was_overtaken_is_stale(store: AnyStore) {
 
 pub async fn calls_of_a_started_attempt_are_there_and_overwritten(store: AnyStore) {
     let id = write(&store, commit(vec![new("1", "a")])).await[0].deliveries[0].id;
-    let started =
-        |expected, calls| Commit { started: Some(Started { delivery: id, expected }), calls, ..Commit::default() };
+    let started = |expected, attempt, calls| {
+        let started = Started { system: "billing".into(), delivery: id, expected, attempt };
+        Commit { started: Some(started), calls, ..Commit::default() }
+    };
     let sent = Call { answer: None, outcome: "sent".into(), ..call(1, 1) };
-    write(&store, started(0, vec![call(1, 0), sent.clone()])).await;
+    write(&store, started(0, 1, vec![call(1, 0), sent.clone()])).await;
     assert_eq!(store.calls(id).await.unwrap(), [call(1, 0), sent]);
-    assert_eq!(store.ready("billing", Shards::ALL, 0, 9).await.unwrap()[0].attempts, 0);
-    write(&store, Commit { calls: vec![call(1, 1)], ..attempt(id, Ready, 1) }).await;
+    assert_eq!(
+        store.ready("billing", Shards::ALL, 0, 9).await.unwrap().deliveries[0].attempts,
+        1,
+        "counted once it is started"
+    );
+    let ended = Attempted { expected: 1, ..attempted(id, Ready, 1) };
+    write(&store, Commit { calls: vec![call(1, 1)], attempted: Some(ended), ..Commit::default() }).await;
     assert_eq!(store.calls(id).await.unwrap(), [call(1, 0), call(1, 1)]);
-    let written = store.commit(vec![started(0, vec![call(1, 5)]), started(1, vec![call(2, 0)])]).await.unwrap();
+    let written = store.commit(vec![started(0, 1, vec![call(1, 5)]), started(2, 2, vec![call(2, 0)])]).await.unwrap();
     assert_eq!(written, [Err(Refusal::Stale), Ok(vec![])]);
     // Twice in one batch: the later one stands.
     let again = Call { outcome: "recorded".into(), ..call(2, 0) };
-    store.commit(vec![started(1, vec![call(2, 0)]), started(1, vec![again.clone()])]).await.unwrap();
+    store.commit(vec![started(3, 2, vec![call(2, 0)]), started(4, 2, vec![again.clone()])]).await.unwrap();
     assert_eq!(store.calls(id).await.unwrap(), [call(1, 0), call(1, 1), again]);
 }
 
@@ -67,14 +74,14 @@ pub async fn ready_is_of_the_hubs_shards(store: AnyStore) {
         _ => admitted(message("/demo/bank", &n.to_string(), json!({})), vec![planned("billing", None)]),
     });
     let all: Vec<_> = write(&store, commit(many.collect())).await.into_iter().flat_map(|a| a.deliveries).collect();
-    assert_eq!(store.ready("billing", Shards::ALL, 0, 1_000).await.unwrap(), all);
-    assert!(store.ready("billing", Shards::NONE, 0, 1_000).await.unwrap().is_empty());
+    assert_eq!(store.ready("billing", Shards::ALL, 0, 1_000).await.unwrap().deliveries, all);
+    assert!(store.ready("billing", Shards::NONE, 0, 1_000).await.unwrap().deliveries.is_empty());
     let mut found = Vec::new();
     for mine in [Shards(0x0000_ffff), Shards(0x7fff_0000), Shards(0x8000_0000)] {
-        let part = store.ready("billing", mine, 0, 1_000).await.unwrap();
+        let part = store.ready("billing", mine, 0, 1_000).await.unwrap().deliveries;
         assert!(part.len() < 200 && part.is_sorted_by_key(|d| d.id));
         assert!(part.iter().all(|d| mine.has(Shards::of("billing", d.key.as_deref(), d.message_seq))));
-        assert_eq!(store.ready("billing", mine, 0, 3).await.unwrap(), part[..part.len().min(3)]);
+        assert_eq!(store.ready("billing", mine, 0, 3).await.unwrap().deliveries, part[..part.len().min(3)]);
         found.extend(part);
     }
     found.sort_by_key(|d| d.id);
@@ -129,7 +136,7 @@ pub async fn deliveries_by_each_condition(store: AnyStore) {
 pub async fn hubs_share_the_shards(store: AnyStore) {
     let claim =
         |hub: &str, now_ms| Claim { hub: hub.into(), now_ms, lease_ms: 100, busy: Shards::NONE, leaving: false };
-    let none = Claimed { shards: Shards::NONE, leave: Shards::NONE, hubs: 1, operations: 0 };
+    let none = Claimed { shards: Shards::NONE, leave: Shards::NONE, hubs: 1 };
     // Alone: everything. A second one gets what the first one gives up.
     assert_eq!(store.claim(claim("a", 0)).await.unwrap(), Claimed { shards: Shards::ALL, ..none });
     assert_eq!(store.claim(claim("b", 10)).await.unwrap(), Claimed { hubs: 2, ..none });
@@ -154,7 +161,8 @@ pub async fn hubs_share_the_shards(store: AnyStore) {
     // Whoever operates tells the others.
     let id = write(&store, commit(vec![new("1", "a")])).await[0].deliveries[0].id;
     write(&store, attempt(id, Parked, 1)).await;
-    let before = store.claim(claim("c", 190)).await.unwrap().operations;
+    let before = store.ready("billing", Shards::ALL, 0, 0).await.unwrap().operations;
     write(&store, operation(id, Act::Retry)).await;
-    assert_eq!(store.claim(claim("c", 200)).await.unwrap().operations, before + 1);
+    assert_eq!(store.ready("billing", Shards::ALL, 0, 9).await.unwrap().operations, before + 1);
+    assert_eq!(store.ready("nobody", Shards::NONE, 0, 9).await.unwrap().operations, before + 1);
 }

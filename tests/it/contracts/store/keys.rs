@@ -35,7 +35,8 @@ pub async fn a_parked_delivery_holds_its_key(store: AnyStore) {
     assert_eq!(states(&store, &all).await, [Ready, Parked, Ready, Waiting]);
     let later = put(&store, &["a", "b"]).await;
     assert_eq!((later[0].state, later[1].state), (Waiting, Ready));
-    let ready: Vec<_> = store.ready("billing", Shards::ALL, 0, 10).await.unwrap().iter().map(|d| d.id).collect();
+    let ready: Vec<_> =
+        store.ready("billing", Shards::ALL, 0, 10).await.unwrap().deliveries.iter().map(|d| d.id).collect();
     assert_eq!(ready, [all[0].id, all[2].id, later[1].id]);
     // The same key of another system is another one; without a key nothing is held.
     let other =
@@ -59,12 +60,12 @@ pub async fn a_retried_one_goes_first_and_lets_the_others_go(store: AnyStore) {
     let late = Attempted { next_at_ms: 9_000, error: Some(failed()), ..attempted(all[1].id, Ready, 1) };
     assert_eq!(refused(&store, Commit { attempted: Some(late), ..Commit::default() }).await, Refusal::Stale);
     write(&store, operation(all[0].id, Act::Retry)).await;
-    let ready = store.ready("billing", Shards::ALL, 0, 10).await.unwrap();
+    let ready = store.ready("billing", Shards::ALL, 0, 10).await.unwrap().deliveries;
     assert_eq!(ready.len(), 1);
     assert_eq!((ready[0].id, ready[0].attempts, ready[0].tries, ready[0].operated), (all[0].id, 1, 0, true));
     assert_eq!(states(&store, &all).await, [Ready, Waiting, Waiting]);
     assert_eq!(store.calls(all[0].id).await.unwrap(), [call(1, 0)]);
-    write(&store, attempt(all[0].id, Done, 2)).await;
+    write(&store, attempt_again(all[0].id, Done, 2)).await;
     assert_eq!(states(&store, &all).await, [Done, Ready, Ready]);
     let view = store.message(all[0].message_seq).await.unwrap().unwrap().deliveries.remove(0);
     assert_eq!((view.by.as_deref(), view.attempts, view.updated_at_ms), (Some("Оператор"), 2, 2_000));
@@ -72,7 +73,8 @@ pub async fn a_retried_one_goes_first_and_lets_the_others_go(store: AnyStore) {
     write(&store, attempt(all[1].id, Parked, 1)).await;
     assert_eq!(states(&store, &all).await, [Done, Parked, Waiting]);
     // In one batch: retried and done, and what comes after it is ready.
-    let batch = vec![operation(all[1].id, Act::Retry), attempt(all[1].id, Done, 2), commit(vec![new("late", "a")])];
+    let batch =
+        vec![operation(all[1].id, Act::Retry), attempt_again(all[1].id, Done, 2), commit(vec![new("late", "a")])];
     let written = store.commit(batch).await.unwrap();
     assert_eq!(written[2].as_ref().unwrap()[0].deliveries[0].state, Ready);
     assert_eq!(states(&store, &all).await, [Done, Done, Ready]);
@@ -86,7 +88,7 @@ pub async fn skipping_lets_the_next_ones_go_up_to_the_next_parked(store: AnyStor
     write(&store, operation(all[0].id, Act::Skip)).await;
     assert_eq!(states(&store, &all).await, [Skipped, Ready, Parked, Waiting]);
     // A waiting one is skipped by itself.
-    write(&store, operation(all[3].id, Act::Skip)).await;
+    write(&store, operation_seen(all[3].id, Act::Skip, 0)).await;
     assert_eq!(states(&store, &all).await, [Skipped, Ready, Parked, Skipped]);
     write(&store, operation(all[2].id, Act::Skip)).await;
     let view = store.message(all[2].message_seq).await.unwrap().unwrap().deliveries.remove(0);
@@ -135,13 +137,16 @@ pub async fn an_edit_is_for_its_delivery_only(store: AnyStore) {
     write(&store, attempt(accepted.deliveries[0].id, Parked, 1)).await;
     let edited = Message { time: None, ..message("/demo/bank", "1", json!({"amount": "2.00"})) };
     write(&store, operation(accepted.deliveries[0].id, Act::Edit(Box::new(edited.clone())))).await;
-    assert_eq!(*store.ready("billing", Shards::ALL, 0, 9).await.unwrap()[0].message, edited);
-    assert_eq!(store.ready("crm", Shards::ALL, 0, 9).await.unwrap()[0].message.data, json!({"amount": "1.00"}));
+    assert_eq!(*store.ready("billing", Shards::ALL, 0, 9).await.unwrap().deliveries[0].message, edited);
+    assert_eq!(
+        store.ready("crm", Shards::ALL, 0, 9).await.unwrap().deliveries[0].message.data,
+        json!({"amount": "1.00"})
+    );
     let view = store.message(accepted.seq).await.unwrap().unwrap();
     assert_eq!(view.message.data, json!({"amount": "1.00"}));
     assert_eq!(view.deliveries[0].edited, Some(json!({"amount": "2.00"})));
     assert_eq!(view.deliveries[1].edited, None);
-    write(&store, attempt(accepted.deliveries[0].id, Done, 2)).await;
+    write(&store, attempt_again(accepted.deliveries[0].id, Done, 2)).await;
     let view = store.message(accepted.seq).await.unwrap().unwrap();
     assert_eq!(view.deliveries[0].edited, Some(json!({"amount": "2.00"})));
 }

@@ -137,7 +137,7 @@ async fn whole_batches(store: &SqlStore) -> Result<usize, String> {
             return Err(format!("message {n}-{m} has {} calls", calls.len()));
         }
     }
-    let ready = store.ready("billing", Shards::ALL, 0, 10).await.map_err(problem)?;
+    let ready = store.ready("billing", Shards::ALL, 0, 10).await.map_err(problem)?.deliveries;
     if ready.len() != if last == 0 { 0 } else { 3 } {
         return Err(format!("{} are ready", ready.len()));
     }

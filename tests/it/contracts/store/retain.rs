@@ -34,7 +34,7 @@ async fn days_go(sql: SqlStore, folder: &Path) {
     write(&store, on(100, commit((2..1_300).map(|n| invoice(&n.to_string())).collect()))).await;
     let open = write(&store, on(101, commit(vec![new("open", "b")]))).await.remove(0);
     let later = write(&store, on(195, commit(vec![new("later", "c")]))).await.remove(0);
-    let ready = store.ready("portal", Shards::ALL, 0, 2_000).await.unwrap();
+    let ready = store.ready("portal", Shards::ALL, 0, 2_000).await.unwrap().deliveries;
     let ended = ready.iter().map(|d| d.id).chain([first.deliveries[0].id]);
     let ended = ended.map(|id| Commit { calls: vec![call(1, 0)], ..attempt(id, DeliveryState::Done, 1) });
     store.commit(ended.collect()).await.unwrap();
@@ -88,7 +88,7 @@ async fn days_go(sql: SqlStore, folder: &Path) {
     // Nothing to do: nothing done. What is in the journal still works.
     let done = retention(&config, 200).run().await.unwrap();
     assert_eq!((done.removed, done.forgotten), (vec![], 0));
-    assert_eq!(store.ready("billing", Shards::ALL, 0, 9).await.unwrap(), later.deliveries);
+    assert_eq!(store.ready("billing", Shards::ALL, 0, 9).await.unwrap().deliveries, later.deliveries);
 }
 
 async fn envelopes_are_emptied(sql: SqlStore) {
@@ -104,7 +104,10 @@ async fn envelopes_are_emptied(sql: SqlStore) {
     assert_eq!(sql.sweep().await.unwrap(), 1);
     let emptied = store.message(accepted[0].seq).await.unwrap().unwrap();
     assert_eq!((&emptied.message.data, &emptied.deliveries[0].calls), (&Value::Null, &vec![failed]));
-    assert_eq!(store.ready("billing", Shards::ALL, 0, 9).await.unwrap()[0].message.data, json!({"amount": "1.00"}));
+    assert_eq!(
+        store.ready("billing", Shards::ALL, 0, 9).await.unwrap().deliveries[0].message.data,
+        json!({"amount": "1.00"})
+    );
     let full = store.message(accepted[2].seq).await.unwrap().unwrap();
     assert_eq!((full.message.data, full.deliveries[0].calls.len()), (json!({"amount": "1.00"}), 2));
     write(&store, attempt(accepted[1].deliveries[0].id, DeliveryState::Done, 1)).await;

@@ -14,8 +14,8 @@ async fn keeps_all(url: &str) {
     assert!(second[0].duplicate && second[1].seq > first[0].deliveries[0].id);
     assert_eq!(ids(&any, MessageFilter::default()).await, ["2", "1"]);
     assert_eq!(
-        any.ready("billing", Shards::ALL, 0, 10).await.unwrap(),
-        again.ready("billing", Shards::ALL, 0, 10).await.unwrap()
+        any.ready("billing", Shards::ALL, 0, 10).await.unwrap().deliveries,
+        again.ready("billing", Shards::ALL, 0, 10).await.unwrap().deliveries
     );
 }
 
@@ -55,7 +55,7 @@ async fn keeps_envelopes(store: AnyStore) {
     assert_eq!(store.lookup("/demo/bank", "1").await.unwrap().unwrap().1.data, Value::Null);
     // Repeats are known all the same. What is not finished keeps its data.
     assert!(write(&store, commit(vec![envelope("1", None)])).await[0].duplicate);
-    assert_eq!(store.ready("maps", Shards::ALL, 0, 9).await.unwrap()[0].message.data, json!({"n": "2"}));
+    assert_eq!(store.ready("maps", Shards::ALL, 0, 9).await.unwrap().deliveries[0].message.data, json!({"n": "2"}));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +103,7 @@ async fn hubs_that_share_a_database_take_turns() {
     // Who reads on from the last id he saw misses none: ids are given out in the order of commits.
     let (mut seen, mut after) = (Vec::new(), 0);
     while seen.len() < 101 {
-        let page = reader.ready("billing", Shards::ALL, after, 10).await.unwrap();
+        let page = reader.ready("billing", Shards::ALL, after, 10).await.unwrap().deliveries;
         after = page.last().map_or(after, |d| d.id);
         seen.extend(page.into_iter().map(|d| d.id));
     }
@@ -114,7 +114,14 @@ async fn hubs_that_share_a_database_take_turns() {
     assert_eq!((seen.len(), new_ones), (101, 101));
     assert_eq!(
         seen,
-        reader.ready("billing", Shards::ALL, 0, 1_000).await.unwrap().iter().map(|d| d.id).collect::<Vec<_>>()
+        reader
+            .ready("billing", Shards::ALL, 0, 1_000)
+            .await
+            .unwrap()
+            .deliveries
+            .iter()
+            .map(|d| d.id)
+            .collect::<Vec<_>>()
     );
 }
 
@@ -141,7 +148,7 @@ async fn a_lost_server_is_a_clear_problem_and_comes_back() {
     }
     assert!(written.unwrap()[0].as_ref().unwrap()[0].duplicate);
     store.ping().await.unwrap();
-    assert_eq!(store.ready("billing", Shards::ALL, 0, 10).await.unwrap().len(), 2);
+    assert_eq!(store.ready("billing", Shards::ALL, 0, 10).await.unwrap().deliveries.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

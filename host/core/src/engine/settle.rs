@@ -1,0 +1,158 @@
+//! How an attempt ended, what follows, and how the lane goes on once that is written.
+
+use super::system::{System, Work, job};
+use super::write::{Entry, Origin};
+use super::{Ended, Engine};
+use crate::error::Code;
+use crate::journal::*;
+use crate::mutant::{Mutant, broken};
+use crate::outcome::{Failure, Next, decide};
+
+/// What a failure says about the system, as apart from the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    /// It answered.
+    Up,
+    /// It cannot be reached, or takes nobody in.
+    Down,
+    /// It asks to be left alone for so many milliseconds.
+    Slow(Option<u64>),
+    /// Nothing.
+    Unsaid,
+}
+
+fn health(result: &Result<(), Failure>) -> Health {
+    match result {
+        Ok(()) | Err(Failure::Rejected(_)) => Health::Up,
+        Err(Failure::Transient { .. } | Failure::Unauthorized(_) | Failure::UnknownOutcome(_)) => Health::Down,
+        Err(Failure::RateLimited { retry_after_ms, .. }) => Health::Slow(*retry_after_ms),
+        Err(Failure::Hub(problem)) if problem.code == Code::AdapterTimeout => Health::Down,
+        Err(Failure::Other(_) | Failure::Hub(_)) => Health::Unsaid,
+    }
+}
+
+impl System {
+    /// Whether the failure was the system's matter alone, so that it costs the delivery no try.
+    fn note(&mut self, health: Health, now_ms: i64, jitter: f64) -> bool {
+        match health {
+            Health::Up => {
+                if self.breaker.answered() {
+                    self.lanes.hasten();
+                }
+                false
+            }
+            Health::Down => {
+                self.breaker.failed(now_ms, jitter);
+                self.breaker.down_since_ms().is_some() && !broken(Mutant::BurnTriesWhenDown)
+            }
+            Health::Slow(wait_ms) => {
+                self.breaker.answered();
+                let wait_ms = wait_ms.unwrap_or(self.rules.policy.backoff_first_ms);
+                let until_ms = now_ms.saturating_add(i64::try_from(wait_ms).unwrap_or(i64::MAX));
+                self.held_until_ms = self.held_until_ms.max(until_ms);
+                true
+            }
+            Health::Unsaid => {
+                self.breaker.undecided(now_ms);
+                false
+            }
+        }
+    }
+
+    /// The outcome to be written.
+    fn outcome(&mut self, work: &Work, ended: &Ended, now_ms: i64) -> Attempted {
+        let spared = self.note(health(&ended.result), now_ms, ended.jitter);
+        let stored = &work.stored;
+        let tries = stored.tries + u32::from(!spared);
+        let (state, next_at_ms, error) = match &ended.result {
+            Err(Failure::Rejected(_)) if broken(Mutant::FailureIsSuccess) => (DeliveryState::Done, 0, None),
+            Ok(()) => (DeliveryState::Done, 0, None),
+            Err(failure) => {
+                let (state, next_at_ms) = match decide(&self.rules.policy, tries.max(1), failure, ended.jitter, spared)
+                {
+                    // While the system is down its breaker says when; afterwards nothing is waited for.
+                    Next::Retry { after_ms } => {
+                        (DeliveryState::Ready, now_ms.saturating_add(i64::try_from(after_ms).unwrap_or(i64::MAX / 2)))
+                    }
+                    Next::GiveUp if stored.key.is_some() && !broken(Mutant::KeyedGoesDead) => {
+                        (DeliveryState::Parked, 0)
+                    }
+                    Next::GiveUp => (DeliveryState::Dead, 0),
+                };
+                (state, next_at_ms, Some(failure.problem().record()))
+            }
+        };
+        Attempted {
+            delivery: stored.id,
+            expected: stored.version,
+            state,
+            attempts: ended.attempt,
+            tries,
+            next_at_ms,
+            error,
+            at_ms: now_ms,
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn ended(&mut self, ended: Ended, now_ms: i64) {
+        let Some(place) = self.names.get(&ended.system).copied() else { return };
+        let Some(system) = self.systems.get_mut(place) else { return };
+        let Some(work) = system.running.get(&ended.delivery).cloned() else { return };
+        let attempted = system.outcome(&work, &ended, now_ms);
+        let keeps = ended.result.is_ok() || broken(Mutant::WriteFailedEffects);
+        let commit = Commit {
+            messages: if keeps { ended.messages } else { Vec::new() },
+            on_differing: Some(OnDiffering::Keep),
+            state: if keeps { ended.state } else { Vec::new() },
+            calls: ended.calls,
+            attempted: Some(attempted.clone()),
+            at_ms: now_ms,
+            ..Commit::default()
+        };
+        if broken(Mutant::NextBeforeOutcome) {
+            system.lanes.done(work.stored.id, work.stored.key.as_deref());
+        }
+        self.touched.insert(place);
+        self.writer.add(Entry { origin: Origin::Outcome { system: place, delivery: ended.delivery }, commit });
+    }
+
+    /// The outcome is written, or refused because the delivery is not this hub's any more.
+    pub(super) fn settled(&mut self, place: usize, delivery: i64, attempted: Option<Attempted>, written: bool) {
+        let Some(system) = self.systems.get_mut(place) else { return };
+        let Some(work) = system.running.remove(&delivery) else { return };
+        self.touched.insert(place);
+        let mut stored = work.stored;
+        let key = stored.key.clone();
+        let Some(attempted) = attempted.filter(|_| written) else {
+            return system.lanes.abandon(delivery, key.as_deref());
+        };
+        match (attempted.state, key) {
+            (DeliveryState::Ready, _) => {
+                stored.attempts = attempted.attempts;
+                stored.version = attempted.expected + 1;
+                stored.tries = attempted.tries;
+                stored.next_at_ms = attempted.next_at_ms;
+                system.lanes.retry(job(stored, false));
+            }
+            (DeliveryState::Parked, Some(key)) => system.lanes.park(delivery, &key),
+            (_, key) => {
+                system.lanes.done(delivery, key.as_deref());
+                if stored.operated {
+                    system.lanes.rewind(delivery);
+                }
+            }
+        }
+    }
+
+    /// A delivery that was just written.
+    pub(super) fn offer(&mut self, delivery: &StoredDelivery) {
+        if delivery.state != DeliveryState::Ready {
+            return;
+        }
+        self.with(&delivery.system, |system| {
+            system.lanes.offer(job(delivery.clone(), true));
+        });
+    }
+}

@@ -1,0 +1,180 @@
+//! The one writer: what is to be written is gathered while a write is under way.
+
+use super::{Step, Ticket};
+use crate::error::Problem;
+use crate::journal::{Commit, Committed, Started};
+use crate::mutant::{Mutant, broken};
+use std::collections::VecDeque;
+
+/// Commits, and messages with them, of one transaction.
+const GROUP_MAX: usize = 512;
+/// Milliseconds before a write that failed is tried again.
+const WRITE_RETRY_MS: i64 = 250;
+
+/// Whose a commit is.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    Input {
+        ticket: Ticket,
+        patient: bool,
+    },
+    /// The outcome of an attempt.
+    Outcome {
+        system: usize,
+        delivery: i64,
+    },
+}
+
+#[derive(Debug)]
+pub struct Entry {
+    pub origin: Origin,
+    pub commit: Commit,
+}
+
+#[derive(Debug, Default)]
+pub struct Writer {
+    waiting: VecDeque<Entry>,
+    /// What is being written; comes back to the front of `waiting` when that fails.
+    writing: Vec<Entry>,
+    retry_at_ms: Option<i64>,
+}
+
+impl Writer {
+    pub fn add(&mut self, entry: Entry) {
+        self.waiting.push_back(entry);
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.writing.is_empty()
+    }
+
+    pub fn retry_at_ms(&self) -> Option<i64> {
+        self.retry_at_ms.filter(|_| self.writing.is_empty() && !self.waiting.is_empty())
+    }
+
+    /// Starts a write when none is under way and there is something to write.
+    pub fn write(&mut self, now_ms: i64, steps: &mut Vec<Step>) {
+        let too_early = self.retry_at_ms.is_some_and(|at_ms| at_ms > now_ms);
+        if !self.writing.is_empty() || self.waiting.is_empty() || too_early {
+            return;
+        }
+        self.retry_at_ms = None;
+        let mut weight = 0;
+        while let Some(entry) = self.waiting.front() {
+            weight += 1 + entry.commit.messages.len();
+            if weight > GROUP_MAX && !self.writing.is_empty() {
+                break;
+            }
+            self.writing.extend(self.waiting.pop_front());
+        }
+        steps.push(Step::Write(self.writing.iter().map(|entry| entry.commit.clone()).collect()));
+    }
+
+    /// What was written, with its results.
+    pub fn written(&mut self, results: Vec<Committed>) -> Vec<(Entry, Committed)> {
+        std::mem::take(&mut self.writing).into_iter().zip(results).collect()
+    }
+
+    /// The write failed, or nobody knows. Impatient inputs are refused; the rest is written again, in its order.
+    fn failed(&mut self, failed: Vec<Entry>, problem: &Problem, now_ms: i64, steps: &mut Vec<Step>) {
+        self.retry_at_ms = Some(now_ms + WRITE_RETRY_MS);
+        let all = failed.into_iter().chain(std::mem::take(&mut self.waiting));
+        for entry in all.collect::<Vec<_>>() {
+            match entry.origin {
+                Origin::Input { ticket, .. } if broken(Mutant::ConfirmAfterFailedCommit) => {
+                    steps.push(Step::Confirm { ticket, result: Ok(Ok(Vec::new())) });
+                }
+                Origin::Input { ticket, patient: false } => {
+                    steps.push(Step::Confirm { ticket, result: Err(problem.clone()) });
+                }
+                Origin::Outcome { .. } if broken(Mutant::DropOutcome) => {}
+                _ => self.waiting.push_back(entry),
+            }
+        }
+    }
+}
+
+impl super::Engine {
+    pub(super) fn input(&mut self, ticket: Ticket, patient: bool, mut commit: Commit, steps: &mut Vec<Step>) {
+        if let Some(started) = &mut commit.started {
+            started.expected = self.version(started).unwrap_or(u32::MAX);
+        }
+        if broken(Mutant::ConfirmBeforeCommit) {
+            steps.push(Step::Confirm { ticket, result: Ok(Ok(Vec::new())) });
+        }
+        self.writer.add(Entry { origin: Origin::Input { ticket, patient }, commit });
+    }
+
+    pub(super) fn written(&mut self, result: Result<Vec<Committed>, Problem>, now_ms: i64, steps: &mut Vec<Step>) {
+        let results = match result {
+            Ok(results) => results,
+            Err(problem) => return self.unwritten(&problem, now_ms, steps),
+        };
+        if self.others_wrote(&results) || std::mem::take(&mut self.doubt) {
+            self.all(|system| system.lanes.fall_behind());
+        }
+        for (entry, result) in self.writer.written(results) {
+            self.operated(&entry);
+            if let Ok(accepted) = &result {
+                accepted.iter().flat_map(|a| &a.deliveries).for_each(|delivery| self.offer(delivery));
+            }
+            match entry.origin {
+                Origin::Input { ticket, .. } => {
+                    if let (Some(started), Ok(_)) = (&entry.commit.started, &result) {
+                        self.ahead(started);
+                    }
+                    steps.push(Step::Confirm { ticket, result: Ok(result) });
+                }
+                Origin::Outcome { system, delivery } => {
+                    self.settled(system, delivery, entry.commit.attempted, result.is_ok());
+                }
+            }
+        }
+    }
+
+    /// The write failed; or it is applied all the same, now or later, when only the connection broke.
+    fn unwritten(&mut self, problem: &Problem, now_ms: i64, steps: &mut Vec<Step>) {
+        let failed = std::mem::take(&mut self.writer.writing);
+        failed.iter().for_each(|entry| self.operated(entry));
+        self.doubt = true;
+        self.writer.failed(failed, problem, now_ms, steps);
+        self.all(|system| system.lanes.fall_behind());
+    }
+
+    /// Whether ids were given to somebody else since the last write of this hub.
+    fn others_wrote(&mut self, results: &[Committed]) -> bool {
+        let new = results.iter().flatten().flatten().filter(|accepted| !accepted.duplicate);
+        let ids = new.flat_map(|a| a.deliveries.iter().map(|d| d.id).chain([a.seq]));
+        let range = ids.fold(None, |range, id| {
+            let (first, last) = range.unwrap_or((id, id));
+            Some((id.min(first), id.max(last)))
+        });
+        let Some((first, last)) = range else { return false };
+        let gap = first != self.last_id + 1 && !broken(Mutant::IgnoreGaps);
+        self.last_id = last;
+        gap
+    }
+
+    /// What an operation let go on is read, also where it was written before and is refused now.
+    fn operated(&mut self, entry: &Entry) {
+        if let Some(operation) = &entry.commit.operation {
+            self.with(&operation.system, |system| system.lanes.rewind(operation.delivery - 1));
+        }
+    }
+
+    /// Of a delivery that is being made here; no other is written ahead.
+    fn version(&self, started: &Started) -> Option<u32> {
+        let system = self.systems.get(*self.names.get(&started.system)?)?;
+        Some(system.running.get(&started.delivery)?.stored.version)
+    }
+
+    /// The store counts the attempt from now on.
+    fn ahead(&mut self, started: &Started) {
+        self.with(&started.system, |system| {
+            if let Some(work) = system.running.get_mut(&started.delivery) {
+                work.stored.attempts = started.attempt;
+                work.stored.version = started.expected + 1;
+            }
+        });
+    }
+}

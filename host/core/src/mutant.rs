@@ -1,0 +1,87 @@
+//! Deliberate breakages of single rules, by which the simulation shows that it would notice (design, section 6).
+//! Without the feature `simulation` none of them is compiled in.
+
+macro_rules! mutants {
+    ($($name:ident $meaning:literal;)*) => {
+        /// One broken rule.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mutant { $(#[doc = $meaning] $name,)* }
+
+        impl Mutant {
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// What is broken, in a few words.
+            pub fn meaning(self) -> &'static str { match self { $(Self::$name => $meaning,)* } }
+        }
+    };
+}
+
+mutants! {
+    ConfirmBeforeCommit "an input is confirmed before it is written";
+    ConfirmAfterFailedCommit "an input is confirmed although its write failed";
+    AcknowledgePastGap "a multiple acknowledgement covers a message that is not committed";
+    ForgetDedup "a known (source, id) is taken as new";
+    NoFence "an outcome is written although another hub has taken the delivery over";
+    OfferWhileBehind "a new delivery is made although earlier ones are not read yet";
+    CaughtUpBlindly "a read counts as complete although more came meanwhile";
+    ForgetRewind "released deliveries are not read again";
+    ReadIgnoresParking "a read hands over what was held while it was under way";
+    BelieveOldReads "a read from before a release, a parking or a change of shards is believed";
+    MissReleases "a read is believed although something was released before its frontier";
+    ReadRevives "a read hands over what was finished while it was under way";
+    OfferTwice "a delivery that a read has found is taken again when its commit is heard of";
+    IgnoreGaps "a new delivery passes what another hub has written before it";
+    PassAbandoned "the next delivery of a key starts although another hub has the one before it";
+    DecideUnseen "a decision counts although the delivery was made again after the person looked";
+    ForgetHold "a system that asked to be left alone is called on";
+    IgnoreKeys "deliveries with one key run at once";
+    IgnoreDueTime "a retry does not wait for its time";
+    LastComesFirst "the last one in a lane runs first";
+    ParkedIsPassed "a later delivery passes a parked one";
+    NewPassesParked "a message that comes in while its key is parked is delivered";
+    ReleasePastParked "a release goes past the next parked one";
+    ForgetRelease "those that wait behind a parked one are not released";
+    OperateOutOfTurn "a parked delivery is retried before an earlier one with its key";
+    KeepLostShards "a hub goes on with shards that another has taken";
+    NextBeforeOutcome "the next delivery of a key starts before the outcome is written";
+    DropOutcome "an outcome is forgotten when its write fails";
+    FailureIsSuccess "a rejected delivery counts as done";
+    RetryUnknown "a call with unknown outcome is repeated blindly";
+    ForgetRecord "recorded calls are not handed to the next attempt";
+    SendBeforeAhead "an unsafe call is sent before it is written ahead";
+    WriteFailedEffects "what a failed attempt stated is written";
+    MiscountAttempts "an attempt that a crash cut off is not counted";
+    KeyedGoesDead "a delivery with a key that failed for good does not hold its key";
+    BurnTriesWhenDown "failures of a system that is down count against the policy";
+    BreakerStaysOpen "an open breaker never lets a probe through";
+    NoBreaker "a system that is down is called on and on";
+    MadeOutOfTurn "a delivery made ahead passes an unfinished one with its key";
+}
+
+#[cfg(feature = "simulation")]
+mod switch {
+    use super::Mutant;
+    use std::cell::Cell;
+
+    thread_local! {
+        static BROKEN: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    /// Breaks one rule on this thread, or none.
+    pub fn set(mutant: Option<Mutant>) {
+        BROKEN.set(mutant);
+    }
+
+    pub fn broken(mutant: Mutant) -> bool {
+        BROKEN.get() == Some(mutant)
+    }
+}
+
+#[cfg(feature = "simulation")]
+pub use switch::{broken, set};
+
+/// Whether this rule is broken: never, but in the simulation.
+#[cfg(not(feature = "simulation"))]
+pub const fn broken(_: Mutant) -> bool {
+    false
+}

@@ -1,0 +1,227 @@
+//! The rule of recorded calls (design, section 6, 5): within one delivery, what an unsafe request did is done
+//! once. Given the calls of earlier attempts, says of each new request whether it is sent.
+
+use crate::journal::Call;
+use serde_json::Value;
+use std::collections::VecDeque;
+
+/// Kind of a call over HTTP.
+pub const HTTP: &str = "http";
+/// Answered.
+pub const OK: &str = "ok";
+/// Sent, or written ahead of being sent, and nothing was heard of it.
+pub const NO_ANSWER: &str = "no-answer";
+/// Not sent: answered from the record.
+pub const RECORDED: &str = "recorded";
+/// Not sent: an earlier attempt sent it, and nobody knows what came of it.
+pub const WITHHELD: &str = "withheld";
+/// Not sent: it could not be written ahead.
+pub const NOT_SENT: &str = "not-sent";
+
+/// How a request may be repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// By its method (RFC 9110, section 9.2.1), it changes nothing.
+    Safe,
+    /// The far end executes it once however often it is sent.
+    Idempotent,
+    /// It may do something twice.
+    Unsafe,
+}
+
+impl Repeat {
+    pub fn of(method: &str, idempotent: bool) -> Self {
+        if ["GET", "HEAD", "OPTIONS", "TRACE"].iter().any(|m| method.eq_ignore_ascii_case(m)) {
+            Self::Safe
+        } else if idempotent {
+            Self::Idempotent
+        } else {
+            Self::Unsafe
+        }
+    }
+}
+
+/// What to do with a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Do not send it: this was the answer.
+    Answer(Value),
+    /// Do not send it: an earlier attempt did, and nobody knows what came of it.
+    Unknown,
+    Send,
+}
+
+/// The requests that earlier attempts of a delivery sent, in order; each is used at most once.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    sent: VecDeque<Call>,
+}
+
+impl Record {
+    /// `calls`: everything the earlier attempts did.
+    pub fn new(calls: Vec<Call>) -> Self {
+        // What was answered from the record, or withheld, was not sent: counting it would answer one
+        // request twice.
+        let mut sent: Vec<_> = calls.into_iter().filter(was_sent).collect();
+        sent.sort_by_key(|call| (call.attempt, call.ordinal));
+        Self { sent: sent.into() }
+    }
+
+    /// `request`: as the journal shows it, see [`Call::request`].
+    pub fn verdict(&mut self, request: &Value, repeat: Repeat) -> Verdict {
+        if repeat == Repeat::Safe {
+            return Verdict::Send;
+        }
+        // One that was turned away (503, 429) did nothing and says nothing about the next.
+        while let Some(at) = self.sent.iter().position(|call| &call.request == request) {
+            let Some(call) = self.sent.remove(at) else { break };
+            match call.answer {
+                Some(answer) if call.outcome == OK && is_final(&answer) => return Verdict::Answer(answer),
+                answer if repeat == Repeat::Unsafe && (call.outcome != OK || gave_up(answer.as_ref())) => {
+                    return Verdict::Unknown;
+                }
+                _ => {}
+            }
+        }
+        Verdict::Send
+    }
+}
+
+/// An answer too large to be taken is no answer: what was asked for may be done.
+fn was_sent(call: &Call) -> bool {
+    call.kind == HTTP && [OK, NO_ANSWER, "too-large"].contains(&call.outcome.as_str())
+}
+
+fn status(answer: &Value) -> Option<u64> {
+    answer.get("status")?.as_u64()
+}
+
+/// Answered for good: 2xx, or 4xx other than 408, 425, 429.
+fn is_final(answer: &Value) -> bool {
+    status(answer)
+        .is_some_and(|s| (200..300).contains(&s) || ((400..500).contains(&s) && ![408, 425, 429].contains(&s)))
+}
+
+/// A gateway that gave up waiting (502, 504) does not know what became of the request.
+fn gave_up(answer: Option<&Value>) -> bool {
+    answer.and_then(status).is_some_and(|s| s == 502 || s == 504)
+}
+
+/// What counts of a delivery's record after a person decided, when it counted `judged` attempts, that it is made
+/// again: what was done stays done, but a refusal may be gone now, and what came of a request without an answer the
+/// person has found out.
+pub fn since_decision(calls: Vec<Call>, judged: u32) -> Vec<Call> {
+    let done = |call: &Call| {
+        call.outcome == OK && call.answer.as_ref().and_then(status).is_some_and(|s| (200..300).contains(&s))
+    };
+    calls.into_iter().filter(|call| call.attempt > judged || call.kind != HTTP || done(call)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn post(n: u64) -> Value {
+        json!({ "method": "POST", "url": "http://far/p", "headers": [], "body": n.to_string() })
+    }
+
+    fn call(attempt: u32, ordinal: u32, request: Value, outcome: &str, status: u64) -> Call {
+        Call {
+            attempt,
+            ordinal,
+            kind: HTTP.into(),
+            request,
+            answer: (status > 0).then(|| json!({ "status": status, "n": attempt * 10 + ordinal })),
+            outcome: outcome.into(),
+            started_at_ms: 0,
+            duration_us: 0,
+        }
+    }
+
+    fn answered(n: u64, status: u64) -> Verdict {
+        Verdict::Answer(json!({ "status": status, "n": n }))
+    }
+
+    #[test]
+    fn what_was_answered_for_good_is_answered_from_the_record_once_and_in_order() {
+        let calls = vec![
+            call(2, 0, post(1), RECORDED, 201),
+            call(1, 1, post(1), OK, 409),
+            call(1, 0, post(1), OK, 201),
+            call(1, 2, post(2), OK, 200),
+        ];
+        for repeat in [Repeat::Unsafe, Repeat::Idempotent] {
+            let mut record = Record::new(calls.clone());
+            assert_eq!(record.verdict(&post(1), repeat), answered(10, 201));
+            assert_eq!(record.verdict(&post(3), repeat), Verdict::Send, "another request");
+            assert_eq!(record.verdict(&post(1), repeat), answered(11, 409));
+            assert_eq!(record.verdict(&post(1), repeat), Verdict::Send, "the repeat of attempt 2 is no third request");
+            assert_eq!(record.verdict(&post(2), repeat), answered(12, 200));
+        }
+    }
+
+    #[test]
+    fn a_safe_request_is_sent_always() {
+        let get = json!({ "method": "GET", "url": "http://far/p" });
+        let calls = vec![call(1, 0, get.clone(), OK, 200), call(1, 1, get.clone(), NO_ANSWER, 0)];
+        assert_eq!(Record::new(calls).verdict(&get, Repeat::of("get", false)), Verdict::Send);
+        assert_eq!(Repeat::of("DELETE", true), Repeat::Idempotent);
+        assert_eq!(Repeat::of("DELETE", false), Repeat::Unsafe);
+    }
+
+    #[test]
+    fn what_was_sent_without_an_answer_is_not_sent_again_by_any_later_attempt() {
+        for outcome in [NO_ANSWER, "too-large"] {
+            let sent = call(1, 0, post(1), outcome, 0);
+            assert_eq!(Record::new(vec![sent.clone()]).verdict(&post(1), Repeat::Unsafe), Verdict::Unknown);
+            let withheld = call(2, 0, post(1), WITHHELD, 0);
+            let mut record = Record::new(vec![withheld, sent.clone()]);
+            assert_eq!(record.verdict(&post(1), Repeat::Unsafe), Verdict::Unknown);
+            assert_eq!(record.verdict(&post(1), Repeat::Unsafe), Verdict::Send, "a second one is another effect");
+            assert_eq!(Record::new(vec![sent]).verdict(&post(1), Repeat::Idempotent), Verdict::Send);
+        }
+    }
+
+    #[test]
+    fn what_was_turned_away_or_never_left_is_sent() {
+        for status in [302, 408, 425, 429, 500, 503] {
+            let mut record = Record::new(vec![call(1, 0, post(1), OK, status)]);
+            assert_eq!(record.verdict(&post(1), Repeat::Unsafe), Verdict::Send, "{status}");
+        }
+        for status in [502, 504] {
+            let calls = vec![call(1, 0, post(1), OK, status)];
+            assert_eq!(Record::new(calls.clone()).verdict(&post(1), Repeat::Unsafe), Verdict::Unknown, "{status}");
+            assert_eq!(Record::new(calls).verdict(&post(1), Repeat::Idempotent), Verdict::Send, "{status}");
+        }
+        for outcome in ["denied", "invalid", "unreachable", NOT_SENT, WITHHELD] {
+            let mut record = Record::new(vec![call(1, 0, post(1), outcome, 0)]);
+            assert_eq!(record.verdict(&post(1), Repeat::Unsafe), Verdict::Send, "{outcome}");
+        }
+        // Turned away twice, then done.
+        let calls = vec![call(1, 0, post(1), OK, 503), call(2, 0, post(1), OK, 429), call(3, 0, post(1), OK, 201)];
+        assert_eq!(Record::new(calls).verdict(&post(1), Repeat::Unsafe), answered(30, 201));
+        // Turned away, then gone unanswered.
+        let calls = vec![call(1, 0, post(1), OK, 503), call(2, 0, post(1), NO_ANSWER, 0)];
+        assert_eq!(Record::new(calls).verdict(&post(1), Repeat::Unsafe), Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_repeat_of_the_far_ends_kind_uses_what_a_later_attempt_heard() {
+        let calls = vec![call(1, 0, post(1), NO_ANSWER, 0), call(2, 0, post(1), OK, 201)];
+        assert_eq!(Record::new(calls).verdict(&post(1), Repeat::Idempotent), answered(20, 201));
+    }
+
+    #[test]
+    fn a_persons_decision_keeps_what_was_done_and_forgets_the_rest() {
+        let calls = vec![
+            call(1, 0, post(1), OK, 201),
+            call(1, 1, post(2), OK, 422),
+            call(1, 2, post(3), NO_ANSWER, 0),
+            Call { kind: "ask".into(), ..call(1, 3, post(4), OK, 0) },
+        ];
+        let kept = |judged| since_decision(calls.clone(), judged).into_iter().map(|c| c.ordinal).collect::<Vec<_>>();
+        assert_eq!(kept(1), [0, 3]);
+        assert_eq!(kept(0), [0, 1, 2, 3]);
+    }
+}

@@ -1,0 +1,161 @@
+//! Taking messages: a channel for each incoming queue. To give a queue up its channel is closed, so that the broker
+//! hands everything that is not acknowledged, in its order, to whoever is next.
+
+use super::publish::down;
+use super::topology::Topology;
+use super::transport::incoming;
+use busbar_core::ports::{Received, Tag};
+use busbar_core::{Ack, Acks, Problem, Shards};
+use futures::StreamExt;
+use futures::stream::SelectAll;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+const ACK_MAX: Duration = Duration::from_secs(10);
+
+/// The channels that messages come from, by the number that stands in their tags.
+#[derive(Default)]
+pub struct Takers {
+    open: Mutex<HashMap<u64, (Channel, Acks)>>,
+    last: AtomicU64,
+}
+
+impl Takers {
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, (Channel, Acks)>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, channel: Channel) -> u64 {
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        self.open().insert(number, (channel, Acks::default()));
+        number
+    }
+
+    fn remove(&self, number: u64) -> Option<Channel> {
+        self.open().remove(&number).map(|(channel, _)| channel)
+    }
+
+    /// The connection is gone: all its tags are stale.
+    pub fn clear(&self) {
+        self.open().clear();
+    }
+
+    fn arrived(&self, tag: Tag) {
+        if let Some((_, acks)) = self.open().get_mut(&tag.connection) {
+            acks.arrived(tag.number);
+        }
+    }
+
+    /// Acknowledges what is committed, as far as possible with one frame for many.
+    ///
+    /// # Errors
+    /// `broker-unavailable`: what was not acknowledged comes again.
+    pub async fn ack(&self, tags: &[Tag]) -> Result<(), Problem> {
+        let mut by_channel: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        for tag in tags {
+            by_channel.entry(tag.connection).or_default().push(tag.number);
+        }
+        for (number, settled) in by_channel {
+            let found = self.open().get_mut(&number).map(|(channel, acks)| (channel.clone(), acks.settle(settled)));
+            let Some((channel, acks)) = found else { continue };
+            for ack in acks {
+                let (tag, multiple) = match ack {
+                    Ack::UpTo(tag) => (tag, true),
+                    Ack::One(tag) => (tag, false),
+                };
+                // A connection that is dying may never say so.
+                let sent = tokio::time::timeout(ACK_MAX, channel.basic_ack(tag, BasicAckOptions { multiple }));
+                let sent = sent.await.map_err(|_| down("not acknowledged in time, comes again"))?;
+                sent.map_err(|e| down(&format!("not acknowledged, comes again: {e}")))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What taking messages needs.
+pub struct Taking<'a> {
+    pub topology: &'a Topology,
+    pub prefetch: u16,
+    pub takers: &'a Takers,
+    pub received: &'a mpsc::Sender<Received>,
+}
+
+impl Taking<'_> {
+    /// Takes from the queues of the owned shards until the connection fails.
+    ///
+    /// # Errors
+    /// `broker-unavailable`, for whatever reason nothing comes any more.
+    pub async fn run(&self, connection: &Connection, mut owned: watch::Receiver<Shards>) -> Result<(), Problem> {
+        let mut queues: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut incoming_messages = SelectAll::new();
+        loop {
+            let shards = *owned.borrow_and_update();
+            for shard in 0..self.topology.shards {
+                let wanted = self.topology.takes(shard, shards);
+                match (wanted, queues.get(&shard).copied()) {
+                    (true, None) => {
+                        let (number, messages) = self.take(connection, shard).await?;
+                        queues.insert(shard, number);
+                        incoming_messages.push(messages.map(move |message| (number, message)).boxed());
+                    }
+                    (false, Some(number)) => {
+                        queues.remove(&shard);
+                        self.give_up(number).await;
+                    }
+                    _ => {}
+                }
+            }
+            loop {
+                tokio::select! {
+                    // lapin ends the stream silently when the broker cancels the consumer: either way, connect anew.
+                    message = incoming_messages.next(), if !incoming_messages.is_empty() => match message {
+                        Some((number, Ok(delivery))) => {
+                            let message = incoming(number, delivery);
+                            self.takers.arrived(message.tag);
+                            self.received.send(message).await.map_err(|_| down("the hub is stopping"))?;
+                        }
+                        Some((number, Err(error))) if queues.values().any(|n| *n == number) => {
+                            return Err(down(&error.to_string()));
+                        }
+                        Some(_) => {}
+                        None => return Err(down("the broker ended the consumers")),
+                    },
+                    // A hub that has the store to itself keeps what it has.
+                    Ok(()) = owned.changed() => break,
+                }
+                if incoming_messages.len() < queues.len() {
+                    return Err(down("the broker ended a consumer"));
+                }
+            }
+        }
+    }
+
+    async fn take(&self, connection: &Connection, shard: u32) -> Result<(u64, lapin::Consumer), Problem> {
+        let failed = |e: lapin::Error| down(&format!("cannot consume: {e}"));
+        let channel = connection.create_channel().await.map_err(failed)?;
+        let share = u32::from(self.prefetch).div_ceil(self.topology.shards).max(64);
+        let share = u16::try_from(share).unwrap_or(u16::MAX);
+        channel.basic_qos(share, BasicQosOptions::default()).await.map_err(failed)?;
+        let queue = self.topology.queue_of(shard);
+        let number = self.takers.add(channel.clone());
+        let consumer = channel
+            .basic_consume(queue.as_str().into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
+            .await;
+        Ok((number, consumer.map_err(failed)?))
+    }
+
+    async fn give_up(&self, number: u64) {
+        if let Some(channel) = self.takers.remove(number)
+            && let Err(error) = channel.close(200, "another hub takes over".into()).await
+        {
+            tracing::debug!(%error, "a channel was closed already");
+        }
+    }
+}

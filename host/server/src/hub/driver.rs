@@ -1,0 +1,228 @@
+//! Drives the engine of `busbar-core`: what happens goes in as events, what it says is done here over the ports.
+
+use super::Attempter;
+use busbar_core::engine::{Engine, Event, Step, SystemStatus, Ticket};
+use busbar_core::ports::{Chunks, Clock, Store};
+use busbar_core::{Code, Commit, Committed, Intake, Problem, Refill, Shards, StoredDelivery};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Inputs that wait for the store at once; more wait before they are taken.
+const INPUTS_MAX: usize = 8_192;
+const IDLE_MAX_MS: i64 = 60_000;
+
+/// A handle for whoever has something to write.
+pub type Committer = Arc<Driver>;
+
+/// The result of a commit, when it is there.
+pub struct Pending(oneshot::Receiver<Result<Committed, Problem>>);
+
+impl Pending {
+    /// # Errors
+    /// `store-unavailable`: not known to be written.
+    pub async fn wait(self) -> Result<Committed, Problem> {
+        self.0.await.unwrap_or_else(|_| Err(stopping()))
+    }
+}
+
+struct Waiting {
+    answer: oneshot::Sender<Result<Committed, Problem>>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// The engine with the ports that it is driven over.
+pub struct Driver {
+    engine: Mutex<Engine>,
+    waiting: Mutex<HashMap<Ticket, Waiting>>,
+    tickets: AtomicU64,
+    places: Arc<Semaphore>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    /// Set once all parts are wired: attempts lead back here.
+    attempter: OnceLock<Arc<Attempter>>,
+    wake: Notify,
+    tasks: TaskTracker,
+}
+
+impl Driver {
+    pub fn new(engine: Engine, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            engine: Mutex::new(engine),
+            waiting: Mutex::default(),
+            tickets: AtomicU64::new(1),
+            places: Arc::new(Semaphore::new(INPUTS_MAX)),
+            store,
+            clock,
+            attempter: OnceLock::new(),
+            wake: Notify::new(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// Starts making deliveries of these shards.
+    pub fn start(self: &Arc<Self>, attempter: Arc<Attempter>, shards: Shards, stop: CancellationToken) {
+        let _ = self.attempter.set(attempter);
+        tokio::spawn(self.clone().keep_time(stop));
+        self.feed([Event::Owns { shards }]);
+    }
+
+    /// No new attempts from now on.
+    pub fn stop(self: &Arc<Self>) {
+        self.feed([Event::Stop]);
+    }
+
+    /// Waits until what runs has ended and is written.
+    pub async fn drained(&self) {
+        while !self.engine().is_idle() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Hands a commit over; those handed over earlier are written earlier. Waits while too many wait already.
+    ///
+    /// # Errors
+    /// `store-unavailable` when the hub is stopping.
+    pub async fn submit(self: &Arc<Self>, commit: Commit) -> Result<Pending, Problem> {
+        let mut pending = self.submit_all(vec![commit], false).await?;
+        pending.pop().ok_or_else(stopping)
+    }
+
+    /// Hands commits over together. `patient`: while the store is away they wait for it, in their order.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub async fn submit_all(self: &Arc<Self>, commits: Vec<Commit>, patient: bool) -> Result<Vec<Pending>, Problem> {
+        let mut pending = Vec::with_capacity(commits.len());
+        let mut events = Vec::with_capacity(commits.len());
+        for commit in commits {
+            let place = self.places.clone().acquire_owned().await.map_err(|_| stopping())?;
+            let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+            let (answer, answered) = oneshot::channel();
+            lock(&self.waiting).insert(ticket, Waiting { answer, _place: place });
+            pending.push(Pending(answered));
+            events.push(Event::Input { ticket, patient, commit: Box::new(commit) });
+        }
+        self.feed(events);
+        Ok(pending)
+    }
+
+    /// Writes a commit and waits until it is durable.
+    ///
+    /// # Errors
+    /// `store-unavailable`: nothing was written, or nobody knows.
+    pub async fn commit(self: &Arc<Self>, commit: Commit) -> Result<Committed, Problem> {
+        self.submit(commit).await?.wait().await
+    }
+
+    /// Writes a large commit in a transaction of its own.
+    ///
+    /// # Errors
+    /// As [`Store::commit_stream`].
+    pub async fn commit_stream(self: &Arc<Self>, head: Commit, chunks: Chunks<'_>) -> Result<Option<Intake>, Problem> {
+        let result = self.store.commit_stream(head, chunks).await;
+        self.feed([Event::News]);
+        result
+    }
+
+    /// How each system is doing.
+    pub fn statuses(&self) -> BTreeMap<String, SystemStatus> {
+        self.engine().statuses().map(|(name, status)| (name.to_string(), status)).collect()
+    }
+
+    /// Shards with deliveries running.
+    pub fn busy(&self) -> Shards {
+        self.engine().busy()
+    }
+
+    /// Tells the engine what happened and does what it says.
+    pub fn feed(self: &Arc<Self>, events: impl IntoIterator<Item = Event>) {
+        let now_ms = self.clock.now_ms();
+        let mut steps = Vec::new();
+        let sooner = {
+            let mut engine = self.engine();
+            let before = engine.wake_ms();
+            engine.handle(events, now_ms, &mut steps);
+            engine.wake_ms() < before || (before.is_none() && engine.wake_ms().is_some())
+        };
+        if sooner {
+            self.wake.notify_one();
+        }
+        for step in steps {
+            self.perform(step);
+        }
+    }
+
+    fn engine(&self) -> MutexGuard<'_, Engine> {
+        lock(&self.engine)
+    }
+
+    fn perform(self: &Arc<Self>, step: Step) {
+        match step {
+            Step::Write(commits) => drop(self.tasks.spawn(self.clone().write(commits))),
+            Step::Confirm { ticket, result } => {
+                if let Some(waiting) = lock(&self.waiting).remove(&ticket) {
+                    // Whoever asked may be gone; what is written is written.
+                    let _ = waiting.answer.send(result);
+                }
+            }
+            Step::Attempt { delivery, fresh } => drop(self.tasks.spawn(self.clone().attempt(delivery, fresh))),
+            Step::Read { system, refill } => drop(self.tasks.spawn(self.clone().read(system, refill))),
+        }
+    }
+
+    async fn write(self: Arc<Self>, commits: Vec<Commit>) {
+        let started = std::time::Instant::now();
+        metrics::histogram!("busbar_commit_group_size").record(commits.len() as f64);
+        let result = self.store.commit(commits).await;
+        metrics::histogram!("busbar_commit_seconds").record(started.elapsed());
+        if let Err(problem) = &result {
+            metrics::counter!("busbar_commit_failures_total").increment(1);
+            tracing::error!(%problem, "the store cannot be written");
+        }
+        self.feed([Event::Written(result)]);
+    }
+
+    async fn read(self: Arc<Self>, system: String, refill: Refill) {
+        let room = u32::try_from(refill.room).unwrap_or(u32::MAX);
+        let found = self.store.ready(&system, refill.shards, refill.after, room).await;
+        if let Err(problem) = &found {
+            tracing::warn!(system, %problem, "deliveries cannot be read");
+        }
+        self.feed([Event::Read { system, refill, found }]);
+    }
+
+    async fn attempt(self: Arc<Self>, delivery: StoredDelivery, fresh: bool) {
+        let Some(attempter) = self.attempter.get().cloned() else { return };
+        // None: the hub is stopping, and the delivery is made after the next start.
+        if let Some(ended) = attempter.attempt(delivery, fresh).await {
+            self.feed([Event::Ended(Box::new(ended))]);
+        }
+    }
+
+    async fn keep_time(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            let now_ms = self.clock.now_ms();
+            let until_ms = self.engine().wake_ms().unwrap_or(i64::MAX).saturating_sub(now_ms).clamp(1, IDLE_MAX_MS);
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(Duration::from_millis(until_ms.unsigned_abs())) => self.feed([Event::Time]),
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn stopping() -> Problem {
+    Problem::new(Code::StoreUnavailable, "the hub is stopping")
+}

@@ -1,0 +1,122 @@
+//! Polling: a system is asked again and again, and its cursor moves only with what it stated.
+
+use super::Hub;
+use super::shards::Turn;
+use crate::wasm::RESERVED;
+use busbar_core::outcome::decide;
+use busbar_core::ports::Run;
+use busbar_core::{
+    Commit, Failure, IntakeKind, IntakeOutcome, NewMessage, Next, OnDiffering, Policy, Problem, StateWrite,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Polls one system until `stop`.
+pub struct Poller {
+    pub hub: Arc<Hub>,
+    pub system: String,
+    pub every: Duration,
+    /// How long to wait after failures.
+    pub policy: Policy,
+    pub turn: Turn,
+    pub stop: CancellationToken,
+}
+
+impl Poller {
+    pub async fn run(self) {
+        let mut failures = 0;
+        while !self.stop.is_cancelled() {
+            let pause = if self.turn.is_mine(&self.system) { self.next(&mut failures).await } else { self.jittered() };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+
+    // So that systems with one interval do not all ask at the same moment.
+    fn jittered(&self) -> Duration {
+        self.every.mul_f64(0.9 + 0.2 * rand::random::<f64>())
+    }
+
+    /// One poll, and how long to wait until the next.
+    async fn next(&self, failures: &mut u32) -> Duration {
+        let result = self.once().await;
+        let outcome = result.as_ref().err().map_or("ok", |failure| failure.problem().code.as_str());
+        metrics::counter!("busbar_polls_total", "system" => self.system.clone(), "outcome" => outcome).increment(1);
+        match result {
+            Ok(more) => {
+                *failures = 0;
+                if more { Duration::ZERO } else { self.jittered() }
+            }
+            Err(failure) => {
+                *failures = failures.saturating_add(1);
+                let pause = self.backoff(*failures, &failure);
+                // The detail may quote what the system said about a customer: it is in the journal.
+                tracing::warn!(system = self.system, code = outcome, failures, ?pause, "a poll failed");
+                pause
+            }
+        }
+    }
+
+    fn backoff(&self, failures: u32, failure: &Failure) -> Duration {
+        let policy = Policy { attempts_max: u32::MAX, ..self.policy };
+        match decide(&policy, failures, failure, rand::random(), false) {
+            Next::Retry { after_ms } => Duration::from_millis(after_ms),
+            // It will hardly pass, but nobody else would find out that it has.
+            Next::GiveUp => Duration::from_millis(policy.backoff_max_ms).max(self.every),
+        }
+    }
+
+    /// Whether to ask again at once.
+    async fn once(&self) -> Result<bool, Failure> {
+        let key = format!("{RESERVED}cursor");
+        let cursor = self.hub.store.state(&self.system, &key).await.map_err(Failure::Hub)?;
+        let Run { result, emitted, state, calls } = self.hub.adapters.poll(&self.system, cursor.clone()).await;
+        let admitted = result.and_then(|polled| {
+            let messages: Result<Vec<_>, Problem> =
+                emitted.into_iter().map(|e| self.hub.rules.admit(e.message, e.place)).collect();
+            Ok((polled, messages.map_err(Failure::Hub)?))
+        });
+        let base = Commit {
+            on_differing: Some(OnDiffering::Keep),
+            calls,
+            at_ms: self.hub.clock.now_ms(),
+            ..Commit::default()
+        };
+        let (polled, messages) = match admitted {
+            Ok(admitted) => admitted,
+            Err(failure) => {
+                self.refused(base, &failure).await;
+                return Err(failure);
+            }
+        };
+        let moved = polled.cursor != cursor || !messages.is_empty();
+        if moved || !state.is_empty() {
+            let write = StateWrite { system: self.system.clone(), key, value: polled.cursor.clone() };
+            let state = state.into_iter().chain([write]).collect();
+            self.accepted(Commit { state, ..base }, messages).await.map_err(Failure::Hub)?;
+        }
+        // An adapter that says `more` and gets nowhere must not spin.
+        Ok(moved && polled.more)
+    }
+
+    async fn accepted(&self, mut commit: Commit, messages: Vec<NewMessage>) -> Result<(), Problem> {
+        if messages.is_empty() {
+            commit.calls.clear(); // They belong to an intake, and nothing came in.
+        } else {
+            commit.intake = Some(self.hub.new_intake(IntakeKind::Poll, &self.system, "poll"));
+        }
+        self.hub.committer.commit(Commit { messages, ..commit }).await.map(drop)
+    }
+
+    async fn refused(&self, commit: Commit, failure: &Failure) {
+        let mut intake = self.hub.new_intake(IntakeKind::Poll, &self.system, "poll");
+        intake.outcome = IntakeOutcome::Refused;
+        intake.error = Some(failure.problem().record());
+        if let Err(problem) = self.hub.committer.commit(Commit { intake: Some(intake), ..commit }).await {
+            tracing::warn!(system = self.system, %problem, "a failed poll was not written down");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What operators do: look at deliveries that failed for good, retry, edit or skip them, pause systems.
+
+use super::auth::Caller;
+use super::messages::read;
+use super::views::{DeliveriesFound, DeliveryFound, Shower};
+use super::{ApiProblem, Shared};
+use crate::config::model::Right;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use busbar_core::engine::Event;
+use busbar_core::{Act, Code, DeliveryFilter, DeliveryState, Problem, parse_json};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use utoipa::{IntoParams, ToSchema};
+
+const PAGE: u32 = 50;
+const PAGE_MAX: u32 = 500;
+const RATE_DEFAULT: u32 = 50;
+const RATE_MAX: u32 = 1_000;
+
+/// Which deliveries; all conditions hold together.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DeliveriesQuery {
+    /// `parked`, `dead`, `waiting`, `ready`, `done` or `skipped`; `parked` and `dead` where absent.
+    state: Option<String>,
+    system: Option<String>,
+    r#type: Option<String>,
+    /// Code of the error.
+    code: Option<String>,
+    key: Option<String>,
+    /// `next` of the page before.
+    after: Option<String>,
+    /// 50 where absent, 500 at most.
+    limit: Option<u32>,
+    /// Of an operation on many: how many a second; 50 where absent, 1000 at most.
+    #[serde(rename = "rate-per-second")]
+    rate_per_second: Option<u32>,
+}
+
+impl DeliveriesQuery {
+    fn filter(&self) -> Result<DeliveryFilter, Problem> {
+        let bad = |detail: String| Problem::new(Code::InvalidEvent, detail).at("query");
+        let state = self.state.as_ref().map(|s| DeliveryState::parse(s).ok_or_else(|| bad(format!("no state `{s}`"))));
+        let after = self.after.as_ref().map(|a| a.parse().map_err(|_| bad(format!("`after` is no number: `{a}`"))));
+        Ok(DeliveryFilter {
+            id: None,
+            state: state.transpose()?,
+            system: self.system.clone(),
+            r#type: self.r#type.clone(),
+            code: self.code.clone(),
+            key: self.key.clone(),
+            after: after.transpose()?.unwrap_or(0),
+            limit: self.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX),
+        })
+    }
+}
+
+/// What became of an operation on many deliveries.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Operated {
+    /// Deliveries it was done to.
+    done: usize,
+    /// Those it did not fit, and why: those behind an earlier parked one among them.
+    refused: Vec<OperationRefused>,
+    /// Give it as `after` for the next ones; absent when there are no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// One delivery that an operation did not fit.
+#[derive(Serialize, ToSchema)]
+pub struct OperationRefused {
+    id: String,
+    code: String,
+    detail: String,
+}
+
+fn query(query: Result<Query<DeliveriesQuery>, QueryRejection>) -> Result<DeliveriesQuery, Problem> {
+    query.map(|Query(q)| q).map_err(|e| Problem::new(Code::InvalidEvent, e.body_text()).at("query"))
+}
+
+/// Deliveries, in the order in which they were planned; parked and dead ones unless asked otherwise.
+#[utoipa::path(get, path = "/v1/deliveries", tag = "deliveries", security(("key" = [])), params(DeliveriesQuery),
+    responses((status = 200, body = DeliveriesFound), (status = "4XX", body = super::problem::Body)))]
+pub async fn deliveries(
+    State(api): State<Shared>,
+    caller: Caller,
+    given: Result<Query<DeliveriesQuery>, QueryRejection>,
+) -> Result<Json<DeliveriesFound>, ApiProblem> {
+    caller.require(Right::Read)?;
+    let filter = query(given)?.filter()?;
+    let found = api.hub.store.deliveries(&filter).await?;
+    let next = next(&filter, found.last().map(|(_, view)| view.id), found.len());
+    let shower = Shower { catalog: &api.hub.rules.catalog, personal: caller.may(Right::ReadPersonal) };
+    let deliveries = found.into_iter().map(|(seq, view)| shower.found(seq, view)).collect::<Vec<DeliveryFound>>();
+    Ok(Json(DeliveriesFound { deliveries, next }))
+}
+
+fn next(filter: &DeliveryFilter, last: Option<i64>, found: usize) -> Option<String> {
+    let more = found >= usize::try_from(filter.limit).unwrap_or(usize::MAX);
+    last.filter(|_| more).map(|id| id.to_string())
+}
+
+fn number(path: Result<Path<String>, PathRejection>) -> Result<i64, Problem> {
+    let Path(text) = path.map_err(|e| Problem::new(Code::NotFound, e.body_text()))?;
+    text.parse().map_err(|_| Problem::new(Code::NotFound, format!("no delivery `{text}`")))
+}
+
+/// Make a parked or dead delivery again. Those that wait behind it follow when it is done.
+#[utoipa::path(post, path = "/v1/deliveries/{id}/retry", tag = "deliveries", security(("key" = [])), params(("id" = String, Path, description = "The delivery's number")),
+    responses((status = 204), (status = "4XX", body = super::problem::Body)))]
+pub async fn retry(
+    State(api): State<Shared>,
+    caller: Caller,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<axum::http::StatusCode, ApiProblem> {
+    caller.require(Right::Operate)?;
+    api.hub.operate(number(id)?, Act::Retry, &caller.name).await?;
+    Ok(axum::http::StatusCode::NO_CONTENT)
+}
+
+/// Never make this delivery; those that wait behind it go on.
+#[utoipa::path(post, path = "/v1/deliveries/{id}/skip", tag = "deliveries", security(("key" = [])), params(("id" = String, Path, description = "The delivery's number")),
+    responses((status = 204), (status = "4XX", body = super::problem::Body)))]
+pub async fn skip(
+    State(api): State<Shared>,
+    caller: Caller,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<axum::http::StatusCode, ApiProblem> {
+    caller.require(Right::Operate)?;
+    api.hub.operate(number(id)?, Act::Skip, &caller.name).await?;
+    Ok(axum::http::StatusCode::NO_CONTENT)
+}
+
+/// Make a parked or dead delivery again with this data in place of the message's. It is held against the schema of
+/// the message's type first. The message itself stays as it was received.
+#[utoipa::path(post, path = "/v1/deliveries/{id}/edit", tag = "deliveries", security(("key" = [])), params(("id" = String, Path, description = "The delivery's number")),
+    request_body(content = serde_json::Value, description = "The data", content_type = "application/json"),
+    responses((status = 204), (status = "4XX", body = super::problem::Body)))]
+pub async fn edit(
+    State(api): State<Shared>,
+    caller: Caller,
+    id: Result<Path<String>, PathRejection>,
+    body: Body,
+) -> Result<axum::http::StatusCode, ApiProblem> {
+    caller.require(Right::Operate)?;
+    let id = number(id)?;
+    let body = read(body, api.limits.body_bytes_max).await?;
+    api.hub.edit(id, parse_json(&body)?, &caller.name).await?;
+    Ok(axum::http::StatusCode::NO_CONTENT)
+}
+
+/// Retry all that match, in their order, at most `limit` of them and `rate-per-second`.
+#[utoipa::path(post, path = "/v1/deliveries/retry", tag = "deliveries", security(("key" = [])), params(DeliveriesQuery),
+    responses((status = 200, body = Operated), (status = "4XX", body = super::problem::Body)))]
+pub async fn retry_many(
+    State(api): State<Shared>,
+    caller: Caller,
+    given: Result<Query<DeliveriesQuery>, QueryRejection>,
+) -> Result<Json<Operated>, ApiProblem> {
+    many(&api, &caller, given, Act::Retry).await
+}
+
+/// Skip all that match, in their order, at most `limit` of them and `rate-per-second`.
+#[utoipa::path(post, path = "/v1/deliveries/skip", tag = "deliveries", security(("key" = [])), params(DeliveriesQuery),
+    responses((status = 200, body = Operated), (status = "4XX", body = super::problem::Body)))]
+pub async fn skip_many(
+    State(api): State<Shared>,
+    caller: Caller,
+    given: Result<Query<DeliveriesQuery>, QueryRejection>,
+) -> Result<Json<Operated>, ApiProblem> {
+    many(&api, &caller, given, Act::Skip).await
+}
+
+async fn many(
+    api: &Shared,
+    caller: &Caller,
+    given: Result<Query<DeliveriesQuery>, QueryRejection>,
+    act: Act,
+) -> Result<Json<Operated>, ApiProblem> {
+    caller.require(Right::Operate)?;
+    let query = query(given)?;
+    let rate = query.rate_per_second.unwrap_or(RATE_DEFAULT).clamp(1, RATE_MAX);
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
+    let filter = query.filter()?;
+    let found = api.hub.store.deliveries(&filter).await?;
+    let next = next(&filter, found.last().map(|(_, view)| view.id), found.len());
+    let mut operated = Operated { done: 0, refused: Vec::new(), next };
+    for (_, view) in found {
+        ticks.tick().await;
+        match api.hub.operate_on(&view, act.clone(), &caller.name).await {
+            Ok(()) => operated.done += 1,
+            Err(problem) if problem.code == Code::NotParked => operated.refused.push(OperationRefused {
+                id: view.id.to_string(),
+                code: problem.code.as_str().to_string(),
+                detail: problem.detail,
+            }),
+            Err(problem) => return Err(problem.into()),
+        }
+    }
+    Ok(Json(operated))
+}
+
+/// Start no deliveries of this system until it is resumed, or the hub is started again. Nothing is lost meanwhile.
+#[utoipa::path(post, path = "/v1/systems/{system}/pause", tag = "systems", security(("key" = [])), params(("system" = String, Path, description = "The system's name")),
+    responses((status = 204), (status = "4XX", body = super::problem::Body)))]
+pub async fn pause(
+    State(api): State<Shared>,
+    caller: Caller,
+    system: Result<Path<String>, PathRejection>,
+) -> Result<axum::http::StatusCode, ApiProblem> {
+    hold(&api, &caller, system, true)
+}
+
+/// Go on with a paused system.
+#[utoipa::path(post, path = "/v1/systems/{system}/resume", tag = "systems", security(("key" = [])), params(("system" = String, Path, description = "The system's name")),
+    responses((status = 204), (status = "4XX", body = super::problem::Body)))]
+pub async fn resume(
+    State(api): State<Shared>,
+    caller: Caller,
+    system: Result<Path<String>, PathRejection>,
+) -> Result<axum::http::StatusCode, ApiProblem> {
+    hold(&api, &caller, system, false)
+}
+
+fn hold(
+    api: &Shared,
+    caller: &Caller,
+    system: Result<Path<String>, PathRejection>,
+    paused: bool,
+) -> Result<axum::http::StatusCode, ApiProblem> {
+    caller.require(Right::Operate)?;
+    let Path(system) = system.map_err(|e| Problem::new(Code::NotFound, e.body_text()))?;
+    if !api.driver.statuses().contains_key(&system) {
+        return Err(Problem::new(Code::NotFound, format!("no system `{system}`")).into());
+    }
+    tracing::info!(system, paused, by = caller.name, "a system was paused or resumed");
+    api.driver.feed([Event::Pause { system, paused }]);
+    Ok(axum::http::StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,152 @@
+//! Poison: messages that can never be delivered cost the others nothing, and unroutable ones are told by name.
+
+use super::publisher::Plan;
+use super::{deliveries, depths};
+use crate::flows::broker::Broker;
+use crate::hub::{Hub, Standin, wait_for_at_most};
+use crate::servers::vhost;
+use busbar_core::ports::{Outgoing, Transport};
+use busbar_core::{Code, Payload, Shards};
+use busbar_server::amqp::{RabbitTransport, Topology};
+use busbar_server::config::model::{AmqpConfig, TextOrReference};
+use lapin::BasicProperties;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+const ATTEMPTS_MAX: i64 = 3;
+const PER_SECOND: usize = 500;
+const TOGETHER: usize = 10;
+
+/// Every hundredth is refused for good, and every hundredth after it fails whenever it is tried.
+fn is_refused(number: usize) -> bool {
+    number % 200 == 100
+}
+
+fn is_failing(number: usize) -> bool {
+    number % 200 == 0 && number > 0
+}
+
+fn p99(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() * 99 / 100]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_percent_of_poison_is_put_aside_and_slows_nobody() {
+    let url = tokio::task::spawn_blocking(vhost).await.unwrap();
+    let standin = Standin::start(|seen, _| {
+        let body: Value = serde_json::from_str(&seen.body).unwrap();
+        match body["purpose"].as_str().unwrap() {
+            purpose if purpose.starts_with("refused") => (422, r#"{"error":"no such account"}"#),
+            purpose if purpose.starts_with("failing") => (500, r#"{"error":"always"}"#),
+            _ => (200, "{}"),
+        }
+    })
+    .await;
+    let toml = format!(
+        "[amqp]\nurl = \"{url}\"\n[systems.billing]\nadapter = \"rest-json\"\n[systems.billing.config]\nbase-url = \"{}\"\n\
+         [systems.billing.config.deliver.\"payment.received.v1\"]\npath = \"/payments\"\n[systems.billing.grants]\n\
+         http = [\"{}\"]\nprivate-addresses = [\"127.0.0.1\"]\n\
+         [systems.billing.policy]\nattempts = {ATTEMPTS_MAX}\nbackoff-first-ms = 20\nbackoff-max-ms = 100\nbreaker-failures = 1000\n\
+         [[routes]]\ntypes = [\"payment.received.v1\"]\nto = [\"billing\"]\nkey = \"null\"\n",
+        standin.url, standin.url
+    );
+    let hub = Hub::start(&toml);
+    // The first half is healthy; the second has 1 % of poison. Each message has an account of its own.
+    let plan = Plan::new(20_000, 20_000);
+    let mut events: Vec<_> = plan.rounds.into_iter().flatten().collect();
+    let mut expected: BTreeMap<String, (&str, i64)> = BTreeMap::new();
+    for (number, event) in events.iter_mut().enumerate().skip(10_000) {
+        let (word, fate) = match number {
+            number if is_refused(number) => ("refused", ("http-422", 1)),
+            number if is_failing(number) => ("failing", ("transient", ATTEMPTS_MAX)),
+            _ => continue,
+        };
+        event["data"]["purpose"] = format!("{word}-{number}").into();
+        expected.insert(event["id"].as_str().unwrap().to_string(), fate);
+    }
+    assert_eq!(expected.len(), 100);
+    let broker = Broker::patient(&url).await;
+    let mut sent = HashMap::new();
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) * TOGETHER as u32 / PER_SECOND as u32);
+    for some in events.chunks(TOGETHER) {
+        ticks.tick().await;
+        let at = Instant::now();
+        sent.extend(some.iter().map(|event| (event["data"]["purpose"].as_str().unwrap().to_string(), at)));
+        let sending = some.iter().map(|event| broker.publish("busbar.in", event, BasicProperties::default()));
+        assert!(futures::future::join_all(sending).await.into_iter().all(|taken| taken));
+    }
+    wait_for_at_most("all to be settled", Duration::from_secs(60), async || {
+        let depths = depths(&hub).await?;
+        (depths.get("done") == Some(&19_900) && depths.get("dead") == Some(&100)).then_some(())
+    })
+    .await;
+    let mut seen: HashMap<String, (Instant, i64)> = HashMap::new();
+    for request in standin.seen() {
+        let body: Value = serde_json::from_str(&request.body).unwrap();
+        let entry = seen.entry(body["purpose"].as_str().unwrap().to_string()).or_insert((request.at, 0));
+        entry.1 += 1;
+    }
+    for delivery in deliveries(&hub, "dead").await {
+        let message = hub.trace(&delivery["message"]).await["message"].clone();
+        let (code, attempts) = expected.remove(message["id"].as_str().unwrap()).unwrap();
+        assert_eq!(delivery["error"]["code"], code, "{delivery}");
+        assert_eq!(delivery["attempts"], attempts, "{delivery}");
+        assert!(!delivery["error"]["detail"].as_str().unwrap().is_empty());
+        assert_eq!(seen[message["data"]["purpose"].as_str().unwrap()].1, attempts, "attempts made");
+    }
+    assert!(expected.is_empty(), "not among the dead: {expected:?}");
+    let latency = |events: &[Value]| {
+        let purposes = events.iter().map(|e| e["data"]["purpose"].as_str().unwrap());
+        let healthy = purposes.filter(|p| !p.starts_with("refused") && !p.starts_with("failing"));
+        p99(healthy.map(|p| seen[p].0 - sent[p]).collect())
+    };
+    let (before, with) = (latency(&events[2_000..10_000]), latency(&events[10_000..]));
+    println!("p99 of healthy ones: {before:?} without poison, {with:?} with 1 %");
+    assert!(with <= before * 2, "{with:?} is more than twice {before:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exactly_the_unroutable_ones_are_reported() {
+    let url = tokio::task::spawn_blocking(vhost).await.unwrap();
+    let config = AmqpConfig {
+        url: TextOrReference::Text(url.clone()),
+        prefix: "busbar".into(),
+        prefetch: 1_000,
+        shards: 1,
+        confirm_timeout_ms: 30_000,
+    };
+    let topology = Topology { prefix: "busbar".into(), queues: Vec::new(), shards: 1 };
+    let owned = tokio::sync::watch::Sender::new(Shards::ALL);
+    let (secret, stop) = (secrecy::SecretString::from(url.clone()), CancellationToken::new());
+    let transport = RabbitTransport::start(&config, secret, topology, owned.subscribe(), stop).await.unwrap();
+    let broker = Broker::patient(&url).await;
+    broker.queue("taken", "busbar.out", "routed").await;
+    let is_lost = |number: usize| number % 33 == 7;
+    let outgoing = |number: usize| Outgoing {
+        exchange: "busbar.out".into(),
+        routing_key: if is_lost(number) { format!("nowhere.{number}") } else { "routed".into() },
+        payload: Payload {
+            attributes: vec![("partitionkey".into(), format!("{}", number % 50))],
+            body: number.to_string().into_bytes(),
+            ..Payload::default()
+        },
+        reply_to: None,
+        correlation_id: None,
+    };
+    let results = transport.publish((0..10_000).map(outgoing).collect()).await;
+    let mut reported = BTreeSet::new();
+    for (number, result) in results.iter().enumerate() {
+        if let Err(problem) = result {
+            assert_eq!(problem.code, Code::Unroutable, "{problem}");
+            assert!(problem.detail.contains(&format!("nowhere.{number}`")), "{problem}");
+            reported.insert(number);
+        }
+    }
+    assert_eq!(reported, (0..10_000).filter(|number| is_lost(*number)).collect());
+    let passive = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
+    let queue = broker.channel.queue_declare("taken".into(), passive, Default::default()).await.unwrap();
+    assert_eq!(queue.message_count() as usize, 10_000 - reported.len());
+}
