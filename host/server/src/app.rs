@@ -235,7 +235,8 @@ fn intakes(
     Ok(tasks)
 }
 
-fn store_url(deployment: &Deployment) -> String {
+/// The store's URL; a relative SQLite file is in the deployment's folder.
+pub fn store_url(deployment: &Deployment) -> String {
     let url = deployment.store_url.expose_secret();
     match url.strip_prefix("sqlite:") {
         Some(path) if !path.starts_with('/') => format!("sqlite:{}", deployment.folder.join(path).display()),

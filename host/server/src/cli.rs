@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod cases;
 mod client;
+mod journal;
 mod key;
 mod new;
 mod parked;
@@ -48,6 +49,9 @@ enum Command {
     /// API keys for the REST interface.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Back up the journal, restore it, and compare.
+    #[command(subcommand)]
+    Journal(journal::JournalCommand),
     /// Measure this machine: each a comparison inside one run.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -106,6 +110,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Adapter(AdapterCommand::Try(args)) => adapter::try_once(args).await,
         Command::Adapter(AdapterCommand::Test(args)) => adapter::test(&args, json).await,
         Command::Key(command) => key::key(&command, json),
+        Command::Journal(command) => journal::journal(command, json).await,
         Command::Bench(command) => bench::bench(command, json).await,
         Command::Print(args) => print::print(&args),
     }

@@ -6,6 +6,8 @@
 //! writes; the others only read, and see whole transactions.
 
 mod backend;
+mod backup;
+pub mod bench;
 mod claim;
 mod days;
 mod dialect;
@@ -20,6 +22,7 @@ mod text;
 mod write;
 
 use async_trait::async_trait;
+pub use backup::{Counts, Reconciliation};
 pub use days::day_of;
 pub use prune::Day;
 
@@ -86,6 +89,23 @@ impl SqlStore {
         let asked = self.reader.execute("SELECT value FROM counters WHERE name = 'seq'");
         let answer = tokio::time::timeout(ANSWER_WAIT_MAX, asked).await.map_err(|_| no_answer())?;
         answer.map(drop).map_err(unavailable)
+    }
+
+    /// The types to look at for a search, one by one.
+    async fn types(&self, filter: &MessageFilter) -> Result<Vec<Option<String>>, Problem> {
+        if filter.r#type.is_some() || find::by_message(filter) {
+            return Ok(vec![filter.r#type.clone()]);
+        }
+        let mut known: Option<Vec<String>> = None;
+        if let Some(system) = &filter.system {
+            known = Some(read::types(&self.reader, "deliveries", "system", system).await?);
+        }
+        if let Some(source) = &filter.source {
+            let stated = read::types(&self.reader, "messages", "source", source).await?;
+            known =
+                Some(known.map_or(stated.clone(), |known| known.into_iter().filter(|t| stated.contains(t)).collect()));
+        }
+        Ok(known.map_or(vec![None], |types| types.into_iter().map(Some).collect()))
     }
 
     /// Waits for what is being written and closes every connection.
@@ -233,7 +253,12 @@ impl Store for SqlStore {
         whole(async move {
             let mut write = Write::begin(&writer, &days).await?;
             let result = write.batch(batch).await;
-            write.end(result).await
+            let result = write.end(result).await;
+            if days.must_clear() {
+                // Beside the next commits; what fails is done by PostgreSQL itself a little later.
+                tokio::spawn(async move { writer.clear().await });
+            }
+            result
         })
         .await
     }
@@ -278,11 +303,7 @@ impl Store for SqlStore {
     }
 
     async fn messages(&self, filter: &MessageFilter) -> Result<Vec<MessageView>, Problem> {
-        let types = match (&filter.system, &filter.r#type) {
-            (Some(_), Some(r#type)) => vec![r#type.clone()],
-            (Some(system), None) => read::types_of_system(&self.reader, system).await?,
-            (None, _) => vec![],
-        };
+        let types = self.types(filter).await?;
         read::messages(&self.reader, self.dialect, find::messages(filter, &types)).await
     }
 

@@ -3,10 +3,13 @@
 mod cases;
 mod engine;
 mod keys;
+mod power;
+mod restore;
 mod retain;
 mod search;
 mod sql;
 mod twin;
+mod vfs;
 
 use busbar_core::fakes::MemoryStore;
 use busbar_core::ports::{Claim, Claimed, Store};
@@ -147,10 +150,10 @@ fn attempt(delivery: i64, state: DeliveryState, attempts: u32) -> Commit {
     Commit { attempted: Some(attempted(delivery, state, attempts)), ..Commit::default() }
 }
 
-/// The same of a delivery of this version.
-fn attempt_at(delivery: i64, state: DeliveryState, attempts: u32, version: u32) -> Commit {
-    let attempted = Attempted { expected: version, ..attempted(delivery, state, attempts) };
-    Commit { attempted: Some(attempted), ..Commit::default() }
+/// The same after a person has decided about it once.
+fn attempt_again(delivery: i64, state: DeliveryState, attempts: u32) -> Commit {
+    let again = Attempted { expected: attempts, ..attempted(delivery, state, attempts) };
+    Commit { attempted: Some(again), ..Commit::default() }
 }
 
 /// Of a delivery that was attempted once.

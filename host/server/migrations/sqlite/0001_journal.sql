@@ -43,7 +43,8 @@ CREATE TABLE messages (
 );
 CREATE INDEX messages_by_subject ON messages (subject, seq);
 CREATE INDEX messages_by_type ON messages (type, seq);
-CREATE INDEX messages_by_source ON messages (source, seq);
+-- By type as well: whoever looks for a source and a type that hardly come together finds that at once.
+CREATE INDEX messages_by_source ON messages (source, type, seq);
 CREATE INDEX messages_to_sweep ON messages (seq) WHERE sweep = 1;
 
 -- Deliveries that are not finished: few, looked at and changed all the time.

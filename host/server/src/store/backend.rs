@@ -68,6 +68,16 @@ impl Pool {
         })
     }
 
+    /// Removes the dead rows of the deliveries that are not finished: that table is small and changes all the time.
+    pub async fn clear(&self) -> Result<(), Problem> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(pool) => {
+                pool.execute(sqlx::raw_sql("VACUUM (SKIP_LOCKED) open")).await.map(drop).map_err(unavailable)
+            }
+        }
+    }
+
     pub async fn close(&self) {
         match self {
             Self::Sqlite(pool) => pool.close().await,

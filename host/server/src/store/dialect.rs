@@ -39,6 +39,7 @@ impl Dialect {
             Self::Postgres => {
                 "SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '60s'; \
                  SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; \
+                 SET max_parallel_workers_per_gather = 0; \
                  SET plan_cache_mode = force_generic_plan; \
                  SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';"
             }
@@ -51,8 +52,17 @@ impl Dialect {
             Self::Sqlite => "PRAGMA busy_timeout = 10000; PRAGMA query_only = ON; PRAGMA cache_size = -4000;",
             Self::Postgres => {
                 "SET default_transaction_read_only = on; SET statement_timeout = '30s'; \
-                 SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;"
+                 SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; \
+                 SET max_parallel_workers_per_gather = 0;"
             }
+        }
+    }
+
+    /// Begins a transaction that sees one moment.
+    pub fn snapshot(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN",
+            Self::Postgres => "SET statement_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
         }
     }
 }

@@ -26,6 +26,7 @@ pub enum Line {
     Message(Box<MessageLine>),
     Intake(IntakeLine),
     State(StateLine),
+    Type(TypeLine),
     Seen(SeenLine),
 }
 
@@ -99,6 +100,14 @@ pub struct StateLine {
     pub value: String,
 }
 
+/// A type by its hash in the records for deduplication.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TypeLine {
+    pub hash: i64,
+    pub name: String,
+}
+
 /// A record for deduplication.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -132,13 +141,14 @@ impl Export {
             format!("SELECT {}, {own} FROM {table} d WHERE d.id > $1 AND d.id <= $2", find::delivery(table))
         };
         let tables = [of("open", "d.tries, d.operated"), of("deliveries", "0 AS tries, 0 AS operated")];
-        let sql = format!("{} UNION ALL {} ORDER BY 1", tables[0], tables[1]);
+        let sql = tables.join(" UNION ALL ");
         for row in select(&self.pool, sql, vec![Value::Int(first), Value::Int(last)]).await? {
             let seq = read::int(&row, "message_seq")?;
             let Some(line) = places.get(&seq).and_then(|place| lines.get_mut(*place)) else { continue };
             let id = read::int(&row, "id")?;
             line.deliveries.push(delivery_line(&row, calls.remove(&id).unwrap_or_default())?);
         }
+        lines.iter_mut().for_each(|line| line.deliveries.sort_by_key(|d| d.id));
         Ok(lines)
     }
 
@@ -169,6 +179,20 @@ impl Export {
             Ok(StateLine { system: text("system")?, key: text("key")?, value: text("value")? })
         };
         rows.iter().map(line).collect()
+    }
+
+    pub async fn types(&self) -> Result<Vec<TypeLine>> {
+        let rows = select(&self.pool, "SELECT hash, name FROM types".into(), vec![]).await?;
+        rows.iter()
+            .map(|row| Ok(TypeLine { hash: read::int(row, "hash")?, name: read::string(row, "name")? }))
+            .collect()
+    }
+
+    /// Ids of the parked deliveries whose error has this code.
+    pub async fn by_code(&self, code: &str) -> Result<Vec<i64>> {
+        let sql = "SELECT id FROM open WHERE state = 'parked' AND code = $1 ORDER BY id".to_string();
+        let rows = select(&self.pool, sql, vec![Value::Text(read::text(code))]).await?;
+        rows.iter().map(|row| read::int(row, "id")).collect()
     }
 
     /// The next records for deduplication after this one.

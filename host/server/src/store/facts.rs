@@ -120,6 +120,8 @@ impl Write {
     }
 
     async fn whole(&mut self, lanes: &BTreeSet<Lane>, facts: &mut Facts) -> Result<()> {
+        // An empty one as well: a dead delivery that is retried holds its key again.
+        facts.lanes.extend(lanes.iter().map(|lane| (lane.clone(), BTreeMap::new())));
         let lanes: Vec<_> = lanes.iter().collect();
         let sql = |state: &str| {
             format!(

@@ -58,39 +58,49 @@ pub fn message() -> String {
     format!("{MESSAGE} WHERE seq = $1")
 }
 
-/// The types of a system's finished deliveries, one step of the index for each.
-pub fn types_of_system() -> &'static str {
-    "WITH RECURSIVE t(type) AS (SELECT min(type) FROM deliveries WHERE system = $1 \
-     UNION ALL SELECT (SELECT min(d.type) FROM deliveries d WHERE d.system = $1 AND d.type > t.type) FROM t \
-     WHERE t.type IS NOT NULL) SELECT type FROM t WHERE type IS NOT NULL"
+/// The types that come with a value in a column: one step of the index for each.
+pub fn types(table: &str, column: &str) -> String {
+    format!(
+        "WITH RECURSIVE t(type) AS (SELECT min(type) FROM {table} WHERE {column} = $1 \
+         UNION ALL SELECT (SELECT min(o.type) FROM {table} o WHERE o.{column} = $1 AND o.type > t.type) FROM t \
+         WHERE t.type IS NOT NULL) SELECT type FROM t WHERE type IS NOT NULL"
+    )
 }
 
-/// A page of messages, newest first. `types`: those of the system's finished deliveries.
-pub fn messages(filter: &MessageFilter, types: &[String]) -> Query {
+/// Whether a search starts at what one message has alone, so that nothing else matters.
+pub fn by_message(filter: &MessageFilter) -> bool {
+    filter.id.is_some() || filter.subject.is_some()
+}
+
+/// A page of messages, newest first. `types`: those to look at one by one, because the indexes of systems and sources
+/// are by type; `None` where no index of these is used.
+pub fn messages(filter: &MessageFilter, types: &[Option<String>]) -> Query {
     let mut conditions = Conditions::default();
-    let by_message = filter.id.is_some() || filter.subject.is_some();
-    let pages = match (&filter.system, filter.state) {
-        (None, None) => vec![of_messages(&mut conditions, filter, "")],
-        _ if by_message => vec![of_messages(&mut conditions, filter, BOTH)],
-        (None, Some(DeliveryState::Done)) => vec![of_messages(&mut conditions, filter, DONE)],
+    let by_message = by_message(filter);
+    let pages: Vec<String> = match (&filter.system, filter.state) {
+        (None, None) => types.iter().map(|t| of_messages(&mut conditions, filter, "", t)).collect(),
+        _ if by_message => vec![of_messages(&mut conditions, filter, BOTH, &None)],
+        (None, Some(DeliveryState::Done)) => {
+            types.iter().map(|t| of_messages(&mut conditions, filter, DONE, t)).collect()
+        }
         (system, state) => {
             let mut pages = Vec::new();
             if !state.is_some_and(finished) {
-                pages.push(of_deliveries(&mut conditions, filter, "open", None));
+                pages.push(of_deliveries(&mut conditions, filter, "open", &None));
             }
-            if state.is_none_or(finished) {
-                match (system, state) {
-                    (Some(_), None | Some(DeliveryState::Done)) => {
-                        let pages_of = |t: &String| of_deliveries(&mut conditions, filter, "deliveries", Some(t));
-                        pages.extend(types.iter().map(pages_of));
-                    }
-                    _ => pages.push(of_deliveries(&mut conditions, filter, "deliveries", None)),
+            match (system, state) {
+                (Some(_), None | Some(DeliveryState::Done)) => {
+                    pages.extend(types.iter().map(|t| of_deliveries(&mut conditions, filter, "deliveries", t)));
                 }
+                _ if state.is_none_or(finished) => {
+                    pages.push(of_deliveries(&mut conditions, filter, "deliveries", &None));
+                }
+                _ => {}
             }
             pages
         }
     };
-    // Never: a system without deliveries.
+    // None: there is no such system or source.
     let pages = if pages.is_empty() { "SELECT seq FROM messages WHERE seq < 0".to_string() } else { union(&pages) };
     let limit = conditions.value(Value::Int(filter.limit.into()));
     let sql = format!(
@@ -111,15 +121,14 @@ const BOTH: &str = "open deliveries";
 const DONE: &str = "deliveries";
 
 /// Starts at messages and looks at the deliveries of each, in `tables`.
-fn of_messages(conditions: &mut Conditions, filter: &MessageFilter, tables: &str) -> String {
+fn of_messages(conditions: &mut Conditions, filter: &MessageFilter, tables: &str, of_type: &Option<String>) -> String {
     if let Some(id) = &filter.id {
         let id = conditions.value(text(id));
         conditions.all.push(format!("m.seq IN (SELECT seen.seq FROM seen WHERE seen.id = {id})"));
     }
-    let subject = filter.subject.is_some();
     conditions.equal(filter.id.is_none(), "m.subject", &filter.subject);
-    conditions.equal(filter.id.is_none() && !subject, "m.type", &filter.r#type);
-    let first = filter.id.is_none() && !subject && filter.r#type.is_none();
+    let first = !by_message(filter);
+    conditions.equal(first, "m.type", if of_type.is_some() { of_type } else { &filter.r#type });
     conditions.equal(first, "m.source", &filter.source);
     conditions.below("m.seq", filter.before);
     if !tables.is_empty() {
@@ -140,14 +149,11 @@ fn of_messages(conditions: &mut Conditions, filter: &MessageFilter, tables: &str
     format!("SELECT m.seq AS seq FROM messages m {clause} ORDER BY {order} DESC LIMIT {limit}")
 }
 
-/// Starts at deliveries, of one type where `r#type` is given.
-fn of_deliveries(conditions: &mut Conditions, filter: &MessageFilter, table: &str, r#type: Option<&String>) -> String {
-    let by_system = r#type.is_some();
+/// Starts at deliveries, of one type where `of_type` is given.
+fn of_deliveries(conditions: &mut Conditions, filter: &MessageFilter, table: &str, of_type: &Option<String>) -> String {
+    let by_system = of_type.is_some();
     conditions.equal(by_system, "d.system", &filter.system);
-    match r#type {
-        Some(_) => conditions.equal(true, "d.type", &r#type.cloned()),
-        None => conditions.equal(false, "d.type", &filter.r#type),
-    }
+    conditions.equal(by_system, "d.type", if by_system { of_type } else { &filter.r#type });
     if let Some(state) = filter.state {
         // A literal: only so is the index of some states considered.
         conditions.all.push(format!("d.state = '{}'", state.as_str()));

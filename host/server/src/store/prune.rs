@@ -160,11 +160,7 @@ impl SqlStore {
             return Ok(0);
         }
         let mut kept = BTreeSet::new();
-        for row in select(&self.reader, "SELECT hash, name FROM types".into(), vec![]).await? {
-            if forever(&string(&row, "name")?) {
-                kept.insert(int(&row, "hash")?);
-            }
-        }
+        kept.extend(export.types().await?.into_iter().filter(|t| forever(&t.name)).map(|t| t.hash));
         let (mut after, mut forgotten) = ((String::new(), i64::MIN), 0);
         loop {
             let page = export.seen(&after, SEEN_ROWS).await?;

@@ -114,9 +114,9 @@ pub async fn lookup(pool: &AnyPool, source: &str, id: &str) -> Result<Option<(i6
     rows.first().map(|row| Ok((int(row, "seq")?, message(row, "id")?))).transpose()
 }
 
-/// The types of a system's finished deliveries.
-pub async fn types_of_system(pool: &AnyPool, system: &str) -> Result<Vec<String>> {
-    let found = select(pool, find::types_of_system().to_string(), vec![Value::Text(text(system))]).await?;
+/// The types that come with this value in a column of a table.
+pub async fn types(pool: &AnyPool, table: &str, column: &str, value: &str) -> Result<Vec<String>> {
+    let found = select(pool, find::types(table, column), vec![Value::Text(text(value))]).await?;
     found.iter().map(|row| string(row, "type")).collect()
 }
 
@@ -156,13 +156,15 @@ async fn deliveries_of(
         let own = "d.id > r.seq AND d.id <= r.until AND d.message_seq = r.seq";
         format!("SELECT {} FROM {rows} CROSS JOIN {table} d WHERE {own}", find::delivery(table))
     };
-    let sql = format!("{} UNION ALL {} ORDER BY 1", of("open"), of("deliveries"));
+    // Not ordered by the database: for that PostgreSQL would read all deliveries in the order of their ids.
+    let sql = format!("{} UNION ALL {}", of("open"), of("deliveries"));
     for row in select(pool, sql, vec![numbers(ranges)]).await? {
         let (seq, view) = delivery(&row)?;
         if let Some(owner) = places.get(&seq).and_then(|place| found.get_mut(*place)) {
             owner.deliveries.push(view);
         }
     }
+    found.iter_mut().for_each(|view| view.deliveries.sort_by_key(|d| d.id));
     Ok(())
 }
 

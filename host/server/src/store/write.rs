@@ -20,20 +20,23 @@ pub struct Write {
     /// Days and types that this transaction made known.
     new_days: BTreeSet<i64>,
     new_types: BTreeSet<i64>,
+    /// Deliveries that leave `open`.
+    left: u64,
 }
 
 impl Write {
     pub async fn begin(pool: &Pool, days: &Arc<Days>) -> Result<Self> {
         let tx = pool.begin().await?;
-        Ok(Self { tx, days: days.clone(), new_days: BTreeSet::new(), new_types: BTreeSet::new() })
+        Ok(Self { tx, days: days.clone(), new_days: BTreeSet::new(), new_types: BTreeSet::new(), left: 0 })
     }
 
     /// Commits when all is well, else rolls back.
     pub async fn end<T>(self, result: Result<T>) -> Result<T> {
-        let Self { tx, days, new_days, new_types } = self;
+        let Self { tx, days, new_days, new_types, left } = self;
         let result = tx.end(result).await;
         if result.is_ok() {
             days.known(new_days, new_types);
+            days.left(left);
         }
         result
     }
@@ -212,6 +215,7 @@ impl Write {
 
         let (ended, open): (Vec<&OpenRow>, Vec<_>) = rows.iter().partition(|row| finished(row.state));
         let gone: Vec<_> = ended.iter().filter(|row| row.was.is_some()).map(|row| row.id).collect();
+        self.left += gone.len() as u64;
         let sql = "DELETE FROM open WHERE id IN (SELECT r.id FROM {rows})";
         self.tx.execute(sql, Rows::default().int("id", &gone, |id| *id)).await?;
         self.tx.insert("deliveries", shared(&ended), "").await?;

@@ -161,7 +161,8 @@ pub async fn hubs_share_the_shards(store: AnyStore) {
     // Whoever operates tells the others.
     let id = write(&store, commit(vec![new("1", "a")])).await[0].deliveries[0].id;
     write(&store, attempt(id, Parked, 1)).await;
-    let before = store.ready("billing", Shards::ALL, 0, 1).await.unwrap().operations;
+    let before = store.ready("billing", Shards::ALL, 0, 0).await.unwrap().operations;
     write(&store, operation(id, Act::Retry)).await;
-    assert_eq!(store.ready("billing", Shards::ALL, 0, 1).await.unwrap().operations, before + 1);
+    assert_eq!(store.ready("billing", Shards::ALL, 0, 9).await.unwrap().operations, before + 1);
+    assert_eq!(store.ready("nobody", Shards::NONE, 0, 9).await.unwrap().operations, before + 1);
 }

@@ -65,7 +65,7 @@ pub async fn a_retried_one_goes_first_and_lets_the_others_go(store: AnyStore) {
     assert_eq!((ready[0].id, ready[0].attempts, ready[0].tries, ready[0].operated), (all[0].id, 1, 0, true));
     assert_eq!(states(&store, &all).await, [Ready, Waiting, Waiting]);
     assert_eq!(store.calls(all[0].id).await.unwrap(), [call(1, 0)]);
-    write(&store, attempt_at(all[0].id, Done, 2, 2)).await;
+    write(&store, attempt_again(all[0].id, Done, 2)).await;
     assert_eq!(states(&store, &all).await, [Done, Ready, Ready]);
     let view = store.message(all[0].message_seq).await.unwrap().unwrap().deliveries.remove(0);
     assert_eq!((view.by.as_deref(), view.attempts, view.updated_at_ms), (Some("Оператор"), 2, 2_000));
@@ -74,7 +74,7 @@ pub async fn a_retried_one_goes_first_and_lets_the_others_go(store: AnyStore) {
     assert_eq!(states(&store, &all).await, [Done, Parked, Waiting]);
     // In one batch: retried and done, and what comes after it is ready.
     let batch =
-        vec![operation(all[1].id, Act::Retry), attempt_at(all[1].id, Done, 2, 2), commit(vec![new("late", "a")])];
+        vec![operation(all[1].id, Act::Retry), attempt_again(all[1].id, Done, 2), commit(vec![new("late", "a")])];
     let written = store.commit(batch).await.unwrap();
     assert_eq!(written[2].as_ref().unwrap()[0].deliveries[0].state, Ready);
     assert_eq!(states(&store, &all).await, [Done, Done, Ready]);
@@ -146,7 +146,7 @@ pub async fn an_edit_is_for_its_delivery_only(store: AnyStore) {
     assert_eq!(view.message.data, json!({"amount": "1.00"}));
     assert_eq!(view.deliveries[0].edited, Some(json!({"amount": "2.00"})));
     assert_eq!(view.deliveries[1].edited, None);
-    write(&store, attempt_at(accepted.deliveries[0].id, Done, 2, 2)).await;
+    write(&store, attempt_again(accepted.deliveries[0].id, Done, 2)).await;
     let view = store.message(accepted.seq).await.unwrap().unwrap();
     assert_eq!(view.deliveries[0].edited, Some(json!({"amount": "2.00"})));
 }

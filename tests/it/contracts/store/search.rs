@@ -141,12 +141,12 @@ pub async fn a_message_with_deliveries_and_calls(store: AnyStore) {
         key: Some("k".into()),
         state: DeliveryState::Parked,
         attempts: 3,
-        version: 1,
         next_at_ms: 0,
         updated_at_ms: 2_000,
         error: Some(failed()),
         edited: None,
         by: None,
+        version: 1,
         calls: vec![call(3, 0), call(3, 1)],
     };
     assert_eq!(view.deliveries[0], parked);
@@ -215,7 +215,8 @@ pub async fn depths_follow_the_deliveries(store: AnyStore) {
     // What is done is done; what is parked or dead is not attempted until a person says so.
     let ids = accepted.iter().flat_map(|a| &a.deliveries).map(|d| d.id).collect::<Vec<_>>();
     store.commit(ids.iter().map(|id| operation(*id, Act::Retry)).collect()).await.unwrap();
-    store.commit(ids.iter().map(|id| attempt_at(*id, Done, 2, 2)).collect()).await.unwrap();
+    store.commit(ids.iter().map(|id| attempt_again(*id, Done, 2)).collect()).await.unwrap();
+    store.commit(ids.iter().map(|id| attempt(*id, Done, 2)).collect()).await.unwrap();
     store.commit(ids.iter().map(|id| attempt(*id, Done, 1)).collect()).await.unwrap();
     let expected = [depth("billing", Done, 3), depth("crm", Done, 1), depth("portal", Done, 3)];
     assert_eq!(store.depths().await.unwrap(), expected);
