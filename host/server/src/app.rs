@@ -10,6 +10,7 @@ use crate::hub::{
     Via, ViaAmqp, ViaHttp, WasmAdapters, WriteAhead, new_id,
 };
 use crate::rest::{Api, Hook, Keys, serve};
+use crate::retention::Retention;
 use crate::store::SqlStore;
 use crate::wasm::{Caller, Loaded, Runtime, SystemSpec};
 use anyhow::Context;
@@ -87,14 +88,14 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
     let listen = &deployment.config.http.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
     let address = listener.local_addr()?;
-    let store: Arc<dyn Store> = Arc::new(SqlStore::open(&store_url(&deployment)).await.context("opening the store")?);
+    let store = Arc::new(SqlStore::open(&store_url(&deployment)).await.context("opening the store")?);
     let topology = topology(&deployment);
     // Where others may use the store as well, nothing is this hub's before it has a lease.
     let owned = watch::Sender::new(if is_shared(&deployment) { Shards::NONE } else { Shards::ALL });
     let transport = transport(&deployment, &topology, owned.subscribe()).await?;
     let base = Base {
         rules: deployment.rules.clone(),
-        store,
+        store: store.clone(),
         clock: Arc::new(SystemClock),
         questions: Arc::new(OnceLock::new()),
         transport,
@@ -143,9 +144,16 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
     });
     let leases = CancellationToken::new();
     let sharing = share(&deployment, &driver, &base, attempter, &leases);
+    let retention = retention(&deployment, store, &base).hourly(Turn(base.owned.subscribe()), intake.clone());
     let mut tasks = intakes(&deployment, &hub, base, &intake)?;
+    tasks.spawn(retention);
     tasks.spawn(serve(listener, api.clone(), intake.clone()));
     Ok(Running { address, api, intake, delivery, leases, tasks, sharing, driver })
+}
+
+fn retention(deployment: &Deployment, store: Arc<SqlStore>, base: &Base) -> Retention {
+    let (clock, folder) = (base.clock.clone(), deployment.folder.clone());
+    Retention { store, clock, config: deployment.config.retention.clone(), folder }
 }
 
 /// Starts the deliveries: all of them, or this hub's share where several may use the store.

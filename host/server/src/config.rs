@@ -3,6 +3,7 @@
 mod adapters;
 mod check;
 mod finding;
+mod limits;
 mod load;
 pub mod model;
 mod routes;

@@ -1,15 +1,19 @@
 //! Retention: what the journal lets go, and when. [`plan`] decides, the rest does it.
 
 use crate::config::model::RetentionConfig;
+use crate::hub::Turn;
 use crate::store::{Day, SqlStore, day_of};
 use busbar_core::Problem;
 use busbar_core::ports::Clock;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 
 /// Days made ahead.
 const AHEAD: i64 = 2;
+/// How often it looks whether it is due, and this hub's turn.
+const LOOK: Duration = Duration::from_secs(5);
 const EVERY: Duration = Duration::from_secs(3_600);
 
 /// What is to be done.
@@ -69,18 +73,25 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// At once and then every hour, for ever. What fails is logged and tried again; nothing is removed that is not
-    /// archived.
-    pub async fn hourly(self) {
-        loop {
-            match self.run().await {
-                Ok(done) => report(&done),
-                Err(problem) => {
-                    metrics::counter!("busbar_retention_failures_total").increment(1);
-                    tracing::error!(%problem, "retention failed; it is tried again in an hour");
+    /// At once and then every hour until `stop`; of several hubs on one store, one does it. What fails is logged and
+    /// tried again; nothing is removed that is not archived.
+    pub async fn hourly(self, turn: Turn, stop: CancellationToken) {
+        let mut last: Option<Instant> = None;
+        while !stop.is_cancelled() {
+            if last.is_none_or(|at| at.elapsed() >= EVERY) && turn.is_mine("retention") {
+                last = Some(Instant::now());
+                match self.run().await {
+                    Ok(done) => report(&done),
+                    Err(problem) => {
+                        metrics::counter!("busbar_retention_failures_total").increment(1);
+                        tracing::error!(%problem, "retention failed; it is tried again in an hour");
+                    }
                 }
             }
-            tokio::time::sleep(EVERY).await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = stop.cancelled() => {}
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use busbar_core::{Code, Payload};
 use busbar_server::amqp::{RabbitTransport, SystemQueue, Topology};
 use busbar_server::config::model::{AmqpConfig, TextOrReference};
 use lapin::options::BasicPublishOptions;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -160,26 +161,100 @@ async fn rabbitmq() {
     contract(&Rabbit { transport, server: Mutex::new(server), url }).await;
 }
 
-/// A broker that has something else under our names is not used.
+/// A broker that has something else under our names, or would lose messages, is not used.
 #[tokio::test(flavor = "multi_thread")]
-async fn another_queue_under_our_name_is_noticed_at_the_start() {
-    let url = tokio::task::spawn_blocking(crate::servers::vhost).await.unwrap();
-    let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
-    let channel = connection.create_channel().await.unwrap();
-    let options = lapin::options::QueueDeclareOptions { durable: true, ..Default::default() };
-    channel.queue_declare("busbar.in".into(), options, Default::default()).await.unwrap();
+async fn a_queue_that_is_not_as_it_must_be_is_noticed_at_the_start() {
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    let quorum = || ("x-queue-type", text("quorum"));
+    let ours = || {
+        vec![
+            quorum(),
+            ("x-single-active-consumer", AMQPValue::Boolean(true)),
+            ("x-delivery-limit", AMQPValue::LongInt(100_000)),
+            ("x-dead-letter-exchange", text("busbar.dead")),
+            ("x-dead-letter-strategy", text("at-least-once")),
+            ("x-overflow", text("reject-publish")),
+        ]
+    };
+    let without = |name: &str| ours().into_iter().filter(|(n, _)| *n != name).collect::<Vec<_>>();
+    for (what, arguments) in [
+        ("classic", vec![]),
+        ("no delivery limit", without("x-delivery-limit")),
+        (
+            "a small delivery limit",
+            [without("x-delivery-limit"), vec![("x-delivery-limit", AMQPValue::LongInt(20))]].concat(),
+        ),
+        ("at most once to the dead letters", without("x-dead-letter-strategy")),
+        ("several consumers", without("x-single-active-consumer")),
+    ] {
+        let url = tokio::task::spawn_blocking(crate::servers::vhost).await.unwrap();
+        let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        let options = lapin::options::QueueDeclareOptions { durable: true, ..Default::default() };
+        let mut table = FieldTable::default();
+        for (name, value) in arguments {
+            table.insert(name.into(), value);
+        }
+        channel.queue_declare("busbar.in".into(), options, table).await.unwrap();
+        let problem = start(&url, 1).await.err().unwrap_or_else(|| panic!("{what} was taken"));
+        assert_eq!(problem.code, Code::BrokerUnsafe, "{what}");
+        assert!(problem.detail.contains("busbar.in") && problem.detail.contains("amqp.prefix"), "{problem}");
+    }
+}
+
+async fn start(url: &str, shards: u32) -> Result<RabbitTransport, busbar_core::Problem> {
     let config = AmqpConfig {
-        url: TextOrReference::Text(url.clone()),
+        url: TextOrReference::Text(url.into()),
         prefix: "busbar".into(),
         prefetch: 100,
-        shards: 1,
+        shards,
         confirm_timeout_ms: 10_000,
     };
     let owned = tokio::sync::watch::Sender::new(busbar_core::Shards::ALL);
-    let topology = Topology { prefix: "busbar".into(), queues: vec![], shards: 1 };
-    let started =
-        RabbitTransport::start(&config, url.into(), topology, owned.subscribe(), CancellationToken::new()).await;
-    let problem = started.err().unwrap();
+    let topology = Topology { prefix: "busbar".into(), queues: vec![], shards };
+    RabbitTransport::start(&config, url.into(), topology, owned.subscribe(), CancellationToken::new()).await
+}
+
+/// Several incoming queues: each message in one of them, those with one partition key in the same; and the queue of
+/// a hub with one shard beside them would take a copy of each.
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_share_the_messages_and_refuse_a_queue_left_over() {
+    let url = tokio::task::spawn_blocking(crate::servers::vhost).await.unwrap();
+    let transport = start(&url, 4).await.unwrap();
+    let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    for number in 0..400 {
+        let mut headers = FieldTable::default();
+        if number % 10 != 0 {
+            let key = AMQPValue::LongString(format!("key-{}", number % 40).into());
+            headers.insert("cloudEvents:partitionkey".into(), key);
+        }
+        let properties = BasicProperties::default().with_headers(headers);
+        let body = number.to_string();
+        let options = BasicPublishOptions::default();
+        channel.basic_publish("busbar.in".into(), "x".into(), options, body.as_bytes(), properties).await.unwrap();
+    }
+    let mut numbers: Vec<u32> = Vec::new();
+    let mut last = std::collections::HashMap::new();
+    while numbers.len() < 400 {
+        for received in transport.receive(100).await.unwrap() {
+            let number: u32 = String::from_utf8(received.payload.body).unwrap().parse().unwrap();
+            // In order within a key; those without one are in order as well.
+            let key = if number % 10 == 0 { 1_000 } else { number % 40 };
+            let before = last.insert(key, (number, received.tag.connection));
+            assert!(before.is_none_or(|(n, queue)| n < number && queue == received.tag.connection), "{number}");
+            numbers.push(number);
+            transport.ack(&[received.tag]).await.unwrap();
+        }
+    }
+    numbers.sort();
+    assert_eq!(numbers, (0..400).collect::<Vec<_>>(), "each once");
+    let queues: std::collections::HashSet<_> = last.values().map(|(_, queue)| *queue).collect();
+    assert!(queues.len() > 1, "one queue has all");
+
+    let url = tokio::task::spawn_blocking(crate::servers::vhost).await.unwrap();
+    drop(start(&url, 1).await.unwrap());
+    let problem = start(&url, 4).await.err().unwrap();
     assert_eq!(problem.code, Code::BrokerUnsafe);
-    assert!(problem.detail.contains("busbar.in") && problem.detail.contains("prefix"), "{problem}");
+    assert!(problem.detail.contains("drain it and delete it"), "{problem}");
 }

@@ -38,7 +38,9 @@ fn written(folder: &Path) -> BTreeMap<String, String> {
     let file = |path: std::path::PathBuf| {
         (path.file_name().unwrap().to_str().unwrap().to_string(), std::fs::read_to_string(&path).unwrap())
     };
-    entries.map(|e| file(e.path())).filter(|(name, _)| !name.starts_with('.')).collect()
+    // A hidden one may get its name at any time.
+    let named = entries.filter(|e| !e.file_name().to_string_lossy().starts_with('.'));
+    named.map(|e| file(e.path())).collect()
 }
 
 fn lines(files: &BTreeMap<String, String>) -> Vec<String> {

@@ -108,7 +108,7 @@ impl Topology {
         match old {
             Ok(_) => {
                 let text = format!(
-                    "amqp.shards is {}, and the queue `{}` of a hub with one shard is still there, so that every                      message would be queued twice and half of them never taken",
+                    "amqp.shards is {}, and the queue `{}` of a hub with one shard is still there, so that every                      message would be queued twice and one of the two never taken: drain it and delete it",
                     self.shards,
                     self.incoming()
                 );

@@ -19,6 +19,8 @@ pub enum BenchCommand {
     Decode(DecodeArgs),
     /// Messages relayed over AMQP, against a bare relay over the same broker.
     Relay(RelayArgs),
+    /// Searches and traces in journals of different sizes.
+    Journal(JournalArgs),
     /// The bare relay that `relay` compares with, until it is killed.
     #[command(hide = true)]
     Bare(BareArgs),
@@ -43,6 +45,16 @@ pub struct RelayArgs {
     /// Seconds at half load, for the latency.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+}
+
+#[derive(Args)]
+pub struct JournalArgs {
+    /// A new store: `sqlite:<file>` or `postgres://…`; a file or schema is made for each size.
+    #[arg(long)]
+    store: String,
+    /// Numbers of messages.
+    #[arg(long, value_delimiter = ',', default_value = "10000,1000000")]
+    sizes: Vec<usize>,
 }
 
 #[derive(Args)]
@@ -104,9 +116,35 @@ pub async fn bench(command: BenchCommand, json: bool) -> anyhow::Result<ExitCode
         BenchCommand::Start(args) => starts(&args, json)?,
         BenchCommand::Decode(args) => decodes(args, json).await?,
         BenchCommand::Relay(args) => relays(args, json).await?,
+        BenchCommand::Journal(args) => journals(&args, json).await?,
         BenchCommand::Bare(args) => bare::relay(&args.amqp, &args.prefix, args.prefetch).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn journals(args: &JournalArgs, json: bool) -> anyhow::Result<()> {
+    let found = crate::store::bench::journal(&args.store, &args.sizes).await?;
+    if json {
+        println!("{found}");
+        return Ok(());
+    }
+    println!("ms by number of messages {:?}; medians of {} runs", args.sizes, found["runs"]);
+    for time in found["times"].as_array().into_iter().flatten() {
+        let ms: Vec<_> = time["ms"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|ms| format!("{:>8.2}", ms.as_f64().unwrap_or(0.0)))
+            .collect();
+        println!(
+            "{:<40} {} {:>6.2}",
+            time["name"].as_str().unwrap_or_default(),
+            ms.join(" "),
+            time["ratio"].as_f64().unwrap_or(0.0)
+        );
+    }
+    println!("largest ratio {:.2}", found["ratio-max"].as_f64().unwrap_or(0.0));
+    Ok(())
 }
 
 async fn relays(args: RelayArgs, json: bool) -> anyhow::Result<()> {

@@ -1,6 +1,8 @@
 //! The shape of `busbar.toml`. `busbar print config-schema` is generated from here, so the comments
 //! below are its documentation.
 
+pub use super::limits::{Grants, Limits};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -244,91 +246,6 @@ pub struct SystemConfig {
     pub poll: Option<PollConfig>,
     /// Requests to `/hooks/<system>/…`.
     pub hook: Option<HookConfig>,
-}
-
-/// What the system's adapter may do. Nothing is ambient.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Grants {
-    /// Origins it may call, e.g. `https://billing.example`.
-    pub http: Vec<String>,
-    /// Host names or addresses among those that may lead to loopback, private or link-local networks.
-    pub private_addresses: Vec<String>,
-    /// Names of credentials it may use.
-    pub credentials: Vec<String>,
-    /// Message types it may state.
-    pub emit: Vec<String>,
-    /// Question types it may ask.
-    pub ask: Vec<String>,
-    /// Look up messages that it stated earlier.
-    pub lookup: bool,
-    /// Keep a small state.
-    pub state: bool,
-    pub clock: bool,
-    pub random: bool,
-}
-
-/// Limits of one call of the adapter. Reaching one is a clear error and ends the call.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Limits {
-    /// Milliseconds for a call.
-    pub deadline_ms: u64,
-    /// Milliseconds for decoding one file.
-    pub file_deadline_ms: u64,
-    /// Bytes of memory, summed over the instance.
-    pub memory_bytes: usize,
-    /// Elements of all tables.
-    pub table_elements: usize,
-    /// Bytes that one host call may carry.
-    pub host_call_bytes: usize,
-    /// Bytes of log text.
-    pub log_bytes: usize,
-    /// Outgoing HTTP requests and questions.
-    pub calls: usize,
-    /// Bytes of a request's or answer's body.
-    pub body_bytes: usize,
-    /// Bytes of a request's or answer's headers.
-    pub header_bytes: usize,
-    /// Milliseconds for one outgoing request.
-    pub http_timeout_ms: u64,
-    /// Messages stated in one call; `file-messages` when decoding.
-    pub messages: usize,
-    pub file_messages: usize,
-    /// Bytes of the data of all messages of one call, files aside.
-    pub message_bytes: usize,
-    /// Bytes of a file that is encoded.
-    pub file_bytes: usize,
-    /// Writes to the state.
-    pub state_writes: usize,
-    /// Bytes of one state value.
-    pub state_value_bytes: usize,
-    /// Calls of this system's adapter at once.
-    pub concurrency: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            deadline_ms: 30_000,
-            file_deadline_ms: 600_000,
-            memory_bytes: 64 << 20,
-            table_elements: 20_000,
-            host_call_bytes: 8 << 20,
-            log_bytes: 64 << 10,
-            calls: 32,
-            body_bytes: 1 << 20,
-            header_bytes: 32 << 10,
-            http_timeout_ms: 15_000,
-            messages: 1_000,
-            file_messages: 2_000_000,
-            message_bytes: 8 << 20,
-            file_bytes: 256 << 20,
-            state_writes: 64,
-            state_value_bytes: 64 << 10,
-            concurrency: 16,
-        }
-    }
 }
 
 /// When a failed delivery is tried again.
