@@ -128,7 +128,8 @@ fn of_messages(conditions: &mut Conditions, filter: &MessageFilter, tables: &str
     }
     conditions.equal(filter.id.is_none(), "m.subject", &filter.subject);
     let first = !by_message(filter);
-    conditions.equal(first, "m.type", if of_type.is_some() { of_type } else { &filter.r#type });
+    let r#type = if first && filter.source.is_none() { "lower(m.type)" } else { "m.type" };
+    conditions.equal(first, r#type, if of_type.is_some() { of_type } else { &filter.r#type });
     conditions.equal(first, "m.source", &filter.source);
     conditions.below("m.seq", filter.before);
     if !tables.is_empty() {
