@@ -41,10 +41,13 @@ CREATE TABLE messages (
     attributes TEXT NOT NULL, -- the others, as a JSON object
     data TEXT -- absent: not kept
 );
-CREATE INDEX messages_by_subject ON messages (subject, seq);
-CREATE INDEX messages_by_type ON messages (type, seq);
+-- By -seq: whoever asks for that order gets these indexes and no other. By seq, a planner that thinks there are many
+-- would walk all messages from the newest on, and look in vain at each.
+CREATE INDEX messages_by_subject ON messages (subject, (-seq));
+-- Types are lower-case words. Only a search by type alone asks for it so, and no other starts at this index.
+CREATE INDEX messages_by_type ON messages (lower(type), (-seq));
 -- By type as well: whoever looks for a source and a type that hardly come together finds that at once.
-CREATE INDEX messages_by_source ON messages (source, type, seq);
+CREATE INDEX messages_by_source ON messages (source, type, (-seq));
 CREATE INDEX messages_to_sweep ON messages (seq) WHERE sweep = 1;
 
 -- Deliveries that are not finished: few, looked at and changed all the time.

@@ -51,7 +51,10 @@ impl Dialect {
         match self {
             Self::Sqlite => "PRAGMA busy_timeout = 10000; PRAGMA query_only = ON; PRAGMA cache_size = -4000;",
             Self::Postgres => {
+                // Every page is walked in the order of an index; of a day without statistics the planner thinks that
+                // sorting what little there is was cheaper (241 ms instead of 2 at a million).
                 "SET default_transaction_read_only = on; SET statement_timeout = '30s'; \
+                 SET enable_bitmapscan = off; SET enable_sort = off; \
                  SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; \
                  SET max_parallel_workers_per_gather = 0;"
             }

@@ -128,9 +128,17 @@ fn of_messages(conditions: &mut Conditions, filter: &MessageFilter, tables: &str
     }
     conditions.equal(filter.id.is_none(), "m.subject", &filter.subject);
     let first = !by_message(filter);
-    conditions.equal(first, "m.type", if of_type.is_some() { of_type } else { &filter.r#type });
+    let r#type = if first && filter.source.is_none() { "lower(m.type)" } else { "m.type" };
+    conditions.equal(first, r#type, if of_type.is_some() { of_type } else { &filter.r#type });
     conditions.equal(first, "m.source", &filter.source);
-    conditions.below("m.seq", filter.before);
+    let walks = filter.id.is_none() && !conditions.all.is_empty();
+    match filter.before {
+        Some(before) if walks => {
+            let before = conditions.value(Value::Int(before.saturating_neg()));
+            conditions.all.push(format!("(-m.seq) > {before}"));
+        }
+        before => conditions.below("m.seq", before),
+    }
     if !tables.is_empty() {
         let outer = std::mem::take(&mut conditions.all);
         let mut own = vec![OWN.to_string()];
@@ -144,9 +152,13 @@ fn of_messages(conditions: &mut Conditions, filter: &MessageFilter, tables: &str
     }
     let clause = conditions.clause();
     let limit = filter.limit;
-    // SQLite would rather sort what is found by the id than walk all messages: only so.
-    let order = if filter.id.is_some() { "m.seq + 0" } else { "m.seq" };
-    format!("SELECT m.seq AS seq FROM messages m {clause} ORDER BY {order} DESC LIMIT {limit}")
+    // What is found by the id is sorted; SQLite would rather walk all messages.
+    let order = match (&filter.id, walks) {
+        (Some(_), _) => "m.seq + 0 DESC",
+        (None, true) => "-m.seq",
+        (None, false) => "m.seq DESC",
+    };
+    format!("SELECT m.seq AS seq FROM messages m {clause} ORDER BY {order} LIMIT {limit}")
 }
 
 /// Starts at deliveries, of one type where `of_type` is given.
