@@ -36,6 +36,14 @@ impl Rules {
     pub fn admit(&self, message: Message, place: Option<String>) -> Result<NewMessage, Problem> {
         message.check()?;
         self.catalog.validate(&message.r#type, &message.data)?;
+        self.admit_valid(message, place)
+    }
+
+    /// The same of a message that was held against its schema already, as an adapter's is when it is stated.
+    ///
+    /// # Errors
+    /// `not-a-question`.
+    pub fn admit_valid(&self, message: Message, place: Option<String>) -> Result<NewMessage, Problem> {
         if self.catalog.answer_type(&message.r#type).is_some() {
             let text = format!("`{}` is a question, not a message", message.r#type);
             return Err(Problem::new(Code::NotAQuestion, text).at("type"));

@@ -135,7 +135,7 @@ impl Bench {
             "name = \"bench\"\nschemas = {schemas:?}\n[store]\nurl = {:?}\n[amqp]\nurl = {:?}\nprefix = \"{prefix}\"\nprefetch = {PREFETCH}\n\
              [systems.translate]\nadapter = \"translator\"\n[systems.translate.grants]\nemit = [\"payment.rejected.v1\"]\n\
              [systems.translate.config.translations.\"payment.received.v1\"]\ntype = \"payment.rejected.v1\"\n\
-             data = {{ reason = \"duplicate\", account = \"/account\", amount = \"/amount\", channel = \"/channel\", paidOn = \"/paidOn\", purpose = \"/purpose\" }}\n\
+             data = {{ reason = {{ code = \"no-account\", text = \"measured\" }}, account = \"/account\", amount = \"/amount\", channel = \"/channel\", paidOn = \"/paidOn\", purpose = \"/purpose\" }}\n\
              [systems.sink]\nvia = \"amqp\"\n\
              [[routes]]\ntypes = [\"payment.received.v1\"]\nto = [\"translate\"]\njournal = \"{journal}\"\n\
              [[routes]]\ntypes = [\"payment.rejected.v1\"]\nto = [\"sink\"]\njournal = \"{journal}\"\n",

@@ -39,7 +39,7 @@ impl Attempter {
         });
         let Run { result, emitted, state, calls } = run;
         let admitted: Result<Vec<NewMessage>, Failure> = result.and_then(|()| {
-            let admitted = emitted.into_iter().map(|e| self.rules.admit(e.message, e.place));
+            let admitted = emitted.into_iter().map(|e| self.rules.admit_valid(e.message, e.place));
             admitted.collect::<Result<_, _>>().map_err(Failure::Hub)
         });
         let code = admitted.as_ref().err().map_or("ok", |failure| failure.problem().code.as_str());
@@ -88,7 +88,7 @@ impl Attempter {
             if run.result.is_err() || !run.state.is_empty() {
                 continue;
             }
-            let admitted = run.emitted.into_iter().map(|e| self.rules.admit(e.message, e.place));
+            let admitted = run.emitted.into_iter().map(|e| self.rules.admit_valid(e.message, e.place));
             if let Ok(messages) = admitted.collect() {
                 planned.made = Some(Made { messages, calls: run.calls });
             }

@@ -92,7 +92,7 @@ impl Spool {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let failed = |e: &dyn std::fmt::Display| Problem::new(Code::FileUnreadable, format!("spool: {e}"));
         for Emitted { message, place } in emitted {
-            let NewMessage { message, digest, deliveries, place, journal } = self.rules.admit(message, place)?;
+            let NewMessage { message, digest, deliveries, place, journal } = self.rules.admit_valid(message, place)?;
             let line = Line { event: message.to_structured(), digest, deliveries, place, journal };
             serde_json::to_writer(&mut *file, &line).map_err(|e| failed(&e))?;
             file.write_all(b"\n").map_err(|e| failed(&e))?;

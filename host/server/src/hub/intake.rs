@@ -112,7 +112,7 @@ impl Hub {
         let admitted: Result<(HookResponse, Vec<NewMessage>), Problem> = match run.result {
             Ok(response) => {
                 let messages: Result<_, _> =
-                    run.emitted.into_iter().map(|e| self.rules.admit(e.message, e.place)).collect();
+                    run.emitted.into_iter().map(|e| self.rules.admit_valid(e.message, e.place)).collect();
                 messages.map(|m| (response, m))
             }
             // Here it is the caller who could not be authenticated, not the hub.

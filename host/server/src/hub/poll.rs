@@ -76,7 +76,7 @@ impl Poller {
         let Run { result, emitted, state, calls } = self.hub.adapters.poll(&self.system, cursor.clone()).await;
         let admitted = result.and_then(|polled| {
             let messages: Result<Vec<_>, Problem> =
-                emitted.into_iter().map(|e| self.hub.rules.admit(e.message, e.place)).collect();
+                emitted.into_iter().map(|e| self.hub.rules.admit_valid(e.message, e.place)).collect();
             Ok((polled, messages.map_err(Failure::Hub)?))
         });
         let base = Commit {

@@ -22,7 +22,7 @@ impl Attempter {
                 let run = self.adapters.deliver(&planned.system, super::attempt::ahead(&new.message)).await;
                 run.result.ok()?;
                 for emitted in run.emitted {
-                    let stated = self.rules.admit(emitted.message, emitted.place).ok()?;
+                    let stated = self.rules.admit_valid(emitted.message, emitted.place).ok()?;
                     outgoing.extend(self.published(&stated)?);
                 }
             } else {
