@@ -240,7 +240,7 @@ async fn shards_share_the_messages_and_refuse_a_queue_left_over() {
         for received in transport.receive(100).await.unwrap() {
             let number: u32 = String::from_utf8(received.payload.body).unwrap().parse().unwrap();
             // In order within a key; those without one are in order as well.
-            let key = if number % 10 == 0 { 1_000 } else { number % 40 };
+            let key = if number.is_multiple_of(10) { 1_000 } else { number % 40 };
             let before = last.insert(key, (number, received.tag.connection));
             assert!(before.is_none_or(|(n, queue)| n < number && queue == received.tag.connection), "{number}");
             numbers.push(number);

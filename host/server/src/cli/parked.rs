@@ -150,7 +150,8 @@ async fn operate(args: &ParkedArgs, which: &Which, base: &str, act: &str, json: 
     }
     let mut done = which.ids.len() as u64;
     let (mut after, mut refused) = (None, 0);
-    while which.all {
+    let mut more = which.all;
+    while more {
         let mut query = args.filter.query();
         query.extend([
             ("after", after.clone()),
@@ -167,9 +168,7 @@ async fn operate(args: &ParkedArgs, which: &Which, base: &str, act: &str, json: 
             eprintln!("{done} so far");
         }
         after = answer["next"].as_str().map(str::to_string);
-        if after.is_none() {
-            break;
-        }
+        more = after.is_some();
     }
     said(json, act, done);
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
