@@ -146,7 +146,8 @@ impl Write {
     /// Whether there is a ready one, and a held one: one of each is enough.
     async fn heads(&mut self, lanes: &[Lane], facts: &mut Facts) -> Result<()> {
         let lanes: Vec<_> = lanes.iter().collect();
-        let head = "SELECT min(open.id) FROM open WHERE open.system = r.system AND open.key = r.key AND open.state";
+        // `+ 0` keeps PostgreSQL from looking for the least id through all that is open: 300 messages a second.
+        let head = "SELECT min(open.id + 0) FROM open WHERE open.system = r.system AND open.key = r.key AND open.state";
         let sql = format!(
             "SELECT r.system, r.key, ({head} = 'ready' AND open.key IS NOT NULL), ({head} IN ('parked', 'waiting')) \
              FROM {{rows}}"
