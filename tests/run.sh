@@ -67,12 +67,12 @@ if [ -n "$filter" ]; then
   cargo test --locked --workspace -- "$filter"
 else
   step "tests"
-  cargo test --locked --workspace -- --skip faults:: --skip simulation::
+  cargo test --locked --workspace -- --skip faults:: --skip simulation:: --skip hostile::neighbours
   step "simulation: every promise over 100,000 seeds, and every broken rule noticed"
   cargo test --locked --workspace --test it -- simulation:: --nocapture
   # One after another: they measure, and use the whole machine.
-  step "faults on real servers"
-  cargo test --locked --workspace --test it -- faults:: --nocapture --test-threads=1
+  step "neighbours of hostile adapters, and faults on real servers"
+  cargo test --locked --workspace --test it -- hostile::neighbours faults:: --nocapture --test-threads=1
 fi
 
 printf '\ntests/run.sh: all passed in %d s\n' "$((SECONDS - begun))"
