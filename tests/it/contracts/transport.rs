@@ -215,6 +215,38 @@ async fn start(url: &str, shards: u32) -> Result<RabbitTransport, busbar_core::P
     RabbitTransport::start(&config, url.into(), topology, owned.subscribe(), CancellationToken::new()).await
 }
 
+/// Prefixes reach the broker in their order, whoever acknowledges: it closes a channel that is told a shorter one later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn acknowledgements_at_once_do_not_overtake_each_other() {
+    let url = tokio::task::spawn_blocking(crate::servers::vhost).await.unwrap();
+    let transport = std::sync::Arc::new(start(&url, 1).await.unwrap());
+    let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    for _ in 0..4_000 {
+        let options = BasicPublishOptions::default();
+        channel.basic_publish("busbar.in".into(), "x".into(), options, b"{}", Default::default()).await.unwrap();
+    }
+    let mut taken = 0;
+    let mut tasks = tokio::task::JoinSet::new();
+    while taken < 4_000 {
+        let received = tokio::time::timeout(Duration::from_secs(20), transport.receive(50)).await;
+        let received = received.unwrap_or_else(|_| panic!("only {taken} came")).unwrap();
+        taken += received.len();
+        for some in received.chunks(5) {
+            let (transport, tags) = (transport.clone(), some.iter().map(|one| one.tag).collect::<Vec<_>>());
+            assert_eq!(tags[0].connection, 1, "the channel was closed");
+            tasks.spawn(async move { transport.ack(&tags).await.unwrap() });
+        }
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(transport.connected());
+    let passive = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
+    assert_eq!(channel.queue_declare("busbar.in".into(), passive, Default::default()).await.unwrap().message_count(), 0);
+}
+
 /// Several incoming queues: each message in one of them, those with one partition key in the same; and the queue of
 /// a hub with one shard beside them would take a copy of each.
 #[tokio::test(flavor = "multi_thread")]

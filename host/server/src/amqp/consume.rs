@@ -23,6 +23,9 @@ const ACK_MAX: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub struct Takers {
     open: Mutex<HashMap<u64, (Channel, Acks)>>,
+    /// Held from working out what may be acknowledged until it is on its way: the broker closes a channel that gets
+    /// a prefix after a longer one.
+    acknowledging: tokio::sync::Mutex<()>,
     last: AtomicU64,
 }
 
@@ -61,6 +64,7 @@ impl Takers {
         for tag in tags {
             by_channel.entry(tag.connection).or_default().push(tag.number);
         }
+        let _turn = self.acknowledging.lock().await;
         for (number, settled) in by_channel {
             let found = self.open().get_mut(&number).map(|(channel, acks)| (channel.clone(), acks.settle(settled)));
             let Some((channel, acks)) = found else { continue };
