@@ -127,6 +127,10 @@ fn digest(message: &Message) -> String {
     let mut hash = Sha256::new();
     hash.update(message.r#type.as_bytes());
     hash.update([0]);
-    hash.update(message.data.to_string().as_bytes());
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    hash.update(message.data.text().as_bytes());
+    let mut text = String::with_capacity(64);
+    for byte in hash.finalize() {
+        text.extend([byte >> 4, byte & 15].map(|half| char::from_digit(half.into(), 16).unwrap_or_default()));
+    }
+    text
 }

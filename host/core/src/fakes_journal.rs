@@ -257,7 +257,7 @@ impl MemoryJournal {
         match operation.act {
             Act::Retry => {}
             Act::Edit(message) => {
-                row.edited = Some(message.data.clone());
+                row.edited = Some(message.data.clone().into_value());
                 row.stored.message = Arc::new(*message);
             }
             Act::Skip => {

@@ -6,6 +6,7 @@
 
 mod acks;
 mod admit;
+mod data;
 pub mod engine;
 mod error;
 pub mod fakes;
@@ -25,6 +26,7 @@ pub mod simulation;
 
 pub use acks::{Ack, Acks};
 pub use admit::{Planned, Rules};
+pub use data::Data;
 pub use error::{ALL as ALL_CODES, Class, Code, ErrorRecord, Problem};
 pub use journal::*;
 pub use lanes::{Job, Lanes, Refill};

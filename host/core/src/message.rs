@@ -3,6 +3,7 @@
 //! The crate `cloudevents-sdk` was tried: it turns `time` into UTC, so that the offset stated by the
 //! source is lost, and accepts an empty `id`; both matter here. See host/README.md, Decisions.
 
+use crate::data::Data;
 use crate::error::{Code, Problem};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -35,7 +36,7 @@ pub struct Message {
     pub causationid: Option<String>,
     /// Other extension attributes, carried along untouched.
     pub extensions: BTreeMap<String, String>,
-    pub data: Value,
+    pub data: Data,
 }
 
 /// What came over a transport that has attributes apart from the body (binary mode).
@@ -62,13 +63,11 @@ impl Message {
         if media != "application/json" && !media.ends_with("+json") {
             return Err(Problem::new(Code::UnsupportedMediaType, format!("content type `{media}`")));
         }
-        let mut attributes = Map::new();
-        for (name, value) in &payload.attributes {
-            attributes.insert(name.to_ascii_lowercase(), Value::String(value.clone()));
+        let mut event = Event { data: Some(parse_json(&payload.body)?), ..Event::default() };
+        for (name, value) in payload.attributes.iter().filter(|(name, _)| name != "datacontenttype") {
+            event.attribute(name.to_ascii_lowercase(), Value::String(value.clone()))?;
         }
-        attributes.remove("datacontenttype");
-        attributes.insert("data".into(), parse_json(&payload.body)?);
-        Self::from_structured(Value::Object(attributes))
+        event.message()
     }
 
     /// The JSON event format: one object with the attributes and `data`.
@@ -76,39 +75,18 @@ impl Message {
     /// # Errors
     /// `invalid-event` naming the attribute.
     pub fn from_structured(event: Value) -> Result<Self, Problem> {
-        let Value::Object(mut map) = event else {
+        let Value::Object(map) = event else {
             return Err(Problem::new(Code::InvalidEvent, "the event must be a JSON object"));
         };
-        match take(&mut map, "specversion")?.as_deref() {
-            Some("1.0") => {}
-            Some(other) => return Err(bad("specversion", format!("`{other}` is not supported, use `1.0`"))),
-            None => return Err(bad("specversion", "is missing; it must be `1.0`")),
+        let mut event = Event::default();
+        for (name, value) in map {
+            if name == "data" {
+                event.data = Some(value);
+            } else {
+                event.attribute(name, value)?;
+            }
         }
-        if map.contains_key("data_base64") {
-            return Err(bad("data_base64", "binary data is not supported; send JSON in `data`"));
-        }
-        if let Some(kind) = take(&mut map, "datacontenttype")?
-            && !kind.to_ascii_lowercase().contains("json")
-        {
-            return Err(bad("datacontenttype", format!("`{kind}` is not JSON")));
-        }
-        let data = map.remove("data").ok_or_else(|| bad("data", "is missing"))?;
-        let message = Self {
-            id: required(&mut map, "id")?,
-            source: required(&mut map, "source")?,
-            r#type: required(&mut map, "type")?,
-            subject: take(&mut map, "subject")?,
-            time: take(&mut map, "time")?,
-            dataschema: take(&mut map, "dataschema")?,
-            traceparent: take(&mut map, "traceparent")?,
-            partitionkey: take(&mut map, "partitionkey")?,
-            correlationid: take(&mut map, "correlationid")?,
-            causationid: take(&mut map, "causationid")?,
-            extensions: extensions(map)?,
-            data,
-        };
-        message.check()?;
-        Ok(message)
+        event.message()
     }
 
     /// The attributes' own rules, whoever made the message.
@@ -119,7 +97,8 @@ impl Message {
         if self.id.trim().is_empty() {
             return Err(bad("id", "must not be empty"));
         }
-        if self.source.is_empty() || self.source.contains(|c: char| c.is_whitespace() || "<>\"{}|\\^`".contains(c)) {
+        let in_no_uri = |b: u8| b.is_ascii_whitespace() || b"<>\"{}|\\^`".contains(&b);
+        if self.source.is_empty() || self.source.bytes().any(in_no_uri) {
             return Err(bad("source", "must be a URI reference"));
         }
         if !valid_type(&self.r#type) {
@@ -133,9 +112,11 @@ impl Message {
         {
             return Err(bad("time", format!("`{time}` is not RFC 3339 with an offset")));
         }
-        for (name, value) in self.attributes() {
-            if value.chars().count() > ATTRIBUTE_CHARS_MAX || value.chars().any(char::is_control) {
-                return Err(bad(&name, format!("over {ATTRIBUTE_CHARS_MAX} characters, or has control characters")));
+        for (name, value) in self.each_attribute() {
+            // Characters are counted only where there may be too many.
+            let is_long = value.len() > ATTRIBUTE_CHARS_MAX && value.chars().count() > ATTRIBUTE_CHARS_MAX;
+            if is_long || value.chars().any(char::is_control) {
+                return Err(bad(name, format!("over {ATTRIBUTE_CHARS_MAX} characters, or has control characters")));
             }
         }
         Ok(())
@@ -143,12 +124,12 @@ impl Message {
 
     /// Every attribute but `data`, by name, `specversion` first.
     pub fn attributes(&self) -> Vec<(String, String)> {
-        let mut all = vec![
-            ("specversion".to_string(), "1.0".to_string()),
-            ("id".to_string(), self.id.clone()),
-            ("source".to_string(), self.source.clone()),
-            ("type".to_string(), self.r#type.clone()),
-        ];
+        self.each_attribute().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    }
+
+    /// The same, not copied.
+    pub fn each_attribute(&self) -> impl Iterator<Item = (&str, &str)> {
+        let required = [("specversion", "1.0"), ("id", &self.id), ("source", &self.source), ("type", &self.r#type)];
         let optional = [
             ("subject", &self.subject),
             ("time", &self.time),
@@ -158,13 +139,8 @@ impl Message {
             ("correlationid", &self.correlationid),
             ("causationid", &self.causationid),
         ];
-        for (name, value) in optional {
-            if let Some(value) = value {
-                all.push((name.to_string(), value.clone()));
-            }
-        }
-        all.extend(self.extensions.iter().map(|(n, v)| (n.clone(), v.clone())));
-        all
+        let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        required.into_iter().chain(optional).chain(self.extensions.iter().map(|(n, v)| (n.as_str(), v.as_str())))
     }
 
     /// The JSON event format.
@@ -174,7 +150,7 @@ impl Message {
             map.insert(name, Value::String(value));
         }
         map.insert("datacontenttype".into(), "application/json".into());
-        map.insert("data".into(), self.data.clone());
+        map.insert("data".into(), Value::clone(&self.data));
         Value::Object(map)
     }
 
@@ -232,35 +208,99 @@ fn bad(attribute: &str, detail: impl Into<String>) -> Problem {
     Problem::new(Code::InvalidEvent, format!("attribute `{attribute}`: {}", detail.into())).at(attribute)
 }
 
-fn take(map: &mut Map<String, Value>, name: &str) -> Result<Option<String>, Problem> {
-    match map.remove(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(bad(name, "must be a string")),
+/// An event as it is gathered, attribute by attribute.
+#[derive(Default)]
+struct Event {
+    specversion: Option<String>,
+    known: [Option<String>; KNOWN.len()],
+    extensions: BTreeMap<String, String>,
+    data: Option<Value>,
+}
+
+const KNOWN: [&str; 10] = [
+    "id",
+    "source",
+    "type",
+    "subject",
+    "time",
+    "dataschema",
+    "traceparent",
+    "partitionkey",
+    "correlationid",
+    "causationid",
+];
+
+impl Event {
+    fn attribute(&mut self, name: String, value: Value) -> Result<(), Problem> {
+        if name == "data_base64" {
+            return Err(bad("data_base64", "binary data is not supported; send JSON in `data`"));
+        }
+        let known = KNOWN.iter().zip(&mut self.known).find(|(known, _)| **known == name);
+        if let Some((_, slot)) = known {
+            *slot = text(&name, value)?;
+        } else if name == "specversion" {
+            self.specversion = text(&name, value)?;
+        } else if name == "datacontenttype" {
+            if let Some(kind) = text(&name, value)?.filter(|kind| !kind.to_ascii_lowercase().contains("json")) {
+                return Err(bad(&name, format!("`{kind}` is not JSON")));
+            }
+        } else {
+            self.extension(name, value)?;
+        }
+        Ok(())
     }
-}
 
-fn required(map: &mut Map<String, Value>, name: &str) -> Result<String, Problem> {
-    take(map, name)?.ok_or_else(|| bad(name, "is missing"))
-}
-
-fn extensions(map: Map<String, Value>) -> Result<BTreeMap<String, String>, Problem> {
-    let mut all = BTreeMap::new();
-    for (name, value) in map {
+    fn extension(&mut self, name: String, value: Value) -> Result<(), Problem> {
         // CloudEvents 1.0.2, section 3.1: lower-case letters and digits.
         if name.is_empty() || name.len() > 40 || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
             return Err(bad(&name, "an attribute name has only lower-case letters and digits"));
         }
         let text = match value {
-            Value::Null => continue,
+            Value::Null => return Ok(()),
             Value::String(text) => text,
             Value::Bool(_) | Value::Number(_) => value.to_string(),
             _ => return Err(bad(&name, "an extension must be a string, a number or a boolean")),
         };
-        all.insert(name, text);
-        if all.len() > EXTENSIONS_MAX {
+        self.extensions.insert(name, text);
+        if self.extensions.len() > EXTENSIONS_MAX {
             return Err(Problem::new(Code::TooLarge, format!("over {EXTENSIONS_MAX} extension attributes")));
         }
+        Ok(())
     }
-    Ok(all)
+
+    fn message(self) -> Result<Message, Problem> {
+        match self.specversion.as_deref() {
+            Some("1.0") => {}
+            Some(other) => return Err(bad("specversion", format!("`{other}` is not supported, use `1.0`"))),
+            None => return Err(bad("specversion", "is missing; it must be `1.0`")),
+        }
+        let required = |name: &str, value: Option<String>| value.ok_or_else(|| bad(name, "is missing"));
+        let data = self.data.ok_or_else(|| bad("data", "is missing"))?;
+        let [id, source, r#type, subject, time, dataschema, traceparent, partitionkey, correlationid, causationid] =
+            self.known;
+        let message = Message {
+            id: required("id", id)?,
+            source: required("source", source)?,
+            r#type: required("type", r#type)?,
+            subject,
+            time,
+            dataschema,
+            traceparent,
+            partitionkey,
+            correlationid,
+            causationid,
+            extensions: self.extensions,
+            data: data.into(),
+        };
+        message.check()?;
+        Ok(message)
+    }
+}
+
+fn text(name: &str, value: Value) -> Result<Option<String>, Problem> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        _ => Err(bad(name, "must be a string")),
+    }
 }

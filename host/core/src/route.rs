@@ -111,7 +111,7 @@ impl Scope {
             context.add_variable_from_value(name, value);
         }
         let bad = |e: &dyn std::fmt::Display| Problem::new(Code::ConditionFailed, e.to_string()).at("/data");
-        let data = cel::to_value(&message.data).map_err(|e| bad(&e))?;
+        let data = cel::to_value(&*message.data).map_err(|e| bad(&e))?;
         context.add_variable_from_value("data", data);
         Ok(Self { context })
     }

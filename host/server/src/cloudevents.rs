@@ -12,14 +12,14 @@ pub fn payload(message: &Message) -> Payload {
     Payload {
         attributes: message.attributes(),
         content_type: Some("application/json".into()),
-        body: message.data.to_string().into_bytes(),
+        body: message.data.text().into(),
     }
 }
 
 /// Attributes as HTTP headers.
 pub fn http_headers(message: &Message) -> Vec<(String, String)> {
-    let header = |(name, value): (String, String)| (format!("{HTTP_PREFIX}{name}"), encode(&value));
-    let mut headers: Vec<_> = message.attributes().into_iter().map(header).collect();
+    let header = |(name, value): (&str, &str)| (format!("{HTTP_PREFIX}{name}"), encode(value));
+    let mut headers: Vec<_> = message.each_attribute().map(header).collect();
     headers.push(("content-type".into(), "application/json".into()));
     headers
 }

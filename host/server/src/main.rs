@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// With the C library's, threads that free what others allocated wait for its locks: here that is every message.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // A guest holds a worker for up to a tick of its epoch. By default a busy worker looks for network events
     // after 61 such turns only, and every request would wait for that.

@@ -10,6 +10,8 @@ pub mod dates;
 mod emit;
 pub mod encoding;
 mod failures;
+#[cfg(target_arch = "wasm32")]
+mod heap;
 pub mod ids;
 mod lines;
 pub mod money;

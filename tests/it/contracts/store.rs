@@ -98,7 +98,7 @@ fn message(source: &str, id: &str, data: Value) -> Message {
         correlationid: None,
         causationid: None,
         extensions: [("region".to_string(), "66".to_string())].into(),
-        data,
+        data: data.into(),
     }
 }
 
@@ -108,7 +108,7 @@ fn planned(system: &str, key: Option<&str>) -> Planned {
 
 /// As admission makes it.
 fn admitted(message: Message, deliveries: Vec<Planned>) -> NewMessage {
-    let digest = format!("{} {}", message.r#type, message.data);
+    let digest = format!("{} {}", message.r#type, message.data.text());
     NewMessage { message: Arc::new(message), digest, deliveries, place: None, journal: Journal::Full }
 }
 

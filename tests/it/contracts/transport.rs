@@ -244,7 +244,10 @@ async fn acknowledgements_at_once_do_not_overtake_each_other() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(transport.connected());
     let passive = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
-    assert_eq!(channel.queue_declare("busbar.in".into(), passive, Default::default()).await.unwrap().message_count(), 0);
+    assert_eq!(
+        channel.queue_declare("busbar.in".into(), passive, Default::default()).await.unwrap().message_count(),
+        0
+    );
 }
 
 /// Several incoming queues: each message in one of them, those with one partition key in the same; and the queue of

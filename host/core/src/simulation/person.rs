@@ -44,7 +44,7 @@ impl World {
             _ if executed && asks_around => Act::Skip,
             0 => Act::Skip,
             1..4 if poison => {
-                Act::Edit(Box::new(Message { data: Value::Bool(true), ..Message::clone(&delivery.message) }))
+                Act::Edit(Box::new(Message { data: Value::Bool(true).into(), ..Message::clone(&delivery.message) }))
             }
             _ if poison && self.quiet => Act::Skip,
             _ => Act::Retry,

@@ -269,6 +269,6 @@ pub fn event(id: &str, source: &str, key: Option<usize>) -> Arc<Message> {
         correlationid: None,
         causationid: None,
         extensions: BTreeMap::new(),
-        data: Value::Null,
+        data: Value::Null.into(),
     })
 }

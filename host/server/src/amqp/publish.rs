@@ -5,15 +5,17 @@ use super::link::{Live, PUBLISHERS};
 use super::transport::{fields, is_live};
 use busbar_core::ports::Outgoing;
 use busbar_core::{Code, Problem};
-use futures::future::join_all;
+use futures::future::maybe_done;
+use futures::poll;
 use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
 
 const BATCH_MAX: usize = 256;
 const QUEUE_MAX: usize = 512;
@@ -77,30 +79,33 @@ async fn run(mut jobs: mpsc::Receiver<Job>, live: watch::Receiver<Option<Arc<Liv
 /// Unroutable messages are confirmed too, and lapin hands a return to whichever confirm comes next, so
 /// returns are matched by `message_id` over the whole batch.
 pub async fn publish(channel: &Channel, batch: Vec<Outgoing>, timeout: Duration) -> Vec<Result<(), Problem>> {
-    let mut ids = Vec::with_capacity(batch.len());
+    // A broker short of memory or disk stops reading: handing over may hang as well as the confirm.
+    let deadline = Instant::now() + timeout;
+    let ids: Vec<_> = batch.iter().map(|_| crate::hub::new_id()).collect();
+    let mut handed_over = Vec::with_capacity(batch.len());
+    for (outgoing, id) in batch.iter().zip(&ids) {
+        let mut sent = Box::pin(maybe_done(hand_over(channel, outgoing, id)));
+        // The first poll puts it in its place among the frames; to wait for each would be a write of the socket and two
+        // switches of threads a message.
+        let _ = poll!(sent.as_mut());
+        handed_over.push(sent);
+    }
     let mut confirms = Vec::with_capacity(batch.len());
-    for outgoing in batch {
-        let id = crate::hub::new_id();
-        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let properties = properties(&outgoing, &id);
-        let Outgoing { exchange, routing_key, payload, .. } = outgoing;
-        let sent =
-            channel.basic_publish(exchange.as_str().into(), short(&routing_key), options, &payload.body, properties);
-        // A broker short of memory or disk stops reading: handing over may hang as well as the confirm.
-        let sent = tokio::time::timeout(timeout, sent).await;
-        confirms.push(async {
-            match sent {
-                Ok(Ok(confirm)) => tokio::time::timeout(timeout, confirm).await,
-                Ok(Err(error)) => Ok(Err(error)),
-                Err(elapsed) => Err(elapsed),
+    for mut sent in handed_over {
+        let elapsed = timeout_at(deadline, sent.as_mut()).await.is_err();
+        let confirm = sent.as_mut().take_output().filter(|_| !elapsed);
+        confirms.push(async move {
+            match confirm {
+                Some(Ok(confirm)) => timeout_at(deadline, confirm).await,
+                Some(Err(error)) => Ok(Err(error)),
+                None => timeout_at(deadline, std::future::pending()).await,
             }
         });
-        ids.push((id, routing_key));
     }
     let mut returned: HashMap<String, String> = HashMap::new();
     let mut results = Vec::with_capacity(ids.len());
-    for confirm in join_all(confirms).await {
-        results.push(match confirm {
+    for confirm in confirms {
+        results.push(match confirm.await {
             Ok(Ok(confirmation)) => {
                 let acked = confirmation.is_ack();
                 let requested = confirmation != Confirmation::NotRequested;
@@ -114,12 +119,20 @@ pub async fn publish(channel: &Channel, batch: Vec<Outgoing>, timeout: Duration)
             Err(_) => Err(down("no confirm in time (amqp.confirm-timeout-ms)")),
         });
     }
-    for (result, (id, routing_key)) in results.iter_mut().zip(ids) {
-        if let Some(reason) = returned.get(&id) {
-            *result = Err(Problem::new(Code::Unroutable, format!("routing key `{routing_key}`: {reason}")));
+    for (result, (id, outgoing)) in results.iter_mut().zip(ids.iter().zip(&batch)) {
+        if let Some(reason) = returned.get(id) {
+            let text = format!("routing key `{}`: {reason}", outgoing.routing_key);
+            *result = Err(Problem::new(Code::Unroutable, text));
         }
     }
     results
+}
+
+async fn hand_over(channel: &Channel, outgoing: &Outgoing, id: &str) -> lapin::Result<PublisherConfirm> {
+    let Outgoing { exchange, routing_key, payload, .. } = outgoing;
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let properties = properties(outgoing, id);
+    channel.basic_publish(exchange.as_str().into(), short(routing_key), options, &payload.body, properties).await
 }
 
 fn properties(outgoing: &Outgoing, id: &str) -> BasicProperties {

@@ -30,7 +30,7 @@ impl Effects for Instant {
 
     async fn ask(&self, question: Message, _deadline_ms: u64) -> Result<Message, AskFailure> {
         let data = json!({ "account": question.data.get("account"), "found": true });
-        Ok(Message { r#type: "account.lookup.answer.v1".into(), data, ..question })
+        Ok(Message { r#type: "account.lookup.answer.v1".into(), data: data.into(), ..question })
     }
 
     async fn lookup(&self, _source: &str, _id: &str) -> Result<Option<Message>, Problem> {
@@ -125,7 +125,7 @@ pub fn payment(id: &str) -> Message {
         correlationid: None,
         causationid: None,
         extensions: Default::default(),
-        data,
+        data: data.into(),
     }
 }
 

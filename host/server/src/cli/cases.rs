@@ -234,7 +234,7 @@ fn draft(message: &Message, place: Option<String>) -> Value {
             map.insert(name.into(), value.clone().into());
         }
     }
-    map.insert("data".into(), message.data.clone());
+    map.insert("data".into(), serde_json::Value::clone(&message.data));
     if let Some(place) = place {
         map.insert("place".into(), place.into());
     }

@@ -153,7 +153,7 @@ pub fn message(stated: Stated, source: &str) -> Message {
         correlationid: None,
         causationid: None,
         extensions: BTreeMap::new(),
-        data: stated.data,
+        data: stated.data.into(),
     }
 }
 
@@ -195,7 +195,7 @@ impl Effects for Script {
                     r#type: answer.r#type,
                     subject: None,
                     time: None,
-                    data: answer.data,
+                    data: answer.data.into(),
                 };
                 Ok(message(stated, "/case/answerer"))
             }

@@ -22,7 +22,7 @@ impl Hub {
         let missing = || Problem::new(Code::NotFound, "the delivery's message is not in the journal any more");
         let message = self.store.message(seq).await?.ok_or_else(missing)?.message;
         self.rules.catalog.validate(&message.r#type, &data)?;
-        self.operate_on(&view, Act::Edit(Box::new(Message { data, ..message })), by).await
+        self.operate_on(&view, Act::Edit(Box::new(Message { data: data.into(), ..message })), by).await
     }
 
     /// One delivery with its message's `seq`.

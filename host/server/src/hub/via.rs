@@ -65,7 +65,7 @@ impl ViaHttp {
             method: "POST".into(),
             url: self.url.clone(),
             headers: cloudevents::http_headers(message),
-            body: message.data.to_string().into_bytes(),
+            body: message.data.text().into(),
             authorization: self.bearer.clone().map(Authorization::Bearer),
             timeout_ms,
         }

@@ -204,7 +204,7 @@ impl Shower<'_> {
     pub fn trace(&self, view: MessageView, intake: Option<IntakeView>) -> Trace {
         let MessageView { seq, mut message, received_at_ms, place, deliveries, .. } = view;
         if !self.personal {
-            message.data = self.catalog.mask(&message.r#type, &message.data);
+            message.data = self.catalog.mask(&message.r#type, &message.data).into();
         }
         Trace {
             seq: seq.to_string(),

@@ -123,7 +123,7 @@ fn new(r#type: &str, source: &str, n: usize, planned: Planned) -> NewMessage {
         correlationid: Some(format!("c-{n:012}")),
         causationid: None,
         extensions: Default::default(),
-        data: json!({"account": account(n), "amount": "100.00", "currency": "RUB", "note": "x".repeat(900)}),
+        data: json!({"account": account(n), "amount": "100.00", "currency": "RUB", "note": "x".repeat(900)}).into(),
     };
     let digest = format!("{type}{n}");
     let (deliveries, journal) = (vec![planned], Journal::Full);

@@ -211,7 +211,7 @@ impl Plan {
             let full = journal == Journal::Full;
             row.sweep = unfinished && !full;
             if full || unfinished {
-                row.data = Some(serde_json::to_string(&message.data).map_err(internal)?);
+                row.data = Some(message.data.text().to_string());
             }
         }
         Ok(Accepted { seq, duplicate: false, differs: false, deliveries })

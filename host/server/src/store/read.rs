@@ -75,7 +75,7 @@ pub fn message(row: &AnyRow, id: &str) -> Result<Message> {
         correlationid: attributes.remove("correlationid"),
         causationid: attributes.remove("causationid"),
         extensions: attributes,
-        data: data.map(|text| record(&text)).transpose()?.unwrap_or_default(),
+        data: data.map(|text| record::<serde_json::Value>(&text)).transpose()?.unwrap_or_default().into(),
     })
 }
 
@@ -185,7 +185,7 @@ fn delivery(row: &AnyRow) -> Result<(i64, DeliveryView)> {
         next_at_ms: int(row, "next_at_ms")?,
         updated_at_ms: int(row, "updated_at_ms")?,
         error: error(row)?,
-        edited: edited.map(|message| message.data),
+        edited: edited.map(|message| message.data.into_value()),
         by: optional(row, "by_whom")?,
         calls: vec![],
     };

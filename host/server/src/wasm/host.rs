@@ -233,20 +233,17 @@ impl CallState {
     }
 
     fn emit_one(&self, draft: wit::types::Draft) -> Result<Emitted, Problem> {
-        let named = format!(
-            "message {} (`{}`){}",
-            self.messages,
-            draft.id,
-            draft.place.as_ref().map(|p| format!(" from {p}")).unwrap_or_default()
-        );
-        let invalid = |problem: Problem| Problem {
-            place: problem.place.clone().or(draft.place.clone()),
-            ..Problem::new(Code::InvalidEmit, format!("{named}: {}", problem.detail))
-        };
-        let (message, place) = self.message(draft.clone()).map_err(invalid)?;
-        message.check().map_err(invalid)?;
-        self.catalog().validate(&message.r#type, &message.data).map_err(invalid)?;
-        Ok(Emitted { message, place })
+        let (id, place) = (draft.id.clone(), draft.place.clone());
+        let checked = self.message(draft).and_then(|(message, place)| {
+            message.check()?;
+            self.catalog().validate(&message.r#type, &message.data)?;
+            Ok(Emitted { message, place })
+        });
+        checked.map_err(|problem| {
+            let from = place.as_ref().map(|place| format!(" from {place}")).unwrap_or_default();
+            let text = format!("message {} (`{id}`){from}: {}", self.messages, problem.detail);
+            Problem { place: problem.place.or(place), ..Problem::new(Code::InvalidEmit, text) }
+        })
     }
 
     /// A draft with what the host adds: source, time, trace and cause.
@@ -264,7 +261,7 @@ impl CallState {
             correlationid: cause.map(|c| c.correlationid.clone().unwrap_or_else(|| c.id.clone())),
             causationid: cause.map(|c| c.id.clone()),
             extensions: Default::default(),
-            data: busbar_core::parse_json(draft.data.as_bytes())?,
+            data: busbar_core::parse_json::<serde_json::Value>(draft.data.as_bytes())?.into(),
         };
         Ok((message, draft.place))
     }
@@ -286,7 +283,7 @@ pub(crate) fn show_message(message: &Message) -> wit::types::Message {
         time: message.time.clone(),
         partition_key: message.partitionkey.clone(),
         correlation_id: message.correlationid.clone(),
-        data: message.data.to_string(),
+        data: message.data.text().to_string(),
     }
 }
 

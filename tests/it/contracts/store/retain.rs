@@ -103,13 +103,13 @@ async fn envelopes_are_emptied(sql: SqlStore) {
     }
     assert_eq!(sql.sweep().await.unwrap(), 1);
     let emptied = store.message(accepted[0].seq).await.unwrap().unwrap();
-    assert_eq!((&emptied.message.data, &emptied.deliveries[0].calls), (&Value::Null, &vec![failed]));
+    assert_eq!((&*emptied.message.data, &emptied.deliveries[0].calls), (&Value::Null, &vec![failed]));
     assert_eq!(
         store.ready("billing", Shards::ALL, 0, 9).await.unwrap().deliveries[0].message.data,
         json!({"amount": "1.00"})
     );
     let full = store.message(accepted[2].seq).await.unwrap().unwrap();
-    assert_eq!((full.message.data, full.deliveries[0].calls.len()), (json!({"amount": "1.00"}), 2));
+    assert_eq!((full.message.data.into_value(), full.deliveries[0].calls.len()), (json!({"amount": "1.00"}), 2));
     write(&store, attempt(accepted[1].deliveries[0].id, DeliveryState::Done, 1)).await;
     assert_eq!((sql.sweep().await.unwrap(), sql.sweep().await.unwrap()), (1, 0));
 }
