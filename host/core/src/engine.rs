@@ -75,7 +75,7 @@ pub enum Step {
     Write(Vec<Commit>),
     /// The input is durable, or refused.
     Confirm { ticket: Ticket, result: Result<Committed, Problem> },
-    /// Make an attempt. `fresh`: the hub itself wrote the delivery and has not attempted it, so that there are no
+    /// Make an attempt. `fresh`: nothing was ever written of an attempt of it, so that there are no
     /// recorded calls to read.
     Attempt { delivery: StoredDelivery, fresh: bool },
     /// Read deliveries. There is never more than one read of a system at a time.

@@ -120,7 +120,8 @@ impl System {
         self.reading = false;
         match found {
             Ok(Ready { deliveries, operations }) => {
-                let found = deliveries.into_iter().map(|d| job(d, false)).collect();
+                // Every write of an attempt and every decision counts the version up: without one there is no record.
+                let found = deliveries.into_iter().map(|d| (d.version == 0, d)).map(|(fresh, d)| job(d, fresh)).collect();
                 self.lanes.refill(refill, found, operations);
             }
             Err(_) => self.read_again_ms = now_ms + READ_RETRY_MS,
