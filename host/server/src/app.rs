@@ -7,7 +7,7 @@ use crate::egress::Egress;
 use crate::files::Watch;
 use crate::hub::{
     Attempter, Driver, Hub, HubEffects, Lease, Outbox, Poller, Questions, Sharing, SystemClock, SystemSecrets, Turn,
-    Via, ViaAmqp, ViaHttp, WasmAdapters, WriteAhead, new_id,
+    Via, ViaAmqp, ViaHttp, WasmAdapters, WriteAhead, WriterThread, new_id,
 };
 use crate::rest::{Api, Hook, Keys, serve};
 use crate::retention::Retention;
@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Deliveries running at once for a system without an adapter.
-const VIA_AT_ONCE: usize = 256;
+const VIA_AT_ONCE: usize = 1_000;
 /// Deliveries of one system held in memory.
 const WINDOW_MAX: usize = 2_000;
 
@@ -88,7 +88,10 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
     let listen = &deployment.config.http.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
     let address = listener.local_addr()?;
-    let store = Arc::new(SqlStore::open(&store_url(&deployment)).await.context("opening the store")?);
+    let writer = WriterThread::start().context("starting the store's thread")?;
+    let url = store_url(&deployment);
+    let opened = writer.run(async move { SqlStore::open(&url).await }).await.context("opening the store")?;
+    let store = Arc::new(opened.context("opening the store")?);
     let topology = topology(&deployment);
     // Where others may use the store as well, nothing is this hub's before it has a lease.
     let owned = watch::Sender::new(if is_shared(&deployment) { Shards::NONE } else { Shards::ALL });
@@ -105,7 +108,7 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
     };
     let adapters: Arc<dyn Adapters> = Arc::new(adapters(&deployment, &base).await?);
     let via = Arc::new(via(&deployment, &base)?);
-    let driver = Driver::new(Engine::new(system_rules(&deployment)), base.store.clone(), base.clock.clone());
+    let driver = Driver::new(Engine::new(system_rules(&deployment)), base.store.clone(), writer, base.clock.clone());
     let questions = Arc::new(Questions {
         rules: base.rules.clone(),
         adapters: adapters.clone(),

@@ -13,6 +13,7 @@ mod questions;
 mod relay;
 mod shards;
 mod via;
+mod writer;
 
 pub use adapters::WasmAdapters;
 pub use attempt::Attempter;
@@ -26,6 +27,7 @@ pub use poll::Poller;
 pub use questions::Questions;
 pub use shards::{Lease, Sharing, Turn};
 pub use via::{Via, ViaAmqp, ViaHttp};
+pub use writer::WriterThread;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -7,7 +7,7 @@ use crate::mutant::{Mutant, broken};
 use std::collections::VecDeque;
 
 /// Commits, and messages with them, of one transaction.
-const GROUP_MAX: usize = 512;
+const GROUP_MAX: usize = 1_024;
 /// Milliseconds before a write that failed is tried again.
 const WRITE_RETRY_MS: i64 = 250;
 

@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 const BATCH_MAX: usize = 256;
 /// Messages that one task prepares: small enough that several cores share a batch.
-const PREPARED_TOGETHER: usize = 32;
+const PREPARED_TOGETHER: usize = 8;
 /// Batches being committed while the next is taken.
-const BATCHES_AT_ONCE: usize = 4;
+const BATCHES_AT_ONCE: usize = 8;
 const QUESTIONS_AT_ONCE: usize = 64;
 const QUESTION_DEADLINE_MS: u64 = 30_000;
 

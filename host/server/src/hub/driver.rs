@@ -1,6 +1,6 @@
 //! Drives the engine of `busbar-core`: what happens goes in as events, what it says is done here over the ports.
 
-use super::Attempter;
+use super::{Attempter, WriterThread};
 use busbar_core::engine::{Engine, Event, Step, SystemStatus, Ticket};
 use busbar_core::ports::{Chunks, Clock, Store};
 use busbar_core::{Code, Commit, Committed, Intake, Problem, Refill, Shards, StoredDelivery};
@@ -43,6 +43,7 @@ pub struct Driver {
     tickets: AtomicU64,
     places: Arc<Semaphore>,
     store: Arc<dyn Store>,
+    writer: WriterThread,
     clock: Arc<dyn Clock>,
     /// Set once all parts are wired: attempts lead back here.
     attempter: OnceLock<Arc<Attempter>>,
@@ -51,13 +52,14 @@ pub struct Driver {
 }
 
 impl Driver {
-    pub fn new(engine: Engine, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub fn new(engine: Engine, store: Arc<dyn Store>, writer: WriterThread, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self {
             engine: Mutex::new(engine),
             waiting: Mutex::default(),
             tickets: AtomicU64::new(1),
             places: Arc::new(Semaphore::new(INPUTS_MAX)),
             store,
+            writer,
             clock,
             attempter: OnceLock::new(),
             wake: Notify::new(),
@@ -181,7 +183,9 @@ impl Driver {
     async fn write(self: Arc<Self>, commits: Vec<Commit>) {
         let started = std::time::Instant::now();
         metrics::histogram!("busbar_commit_group_size").record(commits.len() as f64);
-        let result = self.store.commit(commits).await;
+        let store = self.store.clone();
+        let written = self.writer.run(async move { store.commit(commits).await }).await;
+        let result = written.unwrap_or_else(|| Err(Problem::new(Code::Internal, "the write ended unexpectedly")));
         metrics::histogram!("busbar_commit_seconds").record(started.elapsed());
         if let Err(problem) = &result {
             metrics::counter!("busbar_commit_failures_total").increment(1);
