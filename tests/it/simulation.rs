@@ -75,11 +75,16 @@ fn simulation_repeats_a_seed_exactly() {
 
 #[test]
 fn simulation_keeps_what_was_mended() {
+    let mut moved = Vec::new();
     for (mutant, seed, reason) in REGRESSIONS {
-        let found = hunt(*mutant, [*seed]);
-        assert!(found.is_some(), "seed {seed} does not notice {mutant:?} any more: {reason}");
+        if hunt(*mutant, [*seed]).is_none() {
+            // Whatever changes the order of steps moves the stories to other seeds.
+            let next = hunt(*mutant, 0..HUNT_MAX).map(|violation| (violation.seed, violation.promise));
+            moved.push(format!("seed {seed} does not notice {mutant:?} any more ({reason}); {next:?} does"));
+        }
         if let Err(violation) = run(*seed, false) {
             panic!("{reason}: {violation}");
         }
     }
+    assert!(moved.is_empty(), "{}", moved.join("\n"));
 }

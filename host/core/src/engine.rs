@@ -127,7 +127,8 @@ impl Engine {
             self.apply(event, now_ms, steps);
         }
         self.look(now_ms, steps);
-        self.writer.write(now_ms, steps);
+        let is_behind = self.systems.iter().any(System::is_behind);
+        self.writer.write(is_behind, now_ms, steps);
     }
 
     fn apply(&mut self, event: Event, now_ms: i64, steps: &mut Vec<Step>) {

@@ -4,7 +4,7 @@
 
 use crate::journal::Shards;
 use crate::mutant::{Mutant, broken};
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 /// A delivery in the lanes. `T` is whatever the caller needs to make it.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +44,9 @@ pub struct Lanes<T> {
     /// What the store has up to this id is here or was settled.
     frontier: i64,
     behind: bool,
+    /// Offered while a read is under way. Should that reach the end, these are all that it missed.
+    offered: BTreeMap<i64, Job<T>>,
+    reading: bool,
     /// Counts what a read that is under way may have missed: it is read once more.
     generation: u64,
     /// Counts what makes a read that is under way wrong: what it found is not looked at.
@@ -71,6 +74,8 @@ impl<T> Lanes<T> {
             ids: HashSet::new(),
             frontier: 0,
             behind: true,
+            offered: BTreeMap::new(),
+            reading: false,
             generation: 0,
             epoch: 0,
             operations: 0,
@@ -92,7 +97,10 @@ impl<T> Lanes<T> {
         }
         let full = self.behind || self.ids.len() >= self.window_max || !self.shards.has(job.shard);
         if full && !broken(Mutant::OfferWhileBehind) {
-            self.fall_behind();
+            match self.reading && self.offered.len() < self.window_max && self.shards.has(job.shard) {
+                true => drop(self.offered.insert(job.id, job)),
+                false => self.fall_behind(),
+            }
             return false;
         }
         self.insert(job);
@@ -125,6 +133,8 @@ impl<T> Lanes<T> {
         let worth = self.behind && room * 2 >= self.window_max;
         worth.then(|| {
             self.finished.clear();
+            self.offered.clear();
+            self.reading = true;
             let (generation, epoch) = (self.generation, self.epoch);
             Refill { after: self.frontier, room, shards: self.shards, generation, epoch }
         })
@@ -133,6 +143,8 @@ impl<T> Lanes<T> {
     /// What a read found, by id, and how many operations and releases the store counted then: where there were more
     /// since the last read, some may have become ready before the frontier, and everything is read again.
     pub fn refill(&mut self, refill: Refill, found: Vec<Job<T>>, operations: i64) {
+        self.reading = false;
+        let offered = std::mem::take(&mut self.offered);
         let changed = operations != self.operations && !broken(Mutant::MissReleases);
         self.operations = operations;
         if changed && refill.after > 0 {
@@ -154,6 +166,11 @@ impl<T> Lanes<T> {
         }
         if last {
             self.behind = self.generation != refill.generation && !broken(Mutant::CaughtUpBlindly);
+            if !broken(Mutant::ForgetOffered) {
+                for job in offered.into_values() {
+                    self.offer(job);
+                }
+            }
         }
     }
 
@@ -319,6 +336,11 @@ impl<T> Lanes<T> {
     /// Shards with deliveries running.
     pub fn busy(&self) -> Shards {
         Shards(self.in_flight.values().fold(0, |all, shard| all | 1 << shard))
+    }
+
+    /// Whether the store has more than is here.
+    pub fn is_behind(&self) -> bool {
+        self.behind
     }
 
     /// Deliveries held in memory, running ones included.

@@ -29,6 +29,7 @@ mutants! {
     BelieveOldReads "a read from before a release, a parking or a change of shards is believed";
     MissReleases "a read is believed although something was released before its frontier";
     ReadRevives "a read hands over what was finished while it was under way";
+    ForgetOffered "what is written while the last read is under way is forgotten";
     OfferTwice "a delivery that a read has found is taken again when its commit is heard of";
     IgnoreGaps "a new delivery passes what another hub has written before it";
     PassAbandoned "the next delivery of a key starts although another hub has the one before it";

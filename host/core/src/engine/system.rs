@@ -92,6 +92,11 @@ impl System {
         }
     }
 
+    /// Whether it works and has more to be delivered than is held in memory.
+    pub fn is_behind(&self) -> bool {
+        self.lanes.is_behind() && !self.paused && self.breaker.down_since_ms().is_none()
+    }
+
     /// Reads and starts what it may; says when to look again.
     pub fn look(&mut self, now_ms: i64, stopping: bool, steps: &mut Vec<Step>) -> Option<i64> {
         if stopping && !broken(Mutant::GoOnStopping) {
@@ -121,7 +126,8 @@ impl System {
         match found {
             Ok(Ready { deliveries, operations }) => {
                 // Every write of an attempt and every decision counts the version up: without one there is no record.
-                let found = deliveries.into_iter().map(|d| (d.version == 0, d)).map(|(fresh, d)| job(d, fresh)).collect();
+                let found =
+                    deliveries.into_iter().map(|d| (d.version == 0, d)).map(|(fresh, d)| job(d, fresh)).collect();
                 self.lanes.refill(refill, found, operations);
             }
             Err(_) => self.read_again_ms = now_ms + READ_RETRY_MS,

@@ -6,8 +6,11 @@ use crate::journal::{Commit, Committed, Started};
 use crate::mutant::{Mutant, broken};
 use std::collections::VecDeque;
 
-/// Commits, and messages with them, of one transaction.
-const GROUP_MAX: usize = 1_024;
+/// Commits, and messages with them, of one transaction: so many from the broker, and so many others.
+const GROUP_MAX: usize = 512;
+/// From the broker while the lanes of a system that works do not hold all that is written for it: the broker keeps
+/// messages as well as the store does, and what is not in the lanes is read once more.
+const BEHIND_MAX: usize = 128;
 /// Milliseconds before a write that failed is tried again.
 const WRITE_RETRY_MS: i64 = 250;
 
@@ -34,6 +37,8 @@ pub struct Entry {
 #[derive(Debug, Default)]
 pub struct Writer {
     waiting: VecDeque<Entry>,
+    /// Inputs that can wait, in their order.
+    patient: VecDeque<Entry>,
     /// What is being written; comes back to the front of `waiting` when that fails.
     writing: Vec<Entry>,
     retry_at_ms: Option<i64>,
@@ -41,32 +46,34 @@ pub struct Writer {
 
 impl Writer {
     pub fn add(&mut self, entry: Entry) {
-        self.waiting.push_back(entry);
+        match entry.origin {
+            Origin::Input { patient: true, .. } => self.patient.push_back(entry),
+            _ => self.waiting.push_back(entry),
+        }
     }
 
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.writing.is_empty()
+        self.nothing_waits() && self.writing.is_empty()
+    }
+
+    fn nothing_waits(&self) -> bool {
+        self.waiting.is_empty() && self.patient.is_empty()
     }
 
     pub fn retry_at_ms(&self) -> Option<i64> {
-        self.retry_at_ms.filter(|_| self.writing.is_empty() && !self.waiting.is_empty())
+        self.retry_at_ms.filter(|_| self.writing.is_empty() && !self.nothing_waits())
     }
 
-    /// Starts a write when none is under way and there is something to write.
-    pub fn write(&mut self, now_ms: i64, steps: &mut Vec<Step>) {
+    /// Starts a write when none is under way and there is something to write. `is_behind`: there is more to be
+    /// delivered already than the lanes hold.
+    pub fn write(&mut self, is_behind: bool, now_ms: i64, steps: &mut Vec<Step>) {
         let too_early = self.retry_at_ms.is_some_and(|at_ms| at_ms > now_ms);
-        if !self.writing.is_empty() || self.waiting.is_empty() || too_early {
+        if !self.writing.is_empty() || self.nothing_waits() || too_early {
             return;
         }
         self.retry_at_ms = None;
-        let mut weight = 0;
-        while let Some(entry) = self.waiting.front() {
-            weight += 1 + entry.commit.messages.len();
-            if weight > GROUP_MAX && !self.writing.is_empty() {
-                break;
-            }
-            self.writing.extend(self.waiting.pop_front());
-        }
+        self.writing.extend(take(&mut self.waiting, GROUP_MAX));
+        self.writing.extend(take(&mut self.patient, if is_behind { BEHIND_MAX } else { GROUP_MAX }));
         steps.push(Step::Write(self.writing.iter().map(|entry| entry.commit.clone()).collect()));
     }
 
@@ -78,8 +85,8 @@ impl Writer {
     /// The write failed, or nobody knows. Impatient inputs are refused; the rest is written again, in its order.
     fn failed(&mut self, failed: Vec<Entry>, problem: &Problem, now_ms: i64, steps: &mut Vec<Step>) {
         self.retry_at_ms = Some(now_ms + WRITE_RETRY_MS);
-        let all = failed.into_iter().chain(std::mem::take(&mut self.waiting));
-        for entry in all.collect::<Vec<_>>() {
+        let waiting = std::mem::take(&mut self.waiting).into_iter().chain(std::mem::take(&mut self.patient));
+        for entry in failed.into_iter().chain(waiting) {
             match entry.origin {
                 Origin::Input { ticket, .. } if broken(Mutant::ConfirmAfterFailedCommit) => {
                     steps.push(Step::Confirm { ticket, result: Ok(Ok(Vec::new())) });
@@ -88,10 +95,21 @@ impl Writer {
                     steps.push(Step::Confirm { ticket, result: Err(problem.clone()) });
                 }
                 Origin::Outcome { .. } if broken(Mutant::DropOutcome) => {}
-                _ => self.waiting.push_back(entry),
+                _ => self.add(entry),
             }
         }
     }
+}
+
+/// The first of `queue` that weigh no more than this together, and at least one.
+fn take(queue: &mut VecDeque<Entry>, weight_max: usize) -> Vec<Entry> {
+    let mut weight = 0;
+    let fits = |entry: &&Entry| {
+        weight += 1 + entry.commit.messages.len();
+        weight <= weight_max
+    };
+    let count = queue.iter().take_while(fits).count().max(1).min(queue.len());
+    queue.drain(..count).collect()
 }
 
 impl super::Engine {

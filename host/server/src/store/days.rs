@@ -39,7 +39,7 @@ pub struct Days {
 
 /// Dead rows that `open` may hold. PostgreSQL itself looks after a table once a minute, which is a hundred thousand
 /// deliveries under load; a search by system then takes 25 ms instead of 1.
-const LEFT_MAX: u64 = 5_000;
+const LEFT_MAX: u64 = 20_000;
 
 impl Days {
     fn lock(&self) -> MutexGuard<'_, (HashSet<i64>, HashSet<i64>)> {

@@ -90,7 +90,8 @@ pub async fn calls(pool: &AnyPool, dialect: Dialect, owners: Vec<i64>) -> Result
         return Ok(calls);
     }
     // Sorted here: for an ORDER BY PostgreSQL would walk all calls in the order of their index (7 ms at 8,000).
-    let sql = format!("SELECT c.owner, c.record FROM {} CROSS JOIN calls c WHERE c.owner = r.id", dialect.numbers(&["id"]));
+    let sql =
+        format!("SELECT c.owner, c.record FROM {} CROSS JOIN calls c WHERE c.owner = r.id", dialect.numbers(&["id"]));
     for row in select(pool, sql, vec![numbers(owners.into_iter().map(|id| [id]))]).await? {
         calls.entry(int(&row, "owner")?).or_default().push(record(&field::<String>(&row, "record")?)?);
     }
