@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
     let catalog = busbar_server::config::catalog(&root().join("schemas")).unwrap();
-    Arc::new(Rules { catalog, routes: Vec::new() })
+    Arc::new(Rules::new(catalog, Vec::new()))
 });
 
 fn limits() -> Limits {

@@ -6,6 +6,7 @@ use crate::message::Message;
 use crate::route::{Route, Scope};
 use crate::schema::Catalog;
 use sha2::{Digest, Sha256};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// A delivery planned at admission.
@@ -25,10 +26,34 @@ pub struct Planned {
 #[derive(Default)]
 pub struct Rules {
     pub catalog: Catalog,
-    pub routes: Vec<Route>,
+    routes: Vec<Route>,
+    /// The places of those that cover a type, in their order.
+    by_type: HashMap<String, Vec<usize>>,
+    /// Of those that cover every other type.
+    any_type: Vec<usize>,
 }
 
 impl Rules {
+    pub fn new(catalog: Catalog, routes: Vec<Route>) -> Self {
+        let covering = |kind: &str| {
+            let covering = routes.iter().enumerate().filter(|(_, route)| route.covers(kind));
+            covering.map(|(place, _)| place).collect::<Vec<_>>()
+        };
+        let named: BTreeSet<_> = routes.iter().flat_map(|route| &route.types).collect();
+        let by_type = named.into_iter().map(|name| (name.clone(), covering(name))).collect();
+        Self { catalog, by_type, any_type: covering("*"), routes }
+    }
+
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// Those that cover a type, however many others there are.
+    fn covering(&self, kind: &str) -> impl Iterator<Item = &Route> {
+        let places = self.by_type.get(kind).unwrap_or(&self.any_type);
+        places.iter().filter_map(|place| self.routes.get(*place))
+    }
+
     /// Checks `message` and plans its deliveries: one per system, in the order of the routes.
     ///
     /// # Errors
@@ -65,7 +90,7 @@ impl Rules {
         }
         let scope = Scope::of(question)?;
         // `*` is every message: a question is answered only by whom a route names for it.
-        for route in self.routes.iter().filter(|r| r.types.contains(&question.r#type)) {
+        for route in self.covering(&question.r#type).filter(|r| r.types.contains(&question.r#type)) {
             if route.when.as_ref().map_or(Ok(true), |when| when.truth(&scope))?
                 && let Some(system) = route.to.first()
             {
@@ -79,7 +104,7 @@ impl Rules {
         let mut planned: Vec<Planned> = Vec::new();
         let mut journal = None;
         let mut scope = None;
-        for route in self.routes.iter().filter(|r| r.covers(&message.r#type)) {
+        for route in self.covering(&message.r#type) {
             let found = if route.when.is_none() && route.key.is_none() {
                 Ok(Some(message.default_key().map(str::to_string)))
             } else {

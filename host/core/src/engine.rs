@@ -127,8 +127,10 @@ impl Engine {
             self.apply(event, now_ms, steps);
         }
         self.look(now_ms, steps);
-        let is_behind = self.systems.iter().any(System::is_behind);
-        self.writer.write(is_behind, now_ms, steps);
+        if self.writer.is_due(now_ms) {
+            let is_behind = self.systems.iter().any(System::is_behind);
+            self.writer.write(is_behind, steps);
+        }
     }
 
     fn apply(&mut self, event: Event, now_ms: i64, steps: &mut Vec<Step>) {

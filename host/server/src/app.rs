@@ -303,7 +303,7 @@ fn topology(deployment: &Deployment) -> Topology {
     let catalog = &deployment.rules.catalog;
     let queue = |(name, system): (&String, &System)| {
         let types =
-            deployment.rules.routes.iter().filter(|r| r.to.contains(name)).flat_map(|r| r.types.iter().cloned());
+            deployment.rules.routes().iter().filter(|r| r.to.contains(name)).flat_map(|r| r.types.iter().cloned());
         let (questions, messages) = types.partition(|t| catalog.answer_type(t).is_some());
         Some(SystemQueue { queue: system.config.queue.clone()?, messages, questions })
     };

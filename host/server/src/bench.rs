@@ -7,6 +7,7 @@ mod inputs;
 mod memory;
 pub mod relay;
 mod sample;
+pub mod scale;
 pub mod start;
 
 pub use sample::median;

@@ -100,7 +100,7 @@ fn rules() -> Rules {
         route("bill.v1", &["billing"], None, None),
         route("ask.v1", &["registry"], None, None),
     ];
-    Rules { catalog: Catalog::compile(schemas).unwrap(), routes }
+    Rules::new(Catalog::compile(schemas).unwrap(), routes)
 }
 
 #[test]

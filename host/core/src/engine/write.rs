@@ -64,13 +64,14 @@ impl Writer {
         self.retry_at_ms.filter(|_| self.writing.is_empty() && !self.nothing_waits())
     }
 
-    /// Starts a write when none is under way and there is something to write. `is_behind`: there is more to be
-    /// delivered already than the lanes hold.
-    pub fn write(&mut self, is_behind: bool, now_ms: i64, steps: &mut Vec<Step>) {
+    /// Whether no write is under way and there is something to write.
+    pub fn is_due(&self, now_ms: i64) -> bool {
         let too_early = self.retry_at_ms.is_some_and(|at_ms| at_ms > now_ms);
-        if !self.writing.is_empty() || self.nothing_waits() || too_early {
-            return;
-        }
+        self.writing.is_empty() && !self.nothing_waits() && !too_early
+    }
+
+    /// Starts a write. `is_behind`: there is more to be delivered already than the lanes hold.
+    pub fn write(&mut self, is_behind: bool, steps: &mut Vec<Step>) {
         self.retry_at_ms = None;
         self.writing.extend(take(&mut self.waiting, GROUP_MAX));
         self.writing.extend(take(&mut self.patient, if is_behind { BEHIND_MAX } else { GROUP_MAX }));

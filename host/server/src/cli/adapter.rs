@@ -101,7 +101,7 @@ impl Bench {
     /// When the schemas cannot be read or the machine cannot run adapters.
     pub fn new(schemas: &Path) -> anyhow::Result<Self> {
         let catalog = config::catalog(schemas).map_err(anyhow::Error::msg)?;
-        Ok(Self { runtime: Arc::new(Runtime::new(None)?), rules: Arc::new(Rules { catalog, routes: Vec::new() }) })
+        Ok(Self { runtime: Arc::new(Runtime::new(None)?), rules: Arc::new(Rules::new(catalog, Vec::new())) })
     }
 
     /// # Errors

@@ -1,6 +1,7 @@
 //! `bench`: measurements of the hub itself.
 
-use crate::bench::{bare, call, decode, relay, start};
+use crate::bench::scale::Extra;
+use crate::bench::{bare, call, decode, relay, scale, start};
 use crate::config;
 use crate::wasm::Runtime;
 use busbar_core::Rules;
@@ -19,6 +20,8 @@ pub enum BenchCommand {
     Decode(DecodeArgs),
     /// Messages relayed over AMQP, against a bare relay over the same broker.
     Relay(RelayArgs),
+    /// What a relayed message costs with many systems and routes, against the same with few.
+    Scale(RelayArgs),
     /// Searches and traces in journals of different sizes.
     Journal(JournalArgs),
     /// The bare relay that `relay` compares with, until it is killed.
@@ -116,6 +119,7 @@ pub async fn bench(command: BenchCommand, json: bool) -> anyhow::Result<ExitCode
         BenchCommand::Start(args) => starts(&args, json)?,
         BenchCommand::Decode(args) => decodes(args, json).await?,
         BenchCommand::Relay(args) => relays(args, json).await?,
+        BenchCommand::Scale(args) => scales(args, json).await?,
         BenchCommand::Journal(args) => journals(&args, json).await?,
         BenchCommand::Bare(args) => bare::relay(&args.amqp, &args.prefix, args.prefetch).await?,
     }
@@ -147,17 +151,42 @@ async fn journals(args: &JournalArgs, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+impl RelayArgs {
+    fn plan(self) -> relay::Plan {
+        relay::Plan {
+            amqp: self.amqp,
+            store: self.store,
+            journal: self.journal,
+            adapters: self.common.adapters,
+            schemas: self.common.schemas,
+            messages: self.messages,
+            rounds: self.common.rounds,
+            latency: std::time::Duration::from_secs(self.seconds),
+            extra: Extra::default(),
+        }
+    }
+}
+
+/// Systems and routes: few, many systems, many routes.
+const SIZES: [Extra; 3] =
+    [Extra { systems: 10, routes: 10 }, Extra { systems: 500, routes: 10 }, Extra { systems: 10, routes: 1_000 }];
+
+async fn scales(args: RelayArgs, json: bool) -> anyhow::Result<()> {
+    let mut plan = relay::Plan { latency: std::time::Duration::ZERO, ..args.plan() };
+    let costs = scale::scale(&mut plan, &SIZES).await?;
+    if json {
+        return costs.iter().try_for_each(|cost| Ok(println!("{}", serde_json::to_string(cost)?)));
+    }
+    println!("a relayed message of 1 KB, journal {}; medians of {} rounds", plan.journal, plan.rounds);
+    println!("systems   routes   CPU us/msg     msg/s   against the first");
+    for scale::Cost { extra: Extra { systems, routes }, cpu_us_per_message, per_second, ratio } in costs {
+        println!("{systems:>7} {routes:>8} {cpu_us_per_message:>12.1} {per_second:>9.0} {ratio:>19.2}");
+    }
+    Ok(())
+}
+
 async fn relays(args: RelayArgs, json: bool) -> anyhow::Result<()> {
-    let plan = relay::Plan {
-        amqp: args.amqp,
-        store: args.store,
-        journal: args.journal,
-        adapters: args.common.adapters,
-        schemas: args.common.schemas,
-        messages: args.messages,
-        rounds: args.common.rounds,
-        latency: std::time::Duration::from_secs(args.seconds),
-    };
+    let plan = args.plan();
     if !json {
         println!("messages of 1 KB through a schema check and a mapping adapter in a fresh instance, with confirms");
         println!("        msg/s    CPU us/msg   peak MiB   p50 ms   p99 ms   (latency at half load)");
@@ -183,7 +212,7 @@ async fn relays(args: RelayArgs, json: bool) -> anyhow::Result<()> {
 impl Common {
     fn world(&self) -> anyhow::Result<(Arc<Runtime>, Arc<Rules>)> {
         let catalog = config::catalog(&self.schemas).map_err(anyhow::Error::msg)?;
-        Ok((Arc::new(Runtime::new(None)?), Arc::new(Rules { catalog, routes: Vec::new() })))
+        Ok((Arc::new(Runtime::new(None)?), Arc::new(Rules::new(catalog, Vec::new()))))
     }
 }
 
