@@ -61,6 +61,8 @@ pub struct Lanes<T> {
     delayed_last: bool,
     waiting: HashMap<i64, Job<T>>,
     keys: HashMap<String, VecDeque<Job<T>>>,
+    /// Keys of which the store has more than their share of the window: read when what is here of them is done.
+    cut: HashSet<String>,
 }
 
 impl<T> Lanes<T> {
@@ -85,6 +87,7 @@ impl<T> Lanes<T> {
             delayed_last: false,
             waiting: HashMap::new(),
             keys: HashMap::new(),
+            cut: HashSet::new(),
         }
     }
 
@@ -176,10 +179,17 @@ impl<T> Lanes<T> {
 
     fn insert(&mut self, job: Job<T>) {
         self.frontier = self.frontier.max(job.id);
-        self.ids.insert(job.id);
         let Some(key) = job.key.clone().filter(|_| !broken(Mutant::IgnoreKeys)) else {
+            self.ids.insert(job.id);
             return self.schedule(job);
         };
+        // One key must not keep the others of its system out.
+        let share = (self.window_max / 8).max(2);
+        if self.cut.contains(&key) || self.keys.get(&key).is_some_and(|queue| queue.len() >= share) {
+            self.cut.insert(key);
+            return;
+        }
+        self.ids.insert(job.id);
         match self.keys.get_mut(&key) {
             Some(queue) => queue.push_back(job),
             None => {
@@ -250,7 +260,12 @@ impl<T> Lanes<T> {
         };
         match next {
             Some(next) => self.schedule(next),
-            None => drop(self.keys.remove(key)),
+            None => {
+                self.keys.remove(key);
+                if self.cut.remove(key) && !broken(Mutant::ForgetCut) {
+                    self.rewind(id);
+                }
+            }
         }
     }
 
@@ -271,7 +286,9 @@ impl<T> Lanes<T> {
         }
         self.in_flight.remove(&id);
         self.ids.remove(&id);
-        for job in key.and_then(|key| self.keys.remove(key)).into_iter().flatten() {
+        let Some(key) = key else { return };
+        self.cut.remove(key);
+        for job in self.keys.remove(key).into_iter().flatten() {
             self.ids.remove(&job.id);
         }
     }
@@ -319,7 +336,9 @@ impl<T> Lanes<T> {
     /// Drops a delivery that is not running, with all behind it.
     fn forget(&mut self, job: Job<T>) {
         self.ids.remove(&job.id);
-        for behind in job.key.and_then(|key| self.keys.remove(&key)).into_iter().flatten() {
+        let Some(key) = job.key else { return };
+        self.cut.remove(&key);
+        for behind in self.keys.remove(&key).into_iter().flatten() {
             self.ids.remove(&behind.id);
         }
     }

@@ -30,6 +30,7 @@ mutants! {
     MissReleases "a read is believed although something was released before its frontier";
     ReadRevives "a read hands over what was finished while it was under way";
     ForgetOffered "what is written while the last read is under way is forgotten";
+    ForgetCut "what does not fit a key's share of the window is forgotten";
     OfferTwice "a delivery that a read has found is taken again when its commit is heard of";
     IgnoreGaps "a new delivery passes what another hub has written before it";
     PassAbandoned "the next delivery of a key starts although another hub has the one before it";

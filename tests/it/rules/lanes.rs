@@ -167,6 +167,46 @@ fn order_per_key_holds_and_nothing_is_forgotten() {
     println!("{SEEDS} seeds");
 }
 
+/// A thousand deliveries of one key wait behind one that fails: others are made, and afterwards they are, in order.
+#[test]
+fn a_key_with_many_waiting_leaves_room_for_the_others() {
+    let mut model = Model::default();
+    let hot = |id: i64| id <= 1_000;
+    for id in 1..=1_100 {
+        let key = if hot(id) { "hot".to_string() } else { format!("k{id}") };
+        model.store.insert(id, (Some(key), State::Ready));
+    }
+    let mut lanes = Lanes::new(80, 10);
+    let mut others = 0;
+    for _ in 0..500 {
+        model.read(&mut lanes);
+        while let Some(job) = lanes.take(model.now_ms) {
+            model.started(job.id, 0);
+            model.running.remove(&job.id);
+            if hot(job.id) {
+                lanes.retry(Job { due_ms: model.now_ms + 1, ..model.job(job.id) });
+                continue;
+            }
+            others += 1;
+            model.set(job.id, State::Done);
+            lanes.done(job.id, job.key.as_deref());
+        }
+        model.now_ms += 1;
+    }
+    assert_eq!(others, 100, "those with other keys");
+    for _ in 0..2_000 {
+        model.read(&mut lanes);
+        while let Some(job) = lanes.take(model.now_ms) {
+            model.started(job.id, 0);
+            model.running.remove(&job.id);
+            model.set(job.id, State::Done);
+            lanes.done(job.id, job.key.as_deref());
+        }
+        model.now_ms += 1;
+    }
+    assert!(model.store.values().all(|(_, state)| *state == State::Done));
+}
+
 /// Lanes that have read an empty store.
 fn lanes() -> Lanes<()> {
     let mut lanes = Lanes::new(10, 10);

@@ -43,14 +43,14 @@ impl Extra {
             symlink(entry.path(), own.join(entry.file_name()))?;
         }
         for system in 0..self.systems {
-            write!(config, "[systems.extra-{system}]\nadapter = \"translator\"\n")?;
-            write!(config, "[systems.extra-{system}.grants]\nemit = [\"payment.rejected.v1\"]\n")?;
-            write!(config, "[systems.extra-{system}.config.translations.\"payment.received.v1\"]\n")?;
-            write!(config, "type = \"payment.rejected.v1\"\ndata = {{ account = \"/account\" }}\n")?;
+            writeln!(config, "[systems.extra-{system}]\nadapter = \"translator\"")?;
+            writeln!(config, "[systems.extra-{system}.grants]\nemit = [\"payment.rejected.v1\"]")?;
+            writeln!(config, "[systems.extra-{system}.config.translations.\"payment.received.v1\"]")?;
+            writeln!(config, "type = \"payment.rejected.v1\"\ndata = {{ account = \"/account\" }}")?;
         }
         for route in 0..self.routes {
             let to = route % self.systems;
-            write!(config, "[[routes]]\ntypes = [\"measured.t{route}.v1\"]\nto = [\"extra-{to}\"]\n")?;
+            writeln!(config, "[[routes]]\ntypes = [\"measured.t{route}.v1\"]\nto = [\"extra-{to}\"]")?;
             let schema = own.join(format!("measured.t{route}"));
             std::fs::create_dir(&schema)?;
             std::fs::write(schema.join("v1.json"), "{\"type\": \"object\"}")?;

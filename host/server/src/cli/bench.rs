@@ -175,7 +175,10 @@ async fn scales(args: RelayArgs, json: bool) -> anyhow::Result<()> {
     let mut plan = relay::Plan { latency: std::time::Duration::ZERO, ..args.plan() };
     let costs = scale::scale(&mut plan, &SIZES).await?;
     if json {
-        return costs.iter().try_for_each(|cost| Ok(println!("{}", serde_json::to_string(cost)?)));
+        for cost in &costs {
+            println!("{}", serde_json::to_string(cost)?);
+        }
+        return Ok(());
     }
     println!("a relayed message of 1 KB, journal {}; medians of {} rounds", plan.journal, plan.rounds);
     println!("systems   routes   CPU us/msg     msg/s   against the first");

@@ -195,7 +195,7 @@ impl Effects for Script {
                     r#type: answer.r#type,
                     subject: None,
                     time: None,
-                    data: answer.data.into(),
+                    data: answer.data,
                 };
                 Ok(message(stated, "/case/answerer"))
             }
