@@ -1,11 +1,12 @@
 //! A message's data with its JSON text, which is written once however many ask for it.
 
 use serde_json::Value;
+use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 /// JSON that does not change any more.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Data {
     value: Value,
     text: OnceLock<Arc<str>>,
@@ -20,6 +21,12 @@ impl Data {
 
     pub fn into_value(self) -> Value {
         self.value
+    }
+}
+
+impl fmt::Debug for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
     }
 }
 
