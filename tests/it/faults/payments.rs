@@ -39,7 +39,8 @@ async fn revive(hubs: &[Mutex<Hub>]) {
 /// Waits until nothing is on its way any more, with the operator's help where an outcome is unknown.
 async fn settled(hub: &Hub, gateway: &Gateway, plan: &Plan) -> usize {
     let mut resolved = 0;
-    wait_for_at_most("everything to be settled", Duration::from_secs(240), async || {
+    let at_most = Duration::from_millis(12 * plan.len() as u64);
+    wait_for_at_most("everything to be settled", at_most, async || {
         resolved += resolve(hub, |purpose| gateway.knows(purpose)).await;
         let depths = depths(hub).await?;
         let open: i64 = ["ready", "waiting", "parked"].iter().filter_map(|state| depths.get(*state)).sum();
