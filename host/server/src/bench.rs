@@ -5,6 +5,7 @@ pub mod call;
 pub mod decode;
 mod inputs;
 mod memory;
+pub mod native;
 pub mod relay;
 mod sample;
 pub mod scale;

@@ -63,6 +63,9 @@ pub fn parse(text: &str) -> Option<Val> {
 /// At `place`: `bad-mapping` when the expression does not compile, `mapping-failed` when it fails or gives no value or
 /// several.
 pub fn evaluate(code: &str, input: Val, place: &str) -> Result<Val, Rejection> {
+    if let Some(value) = plain(code, &input) {
+        return Ok(value);
+    }
     let filter = compiled(code, place)?;
     let context = Ctx::<Data>::new(&filter.lut, Vars::new([]));
     let mut values = filter.id.run((context, input)).map(unwrap_valr);
@@ -74,6 +77,20 @@ pub fn evaluate(code: &str, input: Val, place: &str) -> Result<Val, Rejection> {
         (None, _) => Err(failed("gives no value".to_owned())),
         (Some(Ok(_)), Some(Ok(_))) => Err(failed("gives more than one value".to_owned())),
     }
+}
+
+/// What a plain path such as `.data.account` leads to: most of a mapping's expressions, and compiling one takes longer
+/// than all else that is done with it. Nothing where it is more than that, or leads through what is no object.
+fn plain(code: &str, input: &Val) -> Option<Val> {
+    let is_name = |name: &str| {
+        let mut bytes = name.bytes();
+        let first = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        first && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    code.strip_prefix('.')?.split('.').try_fold(input.clone(), |value, name| match value {
+        Val::Obj(fields) if is_name(name) => Some(fields.get(&Val::from(name.to_owned())).cloned().unwrap_or_default()),
+        _ => None,
+    })
 }
 
 /// Reading jq's own definitions takes ten times as long as everything else, and most mappings need none of them.
@@ -218,6 +235,17 @@ mod tests {
         assert_eq!(run(".a|to_minor", r#"{"a":"1234.50"}"#).unwrap(), "123450");
         assert_eq!(run(".a|from_minor", r#"{"a":-5}"#).unwrap(), r#""-0.05""#);
         assert_eq!(run(".a|to_minor", r#"{"a":"1.234"}"#).unwrap_err().0, "mapping-failed");
+    }
+
+    #[test]
+    fn a_plain_path_means_what_it_means_to_jq() {
+        for input in [r#"{"a":{"b":[1,"x"],"_c9":null}}"#, r#"{"a":null}"#, "{}", "null", "[]", r#""text""#, "7"] {
+            for code in
+                [".a", ".a.b", ".a._c9", ".a.b.c", ".", ".a.", ".a..b", ". a", ".9", ".a[0]", ".ы", "..", ".a b"]
+            {
+                assert_eq!(run(code, input).ok(), run(&format!("{code}|."), input).ok(), "{code} of {input}");
+            }
+        }
     }
 
     #[test]

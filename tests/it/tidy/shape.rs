@@ -16,8 +16,8 @@ fn folders<'a>(parent: &str, files: impl Iterator<Item = &'a str>) -> BTreeMap<&
 pub fn adapters(files: &BTreeSet<String>, readme: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for (name, inside) in folders("plugins/", files.iter().map(String::as_str)) {
-        // Not adapters: the SDK, and folders of settings.
-        if name == "sdk" || name.starts_with('.') {
+        // Not adapters: the SDK, the native functions of `busbar bench call`, and folders of settings.
+        if ["sdk", "native"].contains(&name) || name.starts_with('.') {
             continue;
         }
         let needed = ["Cargo.toml", "adapter.toml", "config.schema.json", "src/lib.rs", "src/mapping.rs", "README.md"];

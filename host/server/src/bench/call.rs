@@ -1,13 +1,13 @@
-//! What a call of an adapter costs: in a fresh instance, in a kept one, and the same work without a sandbox.
+//! What a call of an adapter costs: in a fresh instance, in a kept one, and its mapping as a native function.
 
-use super::inputs::{self, SECRET, Statement, caller, payment, terminal};
+use super::inputs::{caller, payment, statement, terminal};
+use super::native::Native;
 use super::sample::{Sample, median};
 use crate::config::model::Instances;
-use crate::hub::hmac_sha256;
 use crate::wasm::{self, Caller, Loaded, Runtime};
 use anyhow::Context;
+use busbar_core::Rules;
 use busbar_core::ports::{Attempting, InputFile, Run};
-use busbar_core::{Message, Rules};
 use serde::Serialize;
 use std::fmt::Debug;
 use std::hint::black_box;
@@ -29,7 +29,7 @@ pub struct Row {
     pub fresh_p99_us: f64,
     pub warm_median_us: f64,
     pub warm_p99_us: f64,
-    /// Reading the same input and writing the same output without a sandbox.
+    /// The same mapping as a native function.
     pub native_median_us: f64,
     /// Fresh without native: what the sandbox costs.
     pub overhead_us: f64,
@@ -45,6 +45,7 @@ pub async fn measure(
     runtime: &Arc<Runtime>,
     rules: &Arc<Rules>,
     folder: &Path,
+    native: &Native,
     names: &[String],
     rounds: usize,
     calls: usize,
@@ -61,14 +62,7 @@ pub async fn measure(
         for _ in 0..rounds {
             let mut of_fresh = sampled(&fresh, adapter, calls).await?;
             let mut of_warm = sampled(&warm, adapter, calls).await?;
-            let mut of_native = Sample::default();
-            for number in 0..calls + WARM_UP {
-                let began = Instant::now();
-                native(adapter);
-                if number >= WARM_UP {
-                    of_native.push(began.elapsed());
-                }
-            }
+            let mut of_native = native.sample(adapter, calls, WARM_UP)?;
             let found = [
                 of_fresh.percentile_us(0.5),
                 of_fresh.percentile_us(0.99),
@@ -111,7 +105,7 @@ async fn sampled(caller: &Caller, adapter: &str, calls: usize) -> anyhow::Result
             "decode" => good(
                 wasm::decode(
                     caller,
-                    statement(),
+                    InputFile { name: "statement.txt".into(), size_bytes: 1_200, reader: Box::new(statement()) },
                     Box::new(|emitted| {
                         black_box(emitted);
                         Ok(())
@@ -135,39 +129,4 @@ async fn sampled(caller: &Caller, adapter: &str, calls: usize) -> anyhow::Result
 fn good<T: Debug>(run: Run<T>) -> anyhow::Result<()> {
     let run = black_box(run);
     run.result.map(drop).map_err(|failure| anyhow::anyhow!("the adapter failed: {}", failure.problem()))
-}
-
-/// A statement with one document, 1.2 kB.
-fn statement() -> InputFile {
-    let reader = Statement::of_lines(inputs::DOCUMENT_LINES + 20);
-    InputFile { name: "statement.txt".into(), size_bytes: 1_200, reader: Box::new(reader) }
-}
-
-/// The adapters are not linked into the hub, so this is their work's lower bound: the message written as JSON
-/// and signed (webhook); written and read again (rest-json, osmp); the lines split (client-bank-exchange).
-fn native(adapter: &str) {
-    match adapter {
-        "client-bank-exchange" => {
-            let mut text = Vec::new();
-            let _ = std::io::Read::read_to_end(&mut statement().reader, &mut text);
-            let lines = text.split(|byte| *byte == b'\n').filter(|line| line.contains(&b'='));
-            black_box(lines.count());
-            black_box(round_trip());
-        }
-        "webhook" => {
-            let text = payment("p-1").to_structured().to_string();
-            black_box(hmac_sha256(SECRET, text.as_bytes()).ok());
-        }
-        "osmp" => {
-            black_box((terminal(), round_trip()));
-        }
-        _ => {
-            black_box(round_trip());
-        }
-    }
-}
-
-fn round_trip() -> Option<Message> {
-    let text = payment("p-1").to_structured().to_string();
-    Message::from_structured(serde_json::from_str(&text).ok()?).ok()
 }

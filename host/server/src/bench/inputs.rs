@@ -15,7 +15,7 @@ pub struct Instant;
 
 pub const SECRET: &str = "whsec_c2VjcmV0IG9mIHRoZSBiZW5jaG1hcmsgb2YgYnVzYmFy";
 /// 2026-11-22T10:00:00+03:00
-const NOW_MS: i64 = 1_795_330_800_000;
+pub const NOW_MS: i64 = 1_795_330_800_000;
 
 #[async_trait]
 impl Effects for Instant {
@@ -29,8 +29,7 @@ impl Effects for Instant {
     }
 
     async fn ask(&self, question: Message, _deadline_ms: u64) -> Result<Message, AskFailure> {
-        let data = json!({ "account": question.data.get("account"), "found": true });
-        Ok(Message { r#type: "account.lookup.answer.v1".into(), data: data.into(), ..question })
+        Ok(Message { r#type: "account.lookup.answer.v1".into(), data: account_found().into(), ..question })
     }
 
     async fn lookup(&self, _source: &str, _id: &str) -> Result<Option<Message>, Problem> {
@@ -129,6 +128,11 @@ pub fn payment(id: &str) -> Message {
     }
 }
 
+/// The answer to every question.
+pub fn account_found() -> Value {
+    json!({ "account": "500100200300", "found": true })
+}
+
 /// A terminal pays, with as many headers as proxies add.
 pub fn terminal() -> HookRequest {
     let header = |n: usize| (format!("x-proxy-{n}"), "a value as long as proxies like them".repeat(2));
@@ -148,6 +152,11 @@ pub struct Statement {
     made: u64,
     chunk: Vec<u8>,
     at: usize,
+}
+
+/// A statement with one document, 1.2 kB.
+pub fn statement() -> Statement {
+    Statement::of_lines(DOCUMENT_LINES + 20)
 }
 
 /// Lines of a document.
