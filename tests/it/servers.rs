@@ -147,7 +147,7 @@ impl Server {
         let folder = tempfile::Builder::new().prefix("busbar-rabbitmq-").tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         let (port, epmd_port, dist_port) = (free_port(), free_port(), free_port());
-        std::fs::write(at("enabled_plugins"), "[rabbitmq_consistent_hash_exchange].\n").unwrap();
+        std::fs::write(at("enabled_plugins"), "[].\n").unwrap();
         std::fs::write(at("definitions.json"), definitions()).unwrap();
         let config = format!("load_definitions = {}\ndisk_free_limit.absolute = 50MB\n", at("definitions.json"));
         std::fs::write(at("rabbitmq.conf"), config).unwrap();

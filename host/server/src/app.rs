@@ -308,8 +308,7 @@ fn topology(deployment: &Deployment) -> Topology {
         Some(SystemQueue { queue: system.config.queue.clone()?, messages, questions })
     };
     let prefix = deployment.config.amqp.as_ref().map_or_else(|| "busbar".into(), |a| a.prefix.clone());
-    let shards = deployment.config.amqp.as_ref().map_or(1, |a| a.shards);
-    Topology { prefix, queues: deployment.systems.iter().filter_map(queue).collect(), shards }
+    Topology { prefix, queues: deployment.systems.iter().filter_map(queue).collect() }
 }
 
 async fn adapters(deployment: &Deployment, base: &Base) -> anyhow::Result<WasmAdapters> {

@@ -4,7 +4,7 @@ use crate::servers::Server;
 use async_trait::async_trait;
 use busbar_core::fakes::MemoryTransport;
 use busbar_core::ports::{Outgoing, Received, Transport};
-use busbar_core::{Code, Payload};
+use busbar_core::{Code, Payload, Shards};
 use busbar_server::amqp::{RabbitTransport, SystemQueue, Topology};
 use busbar_server::config::model::{AmqpConfig, TextOrReference};
 use lapin::options::BasicPublishOptions;
@@ -12,6 +12,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use std::sync::Mutex;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The other side of a transport.
@@ -148,12 +149,11 @@ async fn rabbitmq() {
         url: TextOrReference::Text(url.clone()),
         prefix: "busbar".into(),
         prefetch: 100,
-        shards: 1,
         confirm_timeout_ms: 10_000,
     };
     let queue = SystemQueue { queue: "known".into(), messages: vec!["known.v1".into()], questions: vec![] };
     let owned = tokio::sync::watch::Sender::new(busbar_core::Shards::ALL);
-    let topology = Topology { prefix: "busbar".into(), queues: vec![queue], shards: 1 };
+    let topology = Topology { prefix: "busbar".into(), queues: vec![queue] };
     let transport =
         RabbitTransport::start(&config, url.clone().into(), topology, owned.subscribe(), CancellationToken::new())
             .await
@@ -196,30 +196,32 @@ async fn a_queue_that_is_not_as_it_must_be_is_noticed_at_the_start() {
             table.insert(name.into(), value);
         }
         channel.queue_declare("busbar.in".into(), options, table).await.unwrap();
-        let problem = start(&url, 1).await.err().unwrap_or_else(|| panic!("{what} was taken"));
+        let problem = start(&url).await.err().unwrap_or_else(|| panic!("{what} was taken"));
         assert_eq!(problem.code, Code::BrokerUnsafe, "{what}");
         assert!(problem.detail.contains("busbar.in") && problem.detail.contains("amqp.prefix"), "{problem}");
     }
 }
 
-async fn start(url: &str, shards: u32) -> Result<RabbitTransport, busbar_core::Problem> {
+async fn start(url: &str) -> Result<RabbitTransport, busbar_core::Problem> {
+    start_owning(url, watch::Sender::new(Shards::ALL).subscribe()).await
+}
+
+async fn start_owning(url: &str, owned: watch::Receiver<Shards>) -> Result<RabbitTransport, busbar_core::Problem> {
     let config = AmqpConfig {
         url: TextOrReference::Text(url.into()),
         prefix: "busbar".into(),
         prefetch: 100,
-        shards,
         confirm_timeout_ms: 10_000,
     };
-    let owned = tokio::sync::watch::Sender::new(busbar_core::Shards::ALL);
-    let topology = Topology { prefix: "busbar".into(), queues: vec![], shards };
-    RabbitTransport::start(&config, url.into(), topology, owned.subscribe(), CancellationToken::new()).await
+    let topology = Topology { prefix: "busbar".into(), queues: vec![] };
+    RabbitTransport::start(&config, url.into(), topology, owned, CancellationToken::new()).await
 }
 
 /// Prefixes reach the broker in their order, whoever acknowledges: it closes a channel that is told a shorter one later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn acknowledgements_at_once_do_not_overtake_each_other() {
     let url = tokio::task::spawn_blocking(crate::servers::vhost).await.unwrap();
-    let transport = std::sync::Arc::new(start(&url, 1).await.unwrap());
+    let transport = std::sync::Arc::new(start(&url).await.unwrap());
     let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     for _ in 0..4_000 {
@@ -250,46 +252,52 @@ async fn acknowledgements_at_once_do_not_overtake_each_other() {
     );
 }
 
-/// Several incoming queues: each message in one of them, those with one partition key in the same; and the queue of
-/// a hub with one shard beside them would take a copy of each.
+/// A hub that cannot write any more must not keep the messages of the others; and who comes next gets all it had, in
+/// order, before anything later.
 #[tokio::test(flavor = "multi_thread")]
-async fn shards_share_the_messages_and_refuse_a_queue_left_over() {
+async fn a_hub_without_shards_hands_its_messages_on() {
     let url = tokio::task::spawn_blocking(crate::servers::vhost).await.unwrap();
-    let transport = start(&url, 4).await.unwrap();
+    let (first_owns, second_owns) = (watch::Sender::new(Shards::ALL), watch::Sender::new(Shards::NONE));
+    let first = start_owning(&url, first_owns.subscribe()).await.unwrap();
+    let second = start_owning(&url, second_owns.subscribe()).await.unwrap();
     let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
-    for number in 0..400 {
-        let mut headers = FieldTable::default();
-        if number % 10 != 0 {
-            let key = AMQPValue::LongString(format!("key-{}", number % 40).into());
-            headers.insert("cloudEvents:partitionkey".into(), key);
-        }
-        let properties = BasicProperties::default().with_headers(headers);
-        let body = number.to_string();
-        let options = BasicPublishOptions::default();
+    for number in 0..500 {
+        let (options, body) = (BasicPublishOptions::default(), number.to_string());
+        let properties = BasicProperties::default();
         channel.basic_publish("busbar.in".into(), "x".into(), options, body.as_bytes(), properties).await.unwrap();
     }
-    let mut numbers: Vec<u32> = Vec::new();
-    let mut last = std::collections::HashMap::new();
-    while numbers.len() < 400 {
-        for received in transport.receive(100).await.unwrap() {
-            let number: u32 = String::from_utf8(received.payload.body).unwrap().parse().unwrap();
-            // In order within a key; those without one are in order as well.
-            let key = if number.is_multiple_of(10) { 1_000 } else { number % 40 };
-            let before = last.insert(key, (number, received.tag.connection));
-            assert!(before.is_none_or(|(n, queue)| n < number && queue == received.tag.connection), "{number}");
-            numbers.push(number);
-            transport.ack(&[received.tag]).await.unwrap();
+    let number = |received: &Received| -> u32 { String::from_utf8_lossy(&received.payload.body).parse().unwrap() };
+    let some = first.receive(40).await.unwrap();
+    assert_eq!(number(&some[0]), 0);
+    first.ack(&[some[0].tag]).await.unwrap();
+    second_owns.send_replace(Shards(2));
+    assert!(tokio::time::timeout(Duration::from_millis(500), second.receive(1)).await.is_err(), "two take at once");
+    first_owns.send_replace(Shards::NONE);
+    let mut expected = 1;
+    while expected < 500 {
+        let received = tokio::time::timeout(Duration::from_secs(20), second.receive(100)).await;
+        for one in received.unwrap_or_else(|_| panic!("{expected} does not come")).unwrap() {
+            assert_eq!(number(&one), expected);
+            expected += 1;
+            second.ack(&[one.tag]).await.unwrap();
         }
     }
-    numbers.sort();
-    assert_eq!(numbers, (0..400).collect::<Vec<_>>(), "each once");
-    let queues: std::collections::HashSet<_> = last.values().map(|(_, queue)| *queue).collect();
-    assert!(queues.len() > 1, "one queue has all");
-
-    let url = tokio::task::spawn_blocking(crate::servers::vhost).await.unwrap();
-    drop(start(&url, 1).await.unwrap());
-    let problem = start(&url, 4).await.err().unwrap();
-    assert_eq!(problem.code, Code::BrokerUnsafe);
-    assert!(problem.detail.contains("drain it and delete it"), "{problem}");
+    // And back again.
+    first_owns.send_replace(Shards(1));
+    second_owns.send_replace(Shards::NONE);
+    channel
+        .basic_publish("busbar.in".into(), "x".into(), Default::default(), b"500", Default::default())
+        .await
+        .unwrap();
+    let late = async {
+        loop {
+            // What it had before it gave them up may still come; acknowledging it does nothing.
+            let received = first.receive(100).await.unwrap();
+            if received.iter().any(|one| number(one) == 500) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), late).await.unwrap();
 }

@@ -54,11 +54,11 @@ async fn settled(hub: &Hub, gateway: &Gateway, plan: &Plan) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hubs_with_broker_and_database_lose_nothing_and_do_nothing_twice() {
     let began = Instant::now();
-    let plan = Plan::new(payments(20_000), ACCOUNTS);
+    let plan = Arc::new(Plan::new(payments(20_000), ACCOUNTS));
     let gateway = Gateway::start(true).await;
     let (postgres, rabbitmq) = (Server::postgres(), Server::rabbitmq());
     let (store, amqp) = (postgres.database(), rabbitmq.url.clone());
-    let toml = format!("[store]\nurl = \"{store}\"\n[amqp]\nurl = \"{amqp}\"\nshards = 4\n{}", toml(&gateway.url));
+    let toml = format!("[store]\nurl = \"{store}\"\n[amqp]\nurl = \"{amqp}\"\n{}", toml(&gateway.url));
     let hubs: Arc<Vec<_>> = Arc::new((0..2).map(|_| Mutex::new(Hub::start(&toml))).collect());
     let (stop, kills) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let killer = std::thread::spawn({
@@ -66,10 +66,14 @@ async fn two_hubs_with_broker_and_database_lose_nothing_and_do_nothing_twice() {
         move || kill_hubs(hubs, stop, kills)
     });
     let publishing = plan.publish(&amqp);
+    let progress = plan.clone();
     let breaking = tokio::task::spawn_blocking(move || {
         let (mut postgres, mut rabbitmq) = (postgres, rabbitmq);
         for round in 0..3 {
-            std::thread::sleep(Duration::from_secs(4));
+            // While it is published and much of it waits in the broker.
+            while progress.published.load(Ordering::SeqCst) < progress.rounds.len() * (round + 1) / 4 {
+                std::thread::sleep(Duration::from_millis(20));
+            }
             rabbitmq.kill();
             rabbitmq.restart();
             if round < 2 {

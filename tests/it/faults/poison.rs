@@ -138,10 +138,9 @@ async fn exactly_the_unroutable_ones_are_reported() {
         url: TextOrReference::Text(url.clone()),
         prefix: "busbar".into(),
         prefetch: 1_000,
-        shards: 1,
         confirm_timeout_ms: 30_000,
     };
-    let topology = Topology { prefix: "busbar".into(), queues: Vec::new(), shards: 1 };
+    let topology = Topology { prefix: "busbar".into(), queues: Vec::new() };
     let owned = tokio::sync::watch::Sender::new(Shards::ALL);
     let (secret, stop) = (secrecy::SecretString::from(url.clone()), CancellationToken::new());
     let transport = RabbitTransport::start(&config, secret, topology, owned.subscribe(), stop).await.unwrap();

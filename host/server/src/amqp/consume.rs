@@ -1,5 +1,5 @@
-//! Taking messages: a channel for each incoming queue. To give a queue up its channel is closed, so that the broker
-//! hands everything that is not acknowledged, in its order, to whoever is next.
+//! Taking messages. To give them up the channel is closed, so that the broker hands everything that is not
+//! acknowledged, in its order, to whoever is next.
 
 use super::publish::down;
 use super::topology::Topology;
@@ -7,10 +7,10 @@ use super::transport::incoming;
 use busbar_core::ports::{Received, Tag};
 use busbar_core::{Ack, Acks, Problem, Shards};
 use futures::StreamExt;
-use futures::stream::SelectAll;
+use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection};
+use lapin::{Channel, Connection, Consumer};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -92,62 +92,48 @@ pub struct Taking<'a> {
 }
 
 impl Taking<'_> {
-    /// Takes from the queues of the owned shards until the connection fails.
+    /// Takes messages until the connection fails; none while nothing is this hub's: it may not be able to write, and
+    /// another one should have them.
     ///
     /// # Errors
     /// `broker-unavailable`, for whatever reason nothing comes any more.
     pub async fn run(&self, connection: &Connection, mut owned: watch::Receiver<Shards>) -> Result<(), Problem> {
-        let mut queues: BTreeMap<u32, u64> = BTreeMap::new();
-        let mut incoming_messages = SelectAll::new();
         loop {
-            let shards = *owned.borrow_and_update();
-            for shard in 0..self.topology.shards {
-                let wanted = self.topology.takes(shard, shards);
-                match (wanted, queues.get(&shard).copied()) {
-                    (true, None) => {
-                        let (number, messages) = self.take(connection, shard).await?;
-                        queues.insert(shard, number);
-                        incoming_messages.push(messages.map(move |message| (number, message)).boxed());
-                    }
-                    (false, Some(number)) => {
-                        queues.remove(&shard);
-                        self.give_up(number).await;
-                    }
-                    _ => {}
-                }
+            let any = owned.wait_for(|owned| *owned != Shards::NONE).await.map(drop);
+            any.map_err(|_| down("the hub is stopping"))?;
+            let (number, mut messages) = self.take(connection).await?;
+            while let Some(message) = self.next(&mut messages, &mut owned).await? {
+                let message = incoming(number, message);
+                self.takers.arrived(message.tag);
+                self.received.send(message).await.map_err(|_| down("the hub is stopping"))?;
             }
-            loop {
-                tokio::select! {
-                    // lapin ends the stream silently when the broker cancels the consumer: either way, connect anew.
-                    message = incoming_messages.next(), if !incoming_messages.is_empty() => match message {
-                        Some((number, Ok(delivery))) => {
-                            let message = incoming(number, delivery);
-                            self.takers.arrived(message.tag);
-                            self.received.send(message).await.map_err(|_| down("the hub is stopping"))?;
-                        }
-                        Some((number, Err(error))) if queues.values().any(|n| *n == number) => {
-                            return Err(down(&error.to_string()));
-                        }
-                        Some(_) => {}
-                        None => return Err(down("the broker ended the consumers")),
-                    },
-                    // A hub that has the store to itself keeps what it has.
-                    Ok(()) = owned.changed() => break,
-                }
-                if incoming_messages.len() < queues.len() {
-                    return Err(down("the broker ended a consumer"));
-                }
-            }
+            self.give_up(number).await;
         }
     }
 
-    async fn take(&self, connection: &Connection, shard: u32) -> Result<(u64, lapin::Consumer), Problem> {
+    /// The next message; nothing when all was given up.
+    async fn next(
+        &self,
+        messages: &mut Consumer,
+        owned: &mut watch::Receiver<Shards>,
+    ) -> Result<Option<Delivery>, Problem> {
+        tokio::select! {
+            biased;
+            // The pattern fails where nobody sends any more: a hub that has the store to itself keeps what it has.
+            Ok(_) = owned.wait_for(|owned| *owned == Shards::NONE) => Ok(None),
+            // lapin ends the stream silently when the broker cancels the consumer: either way, connect anew.
+            message = messages.next() => match message {
+                Some(message) => message.map(Some).map_err(|e| down(&e.to_string())),
+                None => Err(down("the broker ended the consumer")),
+            },
+        }
+    }
+
+    async fn take(&self, connection: &Connection) -> Result<(u64, Consumer), Problem> {
         let failed = |e: lapin::Error| down(&format!("cannot consume: {e}"));
         let channel = connection.create_channel().await.map_err(failed)?;
-        let share = u32::from(self.prefetch).div_ceil(self.topology.shards).max(64);
-        let share = u16::try_from(share).unwrap_or(u16::MAX);
-        channel.basic_qos(share, BasicQosOptions::default()).await.map_err(failed)?;
-        let queue = self.topology.queue_of(shard);
+        channel.basic_qos(self.prefetch, BasicQosOptions::default()).await.map_err(failed)?;
+        let queue = self.topology.incoming();
         let number = self.takers.add(channel.clone());
         let consumer = channel
             .basic_consume(queue.as_str().into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())

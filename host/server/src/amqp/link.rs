@@ -49,7 +49,7 @@ pub struct Link {
     pub prefetch: u16,
     pub received: mpsc::Sender<Received>,
     pub takers: Arc<Takers>,
-    /// The shards whose messages this hub takes.
+    /// A hub without any shard takes no messages either.
     pub owned: watch::Receiver<Shards>,
     pub waiting: Waiting,
     pub live: watch::Sender<Option<Arc<Live>>>,
@@ -72,7 +72,6 @@ impl Link {
             channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(|e| failed("no confirms", &e))?;
             Ok::<_, Problem>(channel)
         };
-        self.topology.check(&channel().await?).await?;
         self.topology.declare(&channel().await?).await?;
         let asking = confirmed().await?;
         let mut publishing = Vec::with_capacity(PUBLISHERS);

@@ -1,8 +1,8 @@
 //! Exchanges and queues (design, section 7). Declared at every connection, so that a broker that does
 //! not have them as they must be is noticed before a message is taken.
 
-use busbar_core::{Code, Problem, Shards};
-use lapin::options::{ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use busbar_core::{Code, Problem};
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 
@@ -25,24 +25,11 @@ pub struct SystemQueue {
 pub struct Topology {
     pub prefix: String,
     pub queues: Vec<SystemQueue>,
-    /// Incoming queues that share the messages.
-    pub shards: u32,
 }
 
 impl Topology {
     pub fn incoming(&self) -> String {
         format!("{}.in", self.prefix)
-    }
-
-    /// The incoming queue of a shard.
-    pub fn queue_of(&self, shard: u32) -> String {
-        if self.shards == 1 { self.incoming() } else { format!("{}.{shard}of{}", self.incoming(), self.shards) }
-    }
-
-    /// Whether a hub that makes the deliveries of `owned` takes from this incoming queue. A single queue is taken
-    /// from by every hub: the broker keeps all but one waiting.
-    pub fn takes(&self, shard: u32, owned: Shards) -> bool {
-        self.shards == 1 || owned.has(shard * Shards::COUNT / self.shards)
     }
 
     pub fn outgoing(&self) -> String {
@@ -75,13 +62,8 @@ impl Topology {
         // counts the earlier ones as the other's: one consumer at a time keeps the order.
         let one_at_a_time = ("x-single-active-consumer", AMQPValue::Boolean(true));
         let own = [self.dead_letters(), vec![one_at_a_time]].concat();
-        for shard in 0..self.shards {
-            self.queue(channel, &self.queue_of(shard), &own).await?;
-        }
-        match self.shards {
-            1 => bind(channel, &self.incoming(), &self.incoming(), "#").await?,
-            _ => self.spread(channel).await?,
-        }
+        self.queue(channel, &self.incoming(), &own).await?;
+        bind(channel, &self.incoming(), &self.incoming(), "#").await?;
         for system in &self.queues {
             self.queue(channel, &system.queue, &self.dead_letters()).await?;
             for kind in &system.messages {
@@ -93,53 +75,6 @@ impl Topology {
             }
         }
         Ok(())
-    }
-
-    /// Refuses a broker that would lose messages, or that holds messages nobody would take.
-    ///
-    /// # Errors
-    /// `broker-unsafe` with the remedy.
-    pub async fn check(&self, channel: &Channel) -> Result<(), Problem> {
-        if self.shards == 1 {
-            return Ok(());
-        }
-        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let old = channel.queue_declare(self.incoming().as_str().into(), passive, FieldTable::default()).await;
-        match old {
-            Ok(_) => {
-                let text = format!(
-                    "amqp.shards is {}, and the queue `{}` of a hub with one shard is still there, so that every                      message would be queued twice and one of the two never taken: drain it and delete it",
-                    self.shards,
-                    self.incoming()
-                );
-                Err(Problem::new(Code::BrokerUnsafe, text))
-            }
-            Err(_) => Ok(()),
-        }
-    }
-
-    async fn spread(&self, channel: &Channel) -> Result<(), Problem> {
-        let name = format!("{}.shards", self.incoming());
-        let mut arguments = FieldTable::default();
-        arguments.insert("hash-header".into(), AMQPValue::LongString("cloudEvents:partitionkey".into()));
-        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-        let kind = ExchangeKind::Custom("x-consistent-hash".into());
-        let declared = channel.exchange_declare(name.as_str().into(), kind, options, arguments).await;
-        declared.map_err(|e| {
-            let text = format!(
-                "exchange `{name}`: {e}; amqp.shards needs `rabbitmq-plugins enable rabbitmq_consistent_hash_exchange`"
-            );
-            Problem::new(Code::BrokerUnsafe, text)
-        })?;
-        for shard in 0..self.shards {
-            bind(channel, &self.queue_of(shard), &name, "1").await?;
-        }
-        let options = ExchangeBindOptions::default();
-        let incoming = self.incoming();
-        let bound = channel
-            .exchange_bind(name.as_str().into(), incoming.as_str().into(), "#".into(), options, FieldTable::default())
-            .await;
-        bound.map_err(|e| different("binding", &name, &e))
     }
 
     fn dead_letters(&self) -> Vec<(&'static str, AMQPValue)> {

@@ -97,7 +97,7 @@ impl Bench {
             Connection::connect(&plan.amqp, ConnectionProperties::default()).await.context("the broker")?;
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        let topology = Topology { prefix: prefix.clone(), queues: Vec::new(), shards: 1 };
+        let topology = Topology { prefix: prefix.clone(), queues: Vec::new() };
         topology.declare(&channel).await?;
         let sink = format!("{prefix}.sink");
         let mut arguments = FieldTable::default();

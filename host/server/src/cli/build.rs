@@ -44,6 +44,8 @@ pub fn build(args: &BuildArgs, as_json: bool) -> anyhow::Result<ExitCode> {
     let target = std::path::absolute(target)?;
     let mut cargo = Command::new(&toolchain.cargo);
     cargo.current_dir(&args.plugins).args(["build", "--release", "--locked", "--target", TARGET]);
+    // Not the profile's `strip`: cargo forgets it where an adapter has an optimisation of its own.
+    cargo.args(["--config", "target.wasm32-unknown-unknown.rustflags = ['-Cstrip=symbols']"]);
     cargo.args(&toolchain.arguments).envs(toolchain.environment).env("CARGO_TARGET_DIR", &target);
     for inherited in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN", "CARGO"] {
         cargo.env_remove(inherited);

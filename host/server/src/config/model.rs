@@ -176,12 +176,6 @@ pub struct AmqpConfig {
     #[serde(default = "default_prefetch")]
     #[schemars(range(min = 1))]
     pub prefetch: u16,
-    /// Queues that share the incoming messages, so that several hubs can take them: `<prefix>.in.0` … behind a
-    /// consistent-hash exchange over the attribute `partitionkey` (RabbitMQ plugin
-    /// `rabbitmq_consistent_hash_exchange`). Order holds among messages with the same `partitionkey`. 1: one queue.
-    #[serde(default = "default_shards")]
-    #[schemars(range(min = 1, max = 32))]
-    pub shards: u32,
     /// Milliseconds to wait for a publisher confirm.
     #[serde(default = "default_confirm_timeout_ms")]
     #[schemars(range(min = 1))]
@@ -194,10 +188,6 @@ fn default_prefix() -> String {
 
 fn default_prefetch() -> u16 {
     1000
-}
-
-fn default_shards() -> u32 {
-    1
 }
 
 fn default_confirm_timeout_ms() -> u64 {
