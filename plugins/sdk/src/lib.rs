@@ -2,8 +2,8 @@
 //!
 //! The types and host functions are generated from `wit/v1` ([`bindings`]) and re-exported under
 //! short names; the other modules hold what more than one adapter needs. Everything outside
-//! [`bindings`] and the four host-calling helpers ([`settings`], [`Emitter::host`],
-//! [`Lines::of_input`], the macro [`adapter!`]) is pure and runs natively in unit tests.
+//! [`bindings`] and the host-calling helpers ([`settings`], [`Emitter::host`],
+//! [`Lines::of_input`], [`xml::Xml::of_input`], [`xml::XmlWriter::of_output`], the macro [`adapter!`]) is pure and runs natively in unit tests.
 
 pub mod bindings;
 pub mod dates;
@@ -18,6 +18,7 @@ pub mod money;
 pub mod replies;
 mod settings;
 pub mod template;
+pub mod xml;
 
 pub use bindings::busbar::adapter::types::{Delay, Draft, Failure, Header, Message, Rejection};
 pub use bindings::busbar::adapter::{clock, config, credentials, http, input, log, messages, output, random, state};
