@@ -7,6 +7,7 @@
 
 pub mod bindings;
 pub mod dates;
+pub mod decimal;
 mod emit;
 pub mod encoding;
 mod failures;
@@ -19,6 +20,8 @@ pub mod replies;
 mod settings;
 pub mod template;
 pub mod xml;
+#[cfg(feature = "zip")]
+pub mod zip;
 
 pub use bindings::busbar::adapter::types::{Delay, Draft, Failure, Header, Message, Rejection};
 pub use bindings::busbar::adapter::{clock, config, credentials, http, input, log, messages, output, random, state};
