@@ -216,9 +216,11 @@ impl<R: FnMut(u32) -> Vec<u8>> Xml<R> {
             Some(held) => held,
             None => self.read()?,
         };
-        if !self.text.trim().is_empty() {
+        let blank = self.text.len() - self.text.trim_start().len();
+        if blank < self.text.len() {
             self.held = Some((event, line));
-            self.line = self.text_line;
+            let before = self.text.bytes().take(blank).filter(|byte| *byte == b'\n').count();
+            self.line = self.text_line + before as u64;
             if self.open.is_empty() {
                 return Err(self.rejection("not-xml", "text outside of the root element"));
             }

@@ -118,7 +118,7 @@ fn what_is_no_xml() {
         ("<a>\n<b></a>", "not-xml", "line 2, element a/b"),
         ("</a>", "not-xml", "line 1"),
         ("<a/>\n<b/>", "not-xml", "line 2"),
-        ("<a/>\ntail", "not-xml", "line 1"),
+        ("<a/>\ntail", "not-xml", "line 2"),
         ("<a x=1/>", "not-xml", "line 1"),
         ("<a x='1' x='2'/>", "not-xml", "line 1"),
         ("<a>\n&#0;</a>", "not-xml", "line 2, element a"),
