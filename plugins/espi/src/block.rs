@@ -1,11 +1,11 @@
 //! One `IntervalBlock` and what it belongs to -> messages.
 
 use busbar_sdk::dates::{self, Offset};
+use busbar_sdk::readings::{Kind, Meaning, interval_text};
 use busbar_sdk::{Draft, Rejection, ids, rejection};
 use serde::Serialize;
 
-use crate::reading_type::{Meaning, ReadingType};
-use crate::resource::{Block, LocalTime, NUMBER_MAX};
+use crate::resource::{Block, LocalTime, NUMBER_MAX, ReadingType};
 
 /// Intervals of one message, by its schema.
 const VALUES_MAX: usize = 3000;
@@ -52,15 +52,15 @@ pub fn drafts(context: &Context<'_>, block: &Block) -> Result<Vec<Draft>, Reject
             return Err(refuse("bad-period", "a reading lies outside of its block", index));
         }
         let value = reading.value.times_power_of_ten(context.meaning.power_of_ten);
-        let may_be_negative = context.meaning.quantity == "active-energy-net" && !context.meaning.is_register;
+        let may_be_negative = context.meaning.quantity == "active-energy-net" && context.meaning.kind != Kind::Register;
         let value = value.filter(|value| may_be_negative || !value.is_negative()).and_then(|value| value.canonical());
         let value =
             value.ok_or_else(|| refuse("bad-value", "a value has at most 15 digits and 6 decimals in kWh", index))?;
         timed.push(Timed { start, duration, value, quality: reading.quality });
     }
-    match context.meaning.is_register {
-        true => timed.iter().map(|reading| register(context, block, reading)).collect(),
-        false => timed.chunks(VALUES_MAX).map(|readings| intervals(context, block, readings)).collect(),
+    match context.meaning.kind {
+        Kind::Register => timed.iter().map(|reading| register(context, block, reading)).collect(),
+        _ => timed.chunks(VALUES_MAX).map(|readings| intervals(context, block, readings)).collect(),
     }
 }
 
@@ -165,17 +165,6 @@ fn day_of(local: LocalTime, block: &Block) -> (Offset, Option<String>) {
 
 fn moment(seconds: i64, offset: Offset) -> Option<String> {
     dates::local_of_unix_seconds(seconds, offset).map(|moment| dates::rfc3339(moment, offset))
-}
-
-/// `PT15M`, `PT1H`, `P1D`.
-fn interval_text(seconds: i64) -> Option<String> {
-    let (minutes, rest) = (seconds / 60, seconds % 60);
-    match minutes {
-        _ if rest != 0 || minutes <= 0 => None,
-        _ if minutes % 1440 == 0 => (minutes / 1440 <= 999).then(|| format!("P{}D", minutes / 1440)),
-        _ if minutes % 60 == 0 => (minutes / 60 <= 9999).then(|| format!("PT{}H", minutes / 60)),
-        _ => (minutes <= 9999).then(|| format!("PT{minutes}M")),
-    }
 }
 
 #[derive(Serialize)]

@@ -2,7 +2,6 @@
 
 pub mod block;
 pub mod mapping;
-pub mod reading_type;
 pub mod resource;
 
 use busbar_sdk::xml::Xml;

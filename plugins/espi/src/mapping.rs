@@ -11,8 +11,7 @@ use busbar_sdk::{Draft, Rejection, rejection};
 use serde::Deserialize;
 
 use crate::block::{self, Context};
-use crate::reading_type::ReadingType;
-use crate::resource::{self, Block, Entry, LocalTime, READINGS_MAX, Resource};
+use crate::resource::{self, Block, Entry, LocalTime, READINGS_MAX, ReadingType, Resource};
 
 #[cfg(test)]
 mod tests;
@@ -225,6 +224,7 @@ impl<'a, O: Output> Feed<'a, O> {
             return Err(refuse("not-electricity", "the usage point has another service than electricity".into()));
         }
         let meaning = reading_type
+            .codes
             .meaning()
             .map_err(|what| refuse("unsupported-reading-type", format!("no message carries {what}")))?;
         let only = if self.local_times.len() == 1 { self.local_times.values().next() } else { None };

@@ -2,10 +2,9 @@
 
 use busbar_sdk::dates::{self, Offset};
 use busbar_sdk::decimal::Decimal;
+use busbar_sdk::readings::ReadingCodes;
 use busbar_sdk::xml::{Element, Xml};
 use busbar_sdk::{Rejection, rejection};
-
-use crate::reading_type::{ReadingType, quality};
 
 /// Readings of one entry. A year of quarters of an hour is 35,040.
 pub const READINGS_MAX: usize = 100_000;
@@ -43,6 +42,13 @@ pub enum Resource {
     Blocks(Vec<Block>),
     /// Its name.
     Other(String),
+}
+
+/// What the numbers of a meter reading mean.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReadingType {
+    pub codes: ReadingCodes,
+    pub interval_seconds: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -190,12 +196,12 @@ fn reading_type<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>) -> Result<ReadingT
     let mut found = ReadingType::default();
     while let Some(element) = xml.child()? {
         let field = match element.name.as_str() {
-            "accumulationBehaviour" => &mut found.accumulation,
-            "commodity" => &mut found.commodity,
-            "flowDirection" => &mut found.flow,
+            "accumulationBehaviour" => &mut found.codes.accumulation,
+            "commodity" => &mut found.codes.commodity,
+            "flowDirection" => &mut found.codes.flow,
             "intervalLength" => &mut found.interval_seconds,
-            "powerOfTenMultiplier" => &mut found.multiplier,
-            "uom" => &mut found.unit,
+            "powerOfTenMultiplier" => &mut found.codes.multiplier,
+            "uom" => &mut found.codes.unit,
             _ => {
                 xml.skip()?;
                 continue;
@@ -276,4 +282,18 @@ fn number<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>) -> Result<i64, Rejection
     let text = xml.text()?;
     let number = text.parse::<i64>().ok().filter(|number| text.len() <= 15 && number.abs() < NUMBER_MAX);
     number.ok_or_else(|| rejection("bad-number", "no whole number", place))
+}
+
+/// `quality` of a QualityOfReading code (espi.xsd); nothing for a value that is valid.
+fn quality(code: i64) -> Option<&'static str> {
+    match code {
+        0 | 17..=19 => None,
+        7 => Some("edited"),
+        8 | 9 => Some("estimated"),
+        10 => Some("doubtful"),
+        11 => Some("derived"),
+        12 => Some("projected"),
+        14 => Some("raw"),
+        _ => Some("other"),
+    }
 }
