@@ -168,7 +168,7 @@ fn usage_point<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>) -> Result<Option<i6
         }
         while let Some(element) = xml.child()? {
             match element.name.as_str() {
-                "kind" => kind = Some(number(xml)?),
+                "kind" => kind = Some(number(xml, &element)?),
                 _ => xml.skip()?,
             }
         }
@@ -180,8 +180,8 @@ fn local_time<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>) -> Result<LocalTime,
     let (mut zone, mut summer) = (None, 0);
     while let Some(element) = xml.child()? {
         match element.name.as_str() {
-            "tzOffset" => zone = Some(number(xml)?),
-            "dstOffset" => summer = number(xml)?,
+            "tzOffset" => zone = Some(number(xml, &element)?),
+            "dstOffset" => summer = number(xml, &element)?,
             _ => xml.skip()?,
         }
     }
@@ -207,7 +207,7 @@ fn reading_type<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>) -> Result<ReadingT
                 continue;
             }
         };
-        *field = Some(number(xml)?);
+        *field = Some(number(xml, &element)?);
     }
     Ok(found)
 }
@@ -216,7 +216,7 @@ fn block<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>, readings: &mut usize) -> 
     let mut block = Block { place: xml.place(), ..Block::default() };
     while let Some(element) = xml.child()? {
         match element.name.as_str() {
-            "interval" => block.interval = Some(period(xml)?),
+            "interval" => block.interval = Some(period(xml, &element)?),
             "IntervalReading" => {
                 *readings += 1;
                 if *readings > READINGS_MAX {
@@ -224,7 +224,7 @@ fn block<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>, readings: &mut usize) -> 
                         xml.rejection("too-many-readings", format!("an entry has over {READINGS_MAX} readings"))
                     );
                 }
-                block.readings.push(reading(xml)?);
+                block.readings.push(reading(xml, &element)?);
             }
             _ => xml.skip()?,
         }
@@ -233,23 +233,21 @@ fn block<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>, readings: &mut usize) -> 
 }
 
 /// `cost` and consumption tiers have no place in the messages.
-fn reading<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>) -> Result<Reading, Rejection> {
-    let place = xml.place();
+fn reading<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>, reading: &Element) -> Result<Reading, Rejection> {
     let (mut found, mut value, mut worst) = (None, None, None);
     while let Some(element) = xml.child()? {
         match element.name.as_str() {
-            "timePeriod" => found = Some(period(xml)?),
+            "timePeriod" => found = Some(period(xml, &element)?),
             "value" => {
-                let place = xml.place();
                 let text = xml.text()?;
-                let number =
-                    Decimal::parse(&text).ok_or_else(|| rejection("bad-value", "value is no number", place))?;
+                let wrong = || rejection("bad-value", "value is no number", xml.place_of(&element));
+                let number = Decimal::parse(&text).ok_or_else(wrong)?;
                 value = Some(number);
             }
             "ReadingQuality" => {
                 while let Some(element) = xml.child()? {
                     match element.name.as_str() {
-                        "quality" => worst = worst.or(quality(number(xml)?)),
+                        "quality" => worst = worst.or(quality(number(xml, &element)?)),
                         _ => xml.skip()?,
                     }
                 }
@@ -257,31 +255,29 @@ fn reading<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>) -> Result<Reading, Reje
             _ => xml.skip()?,
         }
     }
-    let value = value.ok_or_else(|| rejection("missing-field", "a reading without value", place))?;
+    let value = value.ok_or_else(|| rejection("missing-field", "a reading without value", xml.place_of(reading)))?;
     Ok(Reading { period: found, value, quality: worst })
 }
 
 /// Start and duration.
-fn period<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>) -> Result<(i64, i64), Rejection> {
-    let place = xml.place();
+fn period<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>, period: &Element) -> Result<(i64, i64), Rejection> {
     let (mut start, mut duration) = (None, None);
     while let Some(element) = xml.child()? {
         match element.name.as_str() {
-            "start" => start = Some(number(xml)?),
-            "duration" => duration = Some(number(xml)?).filter(|seconds| *seconds >= 0),
+            "start" => start = Some(number(xml, &element)?),
+            "duration" => duration = Some(number(xml, &element)?).filter(|seconds| *seconds >= 0),
             _ => xml.skip()?,
         }
     }
-    start
-        .zip(duration)
-        .ok_or_else(|| rejection("missing-field", "a period has start and duration, not negative", place))
+    start.zip(duration).ok_or_else(|| {
+        rejection("missing-field", "a period has start and duration, not negative", xml.place_of(period))
+    })
 }
 
-fn number<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>) -> Result<i64, Rejection> {
-    let place = xml.place();
+fn number<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>, element: &Element) -> Result<i64, Rejection> {
     let text = xml.text()?;
     let number = text.parse::<i64>().ok().filter(|number| text.len() <= 15 && number.abs() < NUMBER_MAX);
-    number.ok_or_else(|| rejection("bad-number", "no whole number", place))
+    number.ok_or_else(|| rejection("bad-number", "no whole number", xml.place_of(element)))
 }
 
 /// `quality` of a QualityOfReading code (espi.xsd); nothing for a value that is valid.

@@ -73,9 +73,9 @@ pub fn read<R: FnMut(u32) -> Vec<u8>>(
             "Meter" | "EndDevice" => found.meter(xml)?,
             "UsagePoint" => found.usage_point = first(xml, "mRID")?,
             "Readings" => {
-                let place = xml.place();
-                let (kind, reading) = reading(settings, xml)?;
-                let untyped = || rejection("unsupported-reading-type", "a reading without ReadingType", place);
+                let (kind, reading) = reading(settings, xml, &element)?;
+                let untyped =
+                    || rejection("unsupported-reading-type", "a reading without ReadingType", xml.place_of(&element));
                 let kind = kind.ok_or_else(untyped)?;
                 found.registers.push((kind, reading));
                 found.count(1, xml)?;
@@ -99,22 +99,20 @@ pub fn read<R: FnMut(u32) -> Vec<u8>>(
 fn reading<R: FnMut(u32) -> Vec<u8>>(
     settings: &Settings,
     xml: &mut Xml<R>,
+    reading: &Element,
 ) -> Result<(Option<Type>, Reading), Rejection> {
-    let (line, place) = (xml.line(), xml.place());
     let (mut kind, mut at, mut value, mut quality) = (None, None, None, None);
     while let Some(element) = xml.child()? {
-        let place = xml.place();
         match element.name.as_str() {
             "timeStamp" => {
                 let text = xml.text()?;
-                let seconds = settings.seconds(&text);
-                at = Some(seconds.ok_or_else(|| rejection("bad-time", format!("no moment: `{}`", cut(&text)), place))?);
+                let wrong = || rejection("bad-time", format!("no moment: `{}`", cut(&text)), xml.place_of(&element));
+                at = Some(settings.seconds(&text).ok_or_else(wrong)?);
             }
             "value" => {
                 let text = xml.text()?;
-                let number = Decimal::parse(&text);
-                value =
-                    Some(number.ok_or_else(|| rejection("bad-value", format!("no number: `{}`", cut(&text)), place))?);
+                let wrong = || rejection("bad-value", format!("no number: `{}`", cut(&text)), xml.place_of(&element));
+                value = Some(Decimal::parse(&text).ok_or_else(wrong)?);
             }
             "ReadingType" => kind = Some(reading_type(xml, &element)?),
             "ReadingQualities" | "ReadingQuality" => quality = quality.or(self::quality(xml, &element)?),
@@ -122,9 +120,9 @@ fn reading<R: FnMut(u32) -> Vec<u8>>(
         }
     }
     let (Some(at), Some(value)) = (at, value) else {
-        return Err(rejection("missing-field", "a reading has a timeStamp and a value", place));
+        return Err(rejection("missing-field", "a reading has a timeStamp and a value", xml.place_of(reading)));
     };
-    Ok((kind, Reading { line, at, value, quality }))
+    Ok((kind, Reading { line: reading.line, at, value, quality }))
 }
 
 fn block<R: FnMut(u32) -> Vec<u8>>(settings: &Settings, xml: &mut Xml<R>) -> Result<(Type, Vec<Reading>), Rejection> {
@@ -133,7 +131,7 @@ fn block<R: FnMut(u32) -> Vec<u8>>(settings: &Settings, xml: &mut Xml<R>) -> Res
     while let Some(element) = xml.child()? {
         match element.name.as_str() {
             "IntervalReadings" => {
-                readings.push(reading(settings, xml)?.1);
+                readings.push(reading(settings, xml, &element)?.1);
                 if readings.len() > READINGS_MAX {
                     return Err(xml.rejection("too-many-readings", format!("over {READINGS_MAX} of one meter reading")));
                 }
@@ -148,7 +146,6 @@ fn block<R: FnMut(u32) -> Vec<u8>>(settings: &Settings, xml: &mut Xml<R>) -> Res
 
 /// By its 18 codes (IEC 61968-9, annex C), as reference or as name.
 fn reading_type<R: FnMut(u32) -> Vec<u8>>(xml: &mut Xml<R>, element: &Element) -> Result<Type, Rejection> {
-    let place = xml.place();
     let name = match element.attribute("ref") {
         Some(name) => {
             let name = name.to_owned();
@@ -157,7 +154,7 @@ fn reading_type<R: FnMut(u32) -> Vec<u8>>(xml: &mut Xml<R>, element: &Element) -
         }
         None => first(xml, "mRID")?,
     };
-    let refuse = |reason: String| rejection("unsupported-reading-type", reason, place.clone());
+    let refuse = |reason: String| rejection("unsupported-reading-type", reason, xml.place_of(element));
     let codes: Option<Vec<i64>> =
         name.split('.').map(|code| code.parse().ok().filter(|_| code.len() <= 10)).take(19).collect();
     let codes = codes.filter(|codes| codes.len() == 18);

@@ -210,7 +210,6 @@ impl<R: FnMut(u32) -> Vec<u8>, H: Host> Reader<'_, R, H> {
     }
 
     fn channel(&mut self, element: &Element, point: Point) -> Result<(), Rejection> {
-        let place = self.xml.place();
         if self.head.area_inn.is_empty() {
             return Err(self.xml.rejection("missing-field", "no area/inn before the points"));
         }
@@ -227,7 +226,7 @@ impl<R: FnMut(u32) -> Vec<u8>, H: Host> Reader<'_, R, H> {
                 _ => return Err(self.unknown(&element)),
             }
         }
-        day.check(self.xml).map_err(|rejection| Rejection { place: Some(place), ..rejection })?;
+        day.check(self.xml).map_err(|found| Rejection { place: Some(self.xml.place_of(element)), ..found })?;
         self.head.has_non_commercial |= day.values.iter().any(|value| !value.is_commercial);
         let draft = self.head.draft(&point, &day, element.line);
         self.host.emit(draft);

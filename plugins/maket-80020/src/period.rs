@@ -95,9 +95,8 @@ fn value<R: FnMut(u32) -> Vec<u8>>(xml: &mut Xml<R>, may_be_negative: bool) -> R
                 return Err(xml.rejection("unknown-status", format!("status is 0 or 1, not `{}`", cut(other))));
             }
         };
-        let place = xml.place();
         let text = xml.text()?;
-        let bad = |reason: String| busbar_sdk::rejection("bad-value", reason, place.clone());
+        let bad = |reason: String| busbar_sdk::rejection("bad-value", reason, xml.place_of(&element));
         let value = match text.as_str() {
             "" if is_commercial => return Err(bad("no value, although status is not 1".into())),
             "" => None,

@@ -258,6 +258,13 @@ impl<R: FnMut(u32) -> Vec<u8>> Xml<R> {
         }
     }
 
+    /// Where an element stood whose end was read, while that around it is open. Cheaper than a place that is kept for the
+    /// case that its text turns out to be wrong.
+    pub fn place_of(&self, element: &Element) -> String {
+        let slash = if self.open.is_empty() { "" } else { "/" };
+        format!("line {}, element {}{slash}{}", element.line, self.path(), element.name)
+    }
+
     /// A rejection at [`Xml::place`].
     pub fn rejection(&self, code: &str, reason: impl Into<String>) -> Rejection {
         rejection(code, reason, self.place())

@@ -52,9 +52,10 @@ fn pulled_from_the_top_down() {
     let mut xml = Xml::of_bytes(text);
     let root = xml.root().unwrap();
     assert_eq!((root.attribute("k"), root.attribute("u"), root.attribute("xmlns")), (Some("v"), None, Some("u")));
-    assert_eq!(xml.child().unwrap().unwrap().name, "n");
-    assert_eq!(xml.path(), "m/n");
+    let n = xml.child().unwrap().unwrap();
+    assert_eq!((n.name.as_str(), xml.path()), ("n", "m/n".to_owned()));
     assert_eq!(xml.text().unwrap(), "a\n b");
+    assert_eq!(xml.place_of(&n), "line 1, element m/n");
     assert_eq!(xml.child().unwrap().unwrap().name, "s");
     xml.skip().unwrap();
     assert_eq!(xml.child().unwrap().unwrap().name, "e");
