@@ -5,13 +5,13 @@ pub mod mapping;
 pub mod resource;
 
 use busbar_sdk::xml::Xml;
-use busbar_sdk::{Draft, Emitter, Failure, log, settings};
+use busbar_sdk::{Draft, Emitter, Failure, Warnings, settings};
 
 busbar_sdk::adapter! { decode: decode }
 
 fn decode() -> Result<(), Failure> {
     let mut emitter = Emitter::host();
-    let mut output = Output { emitter: &mut emitter };
+    let mut output = Output { emitter: &mut emitter, warnings: Warnings::default() };
     mapping::decode(&settings()?, &mut Xml::of_input(), &mut output)?;
     emitter.finish();
     Ok(())
@@ -19,6 +19,7 @@ fn decode() -> Result<(), Failure> {
 
 struct Output<'a> {
     emitter: &'a mut Emitter<fn(&[Draft])>,
+    warnings: Warnings,
 }
 
 impl mapping::Output for Output<'_> {
@@ -27,6 +28,6 @@ impl mapping::Output for Output<'_> {
     }
 
     fn warn(&mut self, text: &str) {
-        log::write(log::Level::Warn, text);
+        self.warnings.write(text);
     }
 }

@@ -11,15 +11,13 @@ use busbar_sdk::{Draft, Rejection, rejection};
 use serde::Deserialize;
 
 use crate::block::{self, Context};
-use crate::resource::{self, Block, Entry, LocalTime, READINGS_MAX, ReadingType, Resource};
+use crate::resource::{self, Block, Entry, ID_CHARS_MAX, LocalTime, READINGS_MAX, ReadingType, Resource};
 
 #[cfg(test)]
 mod tests;
 
-/// Usage points, meter readings and reading types of one feed.
-const RESOURCES_MAX: usize = 20_000;
-/// Links of the entries that are kept.
-const LINKS_MAX: usize = 20_000;
+/// Bytes of what is kept of usage points, meter readings and reading types of one feed: some 20,000 of each.
+const RESOURCES_BYTES_MAX: usize = 16 << 20;
 /// UsagePoint ServiceCategory: electricity.
 const ELECTRICITY: i64 = 0;
 
@@ -79,7 +77,7 @@ struct Feed<'a, O: Output> {
     reading_types: BTreeMap<String, ReadingType>,
     waiting: Vec<Entry>,
     waiting_readings: usize,
-    links: usize,
+    kept_bytes: usize,
     others: BTreeSet<String>,
     stated: usize,
 }
@@ -132,47 +130,47 @@ impl<'a, O: Output> Feed<'a, O> {
             reading_types: BTreeMap::new(),
             waiting: Vec::new(),
             waiting_readings: 0,
-            links: 0,
+            kept_bytes: 0,
             others: BTreeSet::new(),
             stated: 0,
         }
     }
 
     fn take(&mut self, entry: Entry) -> Result<(), Rejection> {
+        if matches!(entry.resource, Resource::Blocks(_)) {
+            return self.blocks(entry);
+        }
+        self.keep(&entry)?;
         match entry.resource {
             Resource::UsagePoint(kind) => {
-                if entry.id.is_empty() || entry.id.chars().count() > 64 {
+                if entry.id.is_empty() || entry.id.chars().count() > ID_CHARS_MAX {
                     return Err(rejection("bad-id", "a usage point has an id of at most 64 characters", entry.place));
                 }
-                self.links += entry.related.len();
                 let related = entry.related.clone();
-                self.usage_points.insert(
-                    entry.own,
-                    &related,
-                    UsagePoint { id: entry.id, kind, related: entry.related },
-                );
+                let point = UsagePoint { id: entry.id, kind, related: entry.related };
+                self.usage_points.insert(entry.own, &related, point);
             }
             Resource::LocalTime(local) => drop(self.local_times.insert(entry.own, local)),
             Resource::MeterReading => {
-                self.links += entry.related.len();
                 let related = entry.related.clone();
-                self.meter_readings.insert(entry.own, &related, MeterReading { up: entry.up, related: entry.related });
+                let reading = MeterReading { up: entry.up, related: entry.related };
+                self.meter_readings.insert(entry.own, &related, reading);
             }
             Resource::ReadingType(reading_type) => drop(self.reading_types.insert(entry.own, reading_type)),
-            Resource::Blocks(_) => return self.blocks(entry),
             Resource::Other(name) => drop(self.others.insert(name)),
-            Resource::None => {}
-        }
-        let owners = self.usage_points.by_own.len() + self.meter_readings.by_own.len();
-        let resources = owners + self.reading_types.len() + self.local_times.len() + self.others.len();
-        if resources > RESOURCES_MAX || self.links > LINKS_MAX {
-            return Err(rejection(
-                "too-many-resources",
-                format!("over {RESOURCES_MAX} resources or links"),
-                entry.place,
-            ));
+            Resource::Blocks(_) | Resource::None => {}
         }
         Ok(())
+    }
+
+    /// Counts what an entry takes, its links twice and something for the entry itself.
+    fn keep(&mut self, entry: &Entry) -> Result<(), Rejection> {
+        let links: usize = entry.related.iter().map(|href| 2 * href.len() + 100).sum();
+        self.kept_bytes += links + entry.own.len() + entry.up.len() + entry.place.len() + 200;
+        match self.kept_bytes > RESOURCES_BYTES_MAX {
+            true => Err(rejection("too-many-resources", "resources and links of over 16 MiB", entry.place.clone())),
+            false => Ok(()),
+        }
     }
 
     /// States the blocks of an entry, or keeps it until the feed's end.
@@ -181,8 +179,10 @@ impl<'a, O: Output> Feed<'a, O> {
         if !self.local_times.is_empty() && self.context(&entry).is_ok() {
             return self.state(&entry);
         }
-        self.waiting_readings += blocks_of(&entry).iter().map(|block| block.readings.len()).sum::<usize>();
-        if self.waiting_readings > READINGS_MAX || self.waiting.len() >= RESOURCES_MAX {
+        let entry = Entry { related: Vec::new(), own: String::new(), ..entry };
+        self.keep(&entry)?;
+        self.waiting_readings += blocks_of(&entry).iter().map(|block| block.readings.len() + 1).sum::<usize>();
+        if self.waiting_readings > READINGS_MAX {
             let reason = format!("over {READINGS_MAX} readings stand before what they belong to");
             return Err(rejection("too-many-readings", reason, entry.place));
         }

@@ -6,7 +6,9 @@ use busbar_sdk::readings::ReadingCodes;
 use busbar_sdk::xml::{Element, Xml};
 use busbar_sdk::{Rejection, rejection};
 
-/// Readings of one entry. A year of quarters of an hour is 35,040.
+/// Characters of an id, by the schemas of the messages.
+pub const ID_CHARS_MAX: usize = 64;
+/// Readings and blocks of one entry. A year of quarters of an hour is 35,040.
 pub const READINGS_MAX: usize = 100_000;
 /// Below this all numbers of the format lie (UInt48), so that sums of two never overflow.
 pub const NUMBER_MAX: i64 = 1 << 48;
@@ -85,7 +87,7 @@ pub fn entry<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>) -> Result<Entry, Reje
     let mut entry = Entry { place: xml.place(), ..Entry::default() };
     while let Some(element) = xml.child()? {
         match element.name.as_str() {
-            "id" => entry.id = xml.text()?.trim_start_matches("urn:uuid:").to_owned(),
+            "id" => entry.id = xml.text()?.trim_start_matches("urn:uuid:").chars().take(ID_CHARS_MAX + 1).collect(),
             "link" => {
                 link(&mut entry, &element, xml)?;
                 xml.skip()?;
@@ -137,6 +139,7 @@ fn content<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>) -> Result<Resource, Rej
             }
             "ReadingType" => Resource::ReadingType(reading_type(xml)?),
             "IntervalBlock" => {
+                count(xml, &mut readings)?;
                 let block = block(xml, &mut readings)?;
                 match &mut resource {
                     Resource::Blocks(blocks) => {
@@ -212,18 +215,21 @@ fn reading_type<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>) -> Result<ReadingT
     Ok(found)
 }
 
+fn count<R: FnMut(u32) -> Vec<u8>>(xml: &Xml<R>, readings: &mut usize) -> Result<(), Rejection> {
+    *readings += 1;
+    match *readings > READINGS_MAX {
+        true => Err(xml.rejection("too-many-readings", format!("an entry has over {READINGS_MAX} readings"))),
+        false => Ok(()),
+    }
+}
+
 fn block<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>, readings: &mut usize) -> Result<Block, Rejection> {
     let mut block = Block { place: xml.place(), ..Block::default() };
     while let Some(element) = xml.child()? {
         match element.name.as_str() {
             "interval" => block.interval = Some(period(xml, &element)?),
             "IntervalReading" => {
-                *readings += 1;
-                if *readings > READINGS_MAX {
-                    return Err(
-                        xml.rejection("too-many-readings", format!("an entry has over {READINGS_MAX} readings"))
-                    );
-                }
+                count(xml, readings)?;
                 block.readings.push(reading(xml, &element)?);
             }
             _ => xml.skip()?,

@@ -7,26 +7,32 @@ pub mod readings;
 pub mod reply;
 
 use busbar_sdk::xml::Xml;
-use busbar_sdk::{Draft, Emitter, Failure, HookRequest, HookResponse, log, settings};
+use busbar_sdk::{Draft, Emitter, Failure, HookRequest, HookResponse, Warnings, settings};
 
 busbar_sdk::adapter! { decode: decode, receive: receive }
 
 fn decode() -> Result<(), Failure> {
     let mut emitter = Emitter::host();
-    mapping::decode(&settings()?, &mut Xml::of_input(), &mut Host { emitter: &mut emitter })?;
+    mapping::decode(
+        &settings()?,
+        &mut Xml::of_input(),
+        &mut Host { emitter: &mut emitter, warnings: Warnings::default() },
+    )?;
     emitter.finish();
     Ok(())
 }
 
 fn receive(request: HookRequest) -> Result<HookResponse, Failure> {
     let mut emitter = Emitter::host();
-    let response = mapping::receive(&settings()?, &request, &mut Host { emitter: &mut emitter });
+    let response =
+        mapping::receive(&settings()?, &request, &mut Host { emitter: &mut emitter, warnings: Warnings::default() });
     emitter.finish();
     Ok(response)
 }
 
 struct Host<'a> {
     emitter: &'a mut Emitter<fn(&[Draft])>,
+    warnings: Warnings,
 }
 
 impl mapping::Output for Host<'_> {
@@ -35,6 +41,6 @@ impl mapping::Output for Host<'_> {
     }
 
     fn warn(&mut self, text: &str) {
-        log::write(log::Level::Warn, text);
+        self.warnings.write(text);
     }
 }

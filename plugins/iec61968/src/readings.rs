@@ -10,8 +10,9 @@ use crate::events::{self, Event, first};
 use crate::mapping::{Output, Settings};
 use crate::message::{Header, cut, field};
 
-/// Readings, blocks and events of one meter reading, which is held until its end: the meter may come last.
+/// Readings and blocks, and events, of one meter reading, which is held until its end: the meter may come last.
 const READINGS_MAX: usize = 50_000;
+const EVENTS_MAX: usize = 1000;
 /// By the schemas of the messages.
 const VALUES_MAX: usize = 3000;
 const REGISTERS_MAX: usize = 50;
@@ -82,8 +83,9 @@ pub fn read<R: FnMut(u32) -> Vec<u8>>(
             }
             "IntervalBlocks" => {
                 let block = block(settings, xml)?;
-                found.count(block.1.len(), xml)?;
+                let readings = block.1.len();
                 found.blocks.push(block);
+                found.count(readings, xml)?;
             }
             "EndDeviceEvents" => {
                 found.events.push(events::read(xml, &element)?);
@@ -216,7 +218,10 @@ impl MeterReading {
 
     fn count<R: FnMut(u32) -> Vec<u8>>(&mut self, more: usize, xml: &Xml<R>) -> Result<(), Rejection> {
         self.count += more;
-        match self.count > READINGS_MAX || self.blocks.len() >= READINGS_MAX {
+        if self.events.len() > EVENTS_MAX {
+            return Err(xml.rejection("too-many-readings", format!("over {EVENTS_MAX} events of one meter reading")));
+        }
+        match self.count + self.blocks.len() > READINGS_MAX {
             true => Err(xml.rejection("too-many-readings", format!("over {READINGS_MAX} of one meter reading"))),
             false => Ok(()),
         }

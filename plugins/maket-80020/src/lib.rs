@@ -6,14 +6,14 @@ pub mod mapping;
 pub mod period;
 pub mod receipt;
 
-use busbar_sdk::{Draft, Emitter, Failure, Message, clock, input, log, output, settings};
+use busbar_sdk::{Draft, Emitter, Failure, Message, Warnings, clock, input, output, settings};
 
 busbar_sdk::adapter! { decode: decode, encode: encode }
 
 fn decode() -> Result<(), Failure> {
     let settings: mapping::Settings = settings()?;
     let mut emitter = Emitter::host();
-    let mut host = Host { emitter: &mut emitter };
+    let mut host = Host { emitter: &mut emitter, warnings: Warnings::default() };
     mapping::decode(&settings, &input::describe().name, input::read, &mut host)?;
     emitter.finish();
     Ok(())
@@ -25,6 +25,7 @@ fn encode(messages: Vec<Message>) -> Result<String, Failure> {
 
 struct Host<'a> {
     emitter: &'a mut Emitter<fn(&[Draft])>,
+    warnings: Warnings,
 }
 
 impl mapping::Host for Host<'_> {
@@ -33,7 +34,7 @@ impl mapping::Host for Host<'_> {
     }
 
     fn warn(&mut self, text: &str) {
-        log::write(log::Level::Warn, text);
+        self.warnings.write(text);
     }
 
     fn now_ms(&self) -> u64 {

@@ -3,7 +3,8 @@
 //! The types and host functions are generated from `wit/v1` ([`bindings`]) and re-exported under
 //! short names; the other modules hold what more than one adapter needs. Everything outside
 //! [`bindings`] and the host-calling helpers ([`settings`], [`Emitter::host`],
-//! [`Lines::of_input`], [`xml::Xml::of_input`], [`xml::XmlWriter::of_output`], the macro [`adapter!`]) is pure and runs natively in unit tests.
+//! [`Warnings`], [`Lines::of_input`], [`xml::Xml::of_input`], [`xml::XmlWriter::of_output`], the macro [`adapter!`]) is pure
+//! and runs natively in unit tests.
 
 pub mod bindings;
 pub mod dates;
@@ -20,6 +21,7 @@ pub mod readings;
 pub mod replies;
 mod settings;
 pub mod template;
+mod warnings;
 pub mod xml;
 #[cfg(feature = "zip")]
 pub mod zip;
@@ -32,6 +34,7 @@ pub use emit::{BATCH_DRAFTS, Emitter};
 pub use failures::{data_of, draft, header, rejected, rejection, transient};
 pub use lines::{Line, Lines, MAX_LINE_BYTES};
 pub use settings::{parse_settings, settings};
+pub use warnings::Warnings;
 
 /// Makes a component of plain functions: one for each export of the adapter.
 ///

@@ -317,8 +317,14 @@ fn too_much_is_refused() {
     assert_eq!(refused(&feed(&[entry(&long, "", &[], "MeterReading/>")])).0, "too-many-links");
     let related: Vec<_> = (0..1001).map(|_| "/x").collect();
     assert_eq!(refused(&feed(&[entry("/a", "", &related, "MeterReading/>")])).0, "too-many-links");
-    let many: Vec<_> = (0..20_001).map(|index| entry(&format!("/{index}"), "", &[], "MeterReading/>")).collect();
+    let many: Vec<_> =
+        (0..30_000).map(|index| entry(&format!("/{index}{}", "x".repeat(400)), "", &[], "MeterReading/>")).collect();
     assert_eq!(refused(&feed(&many)).0, "too-many-resources");
+    let waiting: Vec<_> =
+        (0..30_000).map(|_| block("").replace("/IntervalBlock'", &format!("/{}'", "x".repeat(450)))).collect();
+    assert_eq!(refused(&feed(&waiting)).0, "too-many-resources");
+    let content = format!("IntervalBlock/>{}", "<e:IntervalBlock/>".repeat(100_000));
+    assert_eq!(refused(&feed(&[entry("/a", "", &[], &content)])).0, "too-many-readings");
     assert_eq!(refused(&feed(&[block(&readings(100_001, 60))])).0, "too-many-readings");
 }
 

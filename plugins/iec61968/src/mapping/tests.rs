@@ -257,6 +257,20 @@ fn everything_that_is_wrong_has_its_code_and_place() {
     }
 }
 
+#[test]
+fn too_much_is_refused() {
+    let event = event("3.26.0.216", "", "2026-11-20T05:10:00Z").replace("EndDeviceEvent>", "EndDeviceEvents>");
+    for content in
+        [reading("2026-11-20T05:00:00Z", "1", REGISTER).repeat(50_001), block("").repeat(50_001), event.repeat(1001)]
+    {
+        assert_eq!(refused(&meter_reading(&content)).0, "too-many-readings");
+    }
+    let registers: String = (0..51)
+        .map(|tou| reading("2026-11-20T05:00:00Z", "1", &format!("0.0.0.1.1.1.12.0.0.0.0.{tou}.0.0.0.3.72.0")))
+        .collect();
+    assert_eq!(refused(&meter_reading(&registers)).0, "too-many-readings");
+}
+
 fn received(method: &str, body: &str) -> (u16, String, Seen) {
     let request = HookRequest {
         method: method.into(),
