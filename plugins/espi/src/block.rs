@@ -102,8 +102,8 @@ fn intervals(context: &Context<'_>, block: &Block, readings: &[Timed]) -> Result
 
 fn register(context: &Context<'_>, block: &Block, reading: &Timed) -> Result<Draft, Rejection> {
     let end = reading.start + reading.duration;
-    let local = dates::local_of_unix_seconds(end, context.local.standard)
-        .ok_or_else(|| rejection("bad-time", "a moment beyond all time", block.place.clone()))?;
+    let local = dates::local_of_unix_seconds(end, context.local.standard).filter(|_| end >= 0);
+    let local = local.ok_or_else(|| rejection("bad-time", "a moment beyond all time", block.place.clone()))?;
     let data = Taken {
         metering_point: context.metering_point,
         taken_on: dates::iso_date(local.date()),
@@ -163,8 +163,10 @@ fn day_of(local: LocalTime, block: &Block) -> (Offset, Option<String>) {
     (local.standard, None)
 }
 
+/// Nothing before 1970, where no meter was read.
 fn moment(seconds: i64, offset: Offset) -> Option<String> {
-    dates::local_of_unix_seconds(seconds, offset).map(|moment| dates::rfc3339(moment, offset))
+    let local = dates::local_of_unix_seconds(seconds, offset).filter(|_| seconds >= 0);
+    local.map(|moment| dates::rfc3339(moment, offset))
 }
 
 #[derive(Serialize)]

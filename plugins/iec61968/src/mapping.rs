@@ -80,9 +80,10 @@ impl Settings {
         Some(dates::unix_seconds(moment, offset.unwrap_or(self.utc_offset)))
     }
 
-    /// RFC 3339 at the settings' offset.
+    /// RFC 3339 at the settings' offset; nothing before 1970, where no meter was read.
     pub fn text(&self, seconds: i64) -> Option<String> {
-        dates::local_of_unix_seconds(seconds, self.utc_offset).map(|local| dates::rfc3339(local, self.utc_offset))
+        let local = dates::local_of_unix_seconds(seconds, self.utc_offset).filter(|_| seconds >= 0);
+        local.map(|local| dates::rfc3339(local, self.utc_offset))
     }
 
     /// The moment at the settings' offset, and the milliseconds after 1970, which tell apart what happened in one second.
@@ -91,7 +92,7 @@ impl Settings {
         let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
         let digits = fraction.bytes().take_while(u8::is_ascii_digit).take(3).count();
         let fraction = format!("{:0<3}", fraction.get(..digits)?).parse::<i64>().ok()?;
-        Some((self.text(seconds)?, seconds * 1000 + fraction)).filter(|(_, milliseconds)| *milliseconds >= 0)
+        Some((self.text(seconds)?, seconds * 1000 + fraction))
     }
 }
 

@@ -177,7 +177,7 @@ impl<R: FnMut(u32) -> Vec<u8>, O: Output> Reader<'_, R, O> {
                     self.found += 1;
                 }
                 // Definitions: what is needed of them stands in the references.
-                "ReadingType" | "ReadingQualityType" | "EndDeviceEventType" => self.xml.skip()?,
+                "ReadingType" | "ReadingQualityType" | "EndDeviceEventType" | "Format" => self.xml.skip()?,
                 name if is_container(name) => self.items()?,
                 name if name.contains("Control") => return Err(self.no_news("a command to a meter")),
                 name if name.contains("Request") || name.starts_with("Get") => {

@@ -157,7 +157,7 @@ fn one(
             host.emit(receipt::accepted(settings, &head, name, now_ms));
         }
         Err(rejection) => {
-            let place = rejection.place.as_deref().unwrap_or_default();
+            let place = rejection.place.as_deref().unwrap_or("the file");
             host.warn(&format!("refused: {} at {place}: {}", rejection.code, rejection.reason));
             host.emit(receipt::refused(settings, &head, name, &rejection, now_ms));
         }
