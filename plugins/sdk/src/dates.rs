@@ -33,6 +33,17 @@ impl Offset {
         let (hours, minutes) = (i8::try_from(hours).ok()?, i8::try_from(minutes).ok()?);
         UtcOffset::from_hms(sign * hours, sign * minutes, 0).ok().map(Self)
     }
+
+    /// So many minutes east of UTC, at most 18 hours either way.
+    pub fn of_minutes(minutes: i32) -> Option<Self> {
+        let (hours, rest) = (i8::try_from(minutes / 60).ok()?, i8::try_from(minutes % 60).ok()?);
+        if minutes.abs() > 18 * 60 { None } else { UtcOffset::from_hms(hours, rest, 0).ok().map(Self) }
+    }
+
+    /// Minutes east of UTC.
+    pub fn minutes(self) -> i32 {
+        i32::from(self.0.whole_minutes())
+    }
 }
 
 impl<'de> Deserialize<'de> for Offset {
@@ -61,6 +72,45 @@ pub fn parse_compact_date_time(text: &str) -> Option<PrimitiveDateTime> {
     Some(PrimitiveDateTime::new(date, time(text.get(8..10)?, text.get(10..12)?, text.get(12..14)?)?))
 }
 
+/// `20261231`.
+pub fn parse_compact_date(text: &str) -> Option<Date> {
+    if text.len() != 8 {
+        return None;
+    }
+    date(text.get(..4)?, text.get(4..6)?, text.get(6..8)?)
+}
+
+/// `2026-12-31T23:59:59`, a fraction of the second (left out of the result) and an offset (`Z`, `+03:00`) allowed:
+/// RFC 3339, and XML Schema's `dateTime`, whose offset may be missing. `24:00:00` is the next day's first moment.
+pub fn parse_date_time(text: &str) -> Option<(PrimitiveDateTime, Option<Offset>)> {
+    let (day, rest) = text.split_once('T')?;
+    let (clock, rest) = (rest.get(..8)?, rest.get(8..)?);
+    let fraction = rest.strip_prefix('.').map_or(0, |digits| digits.bytes().take_while(u8::is_ascii_digit).count() + 1);
+    let offset = match rest.get(fraction..)? {
+        _ if fraction == 1 => return None,
+        "" => None,
+        "Z" => Some(Offset(UtcOffset::UTC)),
+        offset => Some(Offset::parse(offset)?),
+    };
+    let day = parse_iso_date(day)?;
+    let (hour, rest) = clock.split_once(':')?;
+    let (minute, second) = rest.split_once(':')?;
+    if clock == "24:00:00" {
+        return Some((start_of_day(day.next_day()?), offset));
+    }
+    Some((PrimitiveDateTime::new(day, time(hour, minute, second)?), offset))
+}
+
+/// `2026-12-31`.
+pub fn parse_iso_date(text: &str) -> Option<Date> {
+    let (year, rest) = text.split_once('-')?;
+    let (month, day) = rest.split_once('-')?;
+    if year.len() != 4 || month.len() != 2 || day.len() != 2 {
+        return None;
+    }
+    date(year, month, day)
+}
+
 /// `31.12.2026_23:59:59`, with `separator` between the date and the time.
 pub fn parse_russian_date_time(text: &str, separator: char) -> Option<PrimitiveDateTime> {
     let (day, clock) = text.split_once(separator)?;
@@ -75,6 +125,27 @@ pub fn parse_russian_date_time(text: &str, separator: char) -> Option<PrimitiveD
 /// `2026-12-31`.
 pub fn iso_date(date: Date) -> String {
     format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
+}
+
+/// `20261231`.
+pub fn compact_date(date: Date) -> String {
+    format!("{:04}{:02}{:02}", date.year(), u8::from(date.month()), date.day())
+}
+
+/// `20261231235959`.
+pub fn compact_date_time(moment: PrimitiveDateTime) -> String {
+    format!("{}{:02}{:02}{:02}", compact_date(moment.date()), moment.hour(), moment.minute(), moment.second())
+}
+
+/// Seconds after 1970-01-01T00:00:00Z.
+pub fn unix_seconds(moment: PrimitiveDateTime, offset: Offset) -> i64 {
+    moment.assume_offset(offset.0).unix_timestamp()
+}
+
+/// The moment so many seconds after 1970 as local time at `offset`.
+pub fn local_of_unix_seconds(seconds: i64, offset: Offset) -> Option<PrimitiveDateTime> {
+    let moment = OffsetDateTime::from_unix_timestamp(seconds).ok()?.checked_to_offset(offset.0)?;
+    Some(PrimitiveDateTime::new(moment.date(), moment.time()))
 }
 
 /// RFC 3339 with the offset, to the second: `2026-12-31T23:59:59+03:00`.
@@ -99,9 +170,7 @@ pub fn start_of_day(date: Date) -> PrimitiveDateTime {
 
 /// The moment `ms` milliseconds after 1970 as local time at `offset`.
 pub fn local_of_unix_ms(ms: u64, offset: Offset) -> Option<PrimitiveDateTime> {
-    let seconds = i64::try_from(ms / 1000).ok()?;
-    let moment = OffsetDateTime::from_unix_timestamp(seconds).ok()?.to_offset(offset.0);
-    Some(PrimitiveDateTime::new(moment.date(), moment.time()))
+    local_of_unix_seconds(i64::try_from(ms / 1000).ok()?, offset)
 }
 
 fn date(year: &str, month: &str, day: &str) -> Option<Date> {
@@ -166,5 +235,42 @@ mod tests {
     fn local_time_of_the_clock() {
         let moment = local_of_unix_ms(1_795_330_800_000, Offset::MOSCOW).unwrap();
         assert_eq!(rfc3339(moment, Offset::MOSCOW), "2026-11-22T10:00:00+03:00");
+    }
+
+    #[test]
+    fn iso_moments() {
+        let parse = |text: &str| parse_date_time(text).map(|(moment, offset)| (compact_date_time(moment), offset));
+        let utc = Offset::of_minutes(0);
+        assert_eq!(parse("2026-12-31T23:59:59Z"), Some(("20261231235959".into(), utc)));
+        assert_eq!(parse("2026-12-31T23:59:59.999+03:00"), Some(("20261231235959".into(), Some(Offset::MOSCOW))));
+        assert_eq!(parse("2026-12-31T24:00:00"), Some(("20270101000000".into(), None)));
+        for text in [
+            "2026-12-31",
+            "2026-12-31 23:59:59",
+            "2026-12-31T23:59",
+            "2026-12-31T23:59:59.",
+            "2026-12-31T23:59:59.Z",
+            "2026-12-31T23:59:59z",
+            "2026-12-31T23:59:59+3",
+            "2026-02-29T00:00:00Z",
+            "9999-12-31T24:00:00Z",
+            "2026-12-31T24:00:01",
+            "2026-12-31T2я:00:01",
+            "20261231T235959Z",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+        assert_eq!(parse_compact_date("20240229").map(compact_date).as_deref(), Some("20240229"));
+        assert_eq!(parse_compact_date("20230229"), None);
+    }
+
+    #[test]
+    fn moments_and_seconds() {
+        let (moment, offset) = parse_date_time("2026-11-22T10:00:00+03:00").unwrap();
+        assert_eq!(unix_seconds(moment, offset.unwrap()), 1_795_330_800);
+        assert_eq!(local_of_unix_seconds(1_795_330_800, Offset::MOSCOW), Some(moment));
+        assert_eq!(local_of_unix_seconds(i64::MAX, Offset::MOSCOW), None);
+        assert_eq!(Offset::of_minutes(-570), Offset::parse("-09:30"));
+        assert_eq!((Offset::MOSCOW.minutes(), Offset::of_minutes(18 * 60 + 1)), (180, None));
     }
 }

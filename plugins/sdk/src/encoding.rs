@@ -34,6 +34,15 @@ impl Encoding {
         }
     }
 
+    /// The bytes; a character that the encoding lacks becomes `&#1234;`, as XML writes it.
+    pub fn encode(self, text: &str) -> Cow<'_, [u8]> {
+        match self {
+            Self::Utf8 => Cow::Borrowed(text.as_bytes()),
+            Self::Windows1251 => WINDOWS_1251.encode(text).0,
+            Self::Ibm866 => IBM866.encode(text).0,
+        }
+    }
+
     /// The text; bytes that are none in this encoding become U+FFFD.
     pub fn decode(self, bytes: &[u8]) -> Cow<'_, str> {
         match self {

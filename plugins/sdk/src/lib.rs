@@ -2,11 +2,13 @@
 //!
 //! The types and host functions are generated from `wit/v1` ([`bindings`]) and re-exported under
 //! short names; the other modules hold what more than one adapter needs. Everything outside
-//! [`bindings`] and the four host-calling helpers ([`settings`], [`Emitter::host`],
-//! [`Lines::of_input`], the macro [`adapter!`]) is pure and runs natively in unit tests.
+//! [`bindings`] and the host-calling helpers ([`settings`], [`Emitter::host`],
+//! [`Warnings`], [`Lines::of_input`], [`xml::Xml::of_input`], [`xml::XmlWriter::of_output`], the macro [`adapter!`]) is pure
+//! and runs natively in unit tests.
 
 pub mod bindings;
 pub mod dates;
+pub mod decimal;
 mod emit;
 pub mod encoding;
 mod failures;
@@ -15,9 +17,14 @@ mod heap;
 pub mod ids;
 mod lines;
 pub mod money;
+pub mod readings;
 pub mod replies;
 mod settings;
 pub mod template;
+mod warnings;
+pub mod xml;
+#[cfg(feature = "zip")]
+pub mod zip;
 
 pub use bindings::busbar::adapter::types::{Delay, Draft, Failure, Header, Message, Rejection};
 pub use bindings::busbar::adapter::{clock, config, credentials, http, input, log, messages, output, random, state};
@@ -27,6 +34,7 @@ pub use emit::{BATCH_DRAFTS, Emitter};
 pub use failures::{data_of, draft, header, rejected, rejection, transient};
 pub use lines::{Line, Lines, MAX_LINE_BYTES};
 pub use settings::{parse_settings, settings};
+pub use warnings::Warnings;
 
 /// Makes a component of plain functions: one for each export of the adapter.
 ///

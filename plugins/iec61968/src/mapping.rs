@@ -1,0 +1,153 @@
+//! A message in a file or a request -> what it tells, all or nothing.
+//!
+//! Source: IEC 61968-9 and 61968-100; EPRI's test messages; a message of a Landis+Gyr system.
+
+use busbar_sdk::dates::{self, Offset};
+use busbar_sdk::xml::Xml;
+use busbar_sdk::{Draft, HookRequest, HookResponse, Rejection};
+use serde::Deserialize;
+
+use crate::message::{self, Header};
+use crate::reply::reply;
+
+#[cfg(test)]
+mod tests;
+
+/// The system's settings, as in `config.schema.json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Settings {
+    utc_offset: Offset,
+    origin: String,
+    interval_time: IntervalTime,
+    power_fail: Vec<String>,
+    power_restore: Vec<String>,
+    other_events: OtherEvents,
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+enum IntervalTime {
+    End,
+    Start,
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+enum OtherEvents {
+    Refuse,
+    Ignore,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            utc_offset: Offset::MOSCOW,
+            origin: "ami".to_owned(),
+            interval_time: IntervalTime::End,
+            power_fail: Vec::new(),
+            power_restore: Vec::new(),
+            other_events: OtherEvents::Refuse,
+        }
+    }
+}
+
+impl Settings {
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    pub fn power_fail(&self) -> &[String] {
+        &self.power_fail
+    }
+
+    pub fn power_restore(&self) -> &[String] {
+        &self.power_restore
+    }
+
+    pub fn ignores_other_events(&self) -> bool {
+        self.other_events == OtherEvents::Ignore
+    }
+
+    /// The timestamp of an interval is its end.
+    pub fn is_end(&self) -> bool {
+        self.interval_time == IntervalTime::End
+    }
+
+    /// Seconds after 1970 of an XML Schema `dateTime`.
+    pub fn seconds(&self, text: &str) -> Option<i64> {
+        let (moment, offset) = dates::parse_date_time(text)?;
+        Some(dates::unix_seconds(moment, offset.unwrap_or(self.utc_offset)))
+    }
+
+    /// RFC 3339 at the settings' offset; nothing before 1970, where no meter was read.
+    pub fn text(&self, seconds: i64) -> Option<String> {
+        let local = dates::local_of_unix_seconds(seconds, self.utc_offset).filter(|_| seconds >= 0);
+        local.map(|local| dates::rfc3339(local, self.utc_offset))
+    }
+
+    /// The moment at the settings' offset, and the milliseconds after 1970, which tell apart what happened in one second.
+    pub fn moment(&self, text: &str) -> Option<(String, i64)> {
+        let seconds = self.seconds(text)?;
+        let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
+        let digits = fraction.bytes().take_while(u8::is_ascii_digit).take(3).count();
+        let fraction = format!("{:0<3}", fraction.get(..digits)?).parse::<i64>().ok()?;
+        Some((self.text(seconds)?, seconds * 1000 + fraction))
+    }
+}
+
+/// Where drafts and warnings go.
+pub trait Output {
+    fn emit(&mut self, draft: Draft);
+    fn warn(&mut self, text: &str);
+}
+
+/// Decodes a whole file.
+///
+/// # Errors
+/// The first thing that makes it unfit or no news, with its place; the README lists the codes.
+pub fn decode<R: FnMut(u32) -> Vec<u8>>(
+    settings: &Settings,
+    xml: &mut Xml<R>,
+    output: &mut impl Output,
+) -> Result<(), Rejection> {
+    message::read(settings, xml, &mut Header::default(), output)
+}
+
+/// Takes a pushed message and answers it by IEC 61968-100. Nothing of a refused message is stated.
+pub fn receive(settings: &Settings, request: &HookRequest, output: &mut impl Output) -> HookResponse {
+    if request.method != "POST" {
+        return HookResponse { status: 405, headers: Vec::new(), body: b"POST a message of IEC 61968-9".to_vec() };
+    }
+    let mut held = Held { output, drafts: Vec::new() };
+    let mut header = Header::default();
+    let result = message::read(settings, &mut Xml::of_bytes(&request.body), &mut header, &mut held);
+    let drafts = held.drafts;
+    match result {
+        Ok(()) => {
+            drafts.into_iter().for_each(|draft| output.emit(draft));
+            reply(&header, None)
+        }
+        Err(rejection) => {
+            let place = rejection.place.as_deref().unwrap_or_default();
+            output.warn(&format!("refused: {} at {place}: {}", rejection.code, rejection.reason));
+            reply(&header, Some(&rejection))
+        }
+    }
+}
+
+/// Keeps the messages until the last one is known to be good: a body is small.
+struct Held<'a, O: Output> {
+    output: &'a mut O,
+    drafts: Vec<Draft>,
+}
+
+impl<O: Output> Output for Held<'_, O> {
+    fn emit(&mut self, draft: Draft) {
+        self.drafts.push(draft);
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.output.warn(text);
+    }
+}

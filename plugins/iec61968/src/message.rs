@@ -1,0 +1,216 @@
+//! The envelope: SOAP or none, Header, Payload; and what of it is news.
+
+use busbar_sdk::xml::{Element, Xml};
+use busbar_sdk::{Rejection, rejection};
+
+use crate::mapping::{Output, Settings};
+use crate::{events, readings};
+
+/// Characters of a field that are kept; none that is good has so many.
+pub const FIELD_CHARS_MAX: usize = 200;
+/// The namespace of messages where the sender's is unknown.
+const NAMESPACE: &str = "http://iec.ch/TC57/2011/schema/message";
+
+/// `Header` of IEC 61968-100, as far as it matters, and the envelope, for the reply.
+#[derive(Debug)]
+pub struct Header {
+    pub verb: String,
+    pub noun: String,
+    pub message_id: String,
+    pub correlation_id: String,
+    /// When the message was made; text.
+    pub timestamp: String,
+    /// Namespace of the message's envelope.
+    pub namespace: String,
+    /// Namespace of SOAP's envelope, where there is one.
+    pub soap: Option<String>,
+}
+
+impl Default for Header {
+    fn default() -> Self {
+        let empty = String::new;
+        Self {
+            verb: empty(),
+            noun: empty(),
+            message_id: empty(),
+            correlation_id: empty(),
+            timestamp: empty(),
+            namespace: NAMESPACE.to_owned(),
+            soap: None,
+        }
+    }
+}
+
+/// Reads a whole message.
+///
+/// # Errors
+/// The first thing that makes it unfit, or no news, with its place. `header` then holds what was read before.
+pub fn read<R: FnMut(u32) -> Vec<u8>>(
+    settings: &Settings,
+    xml: &mut Xml<R>,
+    header: &mut Header,
+    output: &mut impl Output,
+) -> Result<(), Rejection> {
+    let root = xml.root()?;
+    let mut reader = Reader { settings, xml, header, output, found: 0 };
+    match root.name.as_str() {
+        "Envelope" => reader.envelope(&root)?,
+        _ => reader.message(&root)?,
+    }
+    let found = reader.found;
+    xml.finish()?;
+    match found {
+        0 => Err(rejection("no-data", "no reading and no event", format!("line {}", xml.line()))),
+        _ => Ok(()),
+    }
+}
+
+struct Reader<'a, R: FnMut(u32) -> Vec<u8>, O: Output> {
+    settings: &'a Settings,
+    xml: &'a mut Xml<R>,
+    header: &'a mut Header,
+    output: &'a mut O,
+    /// Readings and events, ignored ones included.
+    found: usize,
+}
+
+impl<R: FnMut(u32) -> Vec<u8>, O: Output> Reader<'_, R, O> {
+    fn envelope(&mut self, root: &Element) -> Result<(), Rejection> {
+        let mut uris = root.attributes().map(|(_, uri)| uri);
+        let soap = uris.find(|uri| uri.contains("soap") && uri.len() <= FIELD_CHARS_MAX);
+        self.header.soap = soap.map(str::to_owned);
+        self.note_namespace(root);
+        while let Some(element) = self.xml.child()? {
+            match element.name.as_str() {
+                "Body" => {
+                    while let Some(element) = self.xml.child()? {
+                        self.message(&element)?;
+                    }
+                }
+                // SOAP's header carries names and passwords: not even looked at.
+                _ => self.xml.skip()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, message: &Element) -> Result<(), Rejection> {
+        self.note_namespace(message);
+        if is_container(&message.name) {
+            return self.items();
+        }
+        let (mut has_payload, mut has_reply) = (false, false);
+        while let Some(element) = self.xml.child()? {
+            match element.name.as_str() {
+                "Header" => self.header(&element)?,
+                "Reply" => {
+                    has_reply = true;
+                    self.xml.skip()?;
+                }
+                "Payload" => {
+                    has_payload = true;
+                    self.check()?;
+                    self.items()?;
+                }
+                _ => self.xml.skip()?,
+            }
+        }
+        match (has_payload, has_reply) {
+            (true, _) => Ok(()),
+            (false, true) => Err(self.no_news("a reply that says only how a request went")),
+            (false, false) => Err(self.no_news("a message without payload")),
+        }
+    }
+
+    fn header(&mut self, header: &Element) -> Result<(), Rejection> {
+        self.note_namespace(header);
+        while let Some(element) = self.xml.child()? {
+            let field = match element.name.as_str() {
+                "Verb" => &mut self.header.verb,
+                "Noun" => &mut self.header.noun,
+                "MessageID" => &mut self.header.message_id,
+                "CorrelationID" => &mut self.header.correlation_id,
+                "Timestamp" => &mut self.header.timestamp,
+                _ => {
+                    self.xml.skip()?;
+                    continue;
+                }
+            };
+            *field = self::field(self.xml)?;
+        }
+        Ok(())
+    }
+
+    fn note_namespace(&mut self, element: &Element) {
+        let found = element.attributes().map(|(_, uri)| uri).find(|uri| uri.ends_with("schema/message"));
+        if let Some(uri) = found.filter(|uri| uri.len() <= FIELD_CHARS_MAX) {
+            uri.clone_into(&mut self.header.namespace);
+        }
+    }
+
+    /// What the header says of a payload that follows. Some senders write `create` where `created` is meant, so the verb alone
+    /// does not make a request.
+    fn check(&self) -> Result<(), Rejection> {
+        let noun = self.header.noun.to_ascii_lowercase();
+        if self.header.verb.eq_ignore_ascii_case("get") || noun.contains("request") {
+            return Err(self.no_news("a request to a metering system"));
+        }
+        if noun.contains("control") {
+            return Err(self.no_news("a command to a meter"));
+        }
+        match self.header.verb.to_ascii_lowercase().as_str() {
+            "" | "create" | "created" | "change" | "changed" | "reply" | "execute" | "executed" => Ok(()),
+            _ => Err(self.xml.rejection("unsupported-verb", "the verb takes something back, which no message can")),
+        }
+    }
+
+    /// Of a payload, and of what only wraps its items.
+    fn items(&mut self) -> Result<(), Rejection> {
+        while let Some(element) = self.xml.child()? {
+            match element.name.as_str() {
+                "MeterReading" => {
+                    self.found += readings::read(self.settings, self.xml, self.header, &element, self.output)?;
+                }
+                "EndDeviceEvent" => {
+                    let event = events::read(self.xml, &element)?;
+                    events::state(self.settings, &event, None, self.output)?;
+                    self.found += 1;
+                }
+                // Definitions: what is needed of them stands in the references.
+                "ReadingType" | "ReadingQualityType" | "EndDeviceEventType" | "Format" => self.xml.skip()?,
+                name if is_container(name) => self.items()?,
+                name if name.contains("Control") => return Err(self.no_news("a command to a meter")),
+                name if name.contains("Request") || name.starts_with("Get") => {
+                    return Err(self.no_news("a request to a metering system"));
+                }
+                _ => return Err(self.xml.rejection("unsupported-payload", "neither readings nor events")),
+            }
+        }
+        Ok(())
+    }
+
+    fn no_news(&self, what: &str) -> Rejection {
+        let (verb, noun) = (&self.header.verb, &self.header.noun);
+        let named = if noun.is_empty() { String::new() } else { format!(" ({} {})", cut(verb), cut(noun)) };
+        self.xml.rejection("not-news", format!("{what}{named}: the hub takes what was measured and what happened"))
+    }
+}
+
+fn is_container(name: &str) -> bool {
+    matches!(name, "MeterReadings" | "EndDeviceEvents" | "anyType" | "ArrayOfEndDeviceEvent" | "ArrayOfMeterReading")
+}
+
+/// The text of the open element, cut to what is kept of a field.
+pub fn field<R: FnMut(u32) -> Vec<u8>>(xml: &mut Xml<R>) -> Result<String, Rejection> {
+    let mut text = xml.text()?;
+    if let Some((end, _)) = text.char_indices().nth(FIELD_CHARS_MAX) {
+        text.truncate(end);
+        text.shrink_to_fit();
+    }
+    Ok(text)
+}
+
+/// What a reason may repeat of the input.
+pub fn cut(text: &str) -> String {
+    text.chars().take(60).collect()
+}
