@@ -63,6 +63,16 @@ pub fn parse_russian_date(text: &str) -> Option<Date> {
     date(year, month, day)
 }
 
+/// `2026-12-31`; nothing for another shape or a day that does not exist.
+pub fn parse_iso_date(text: &str) -> Option<Date> {
+    let mut parts = text.split('-');
+    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || day.len() != 2 || month.len() != 2 || year.len() != 4 {
+        return None;
+    }
+    date(year, month, day)
+}
+
 /// `20261231235959`; nothing for another shape or a moment that does not exist.
 pub fn parse_compact_date_time(text: &str) -> Option<PrimitiveDateTime> {
     if text.len() != 14 {
@@ -207,6 +217,14 @@ mod tests {
             "+1.01.2026",
         ] {
             assert_eq!(parse_russian_date(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn iso_dates_come_back() {
+        assert_eq!(parse_iso_date("2024-02-29").map(iso_date).as_deref(), Some("2024-02-29"));
+        for text in ["2023-02-29", "2026-1-1", "2026-01-01Z", "26-01-01", ""] {
+            assert_eq!(parse_iso_date(text), None, "{text}");
         }
     }
 

@@ -18,6 +18,7 @@ mod lines;
 pub mod money;
 pub mod replies;
 mod settings;
+mod sink;
 pub mod template;
 pub mod xml;
 #[cfg(feature = "zip")]
@@ -31,6 +32,7 @@ pub use emit::{BATCH_DRAFTS, Emitter};
 pub use failures::{data_of, draft, header, rejected, rejection, transient};
 pub use lines::{Line, Lines, MAX_LINE_BYTES};
 pub use settings::{parse_settings, settings};
+pub use sink::{HostSink, Seen, Sink};
 
 /// Makes a component of plain functions: one for each export of the adapter.
 ///
