@@ -1,6 +1,5 @@
 //! Bank statements in the 1CClientBankExchange format: glue between the host and [`mapping`].
 
-pub mod account;
 pub mod document;
 pub mod mapping;
 pub mod section;

@@ -1,5 +1,6 @@
 //! One line of a registry: its values, checked, and the messages it becomes.
 
+use busbar_sdk::decimal::Decimal;
 use busbar_sdk::{Draft, Rejection, dates, ids, money, money::Money, rejection};
 use serde_json::{Map, Value, json};
 use time::{Date, PrimitiveDateTime};
@@ -125,7 +126,8 @@ impl<'a> Record<'a> {
         if self.readings.iter().any(|reading| reading.0 == register) {
             return wrong("repeated-field", "the register stands twice in one line");
         }
-        let Some(shown) = decimal(value) else {
+        let shown = Decimal::parse(value).filter(|shown| !shown.is_negative()).and_then(Decimal::canonical);
+        let Some(shown) = shown else {
             return wrong("bad-reading", "what a register shows is no number of at most 15 digits and 6 decimals");
         };
         self.readings.push((register.to_owned(), shown));
@@ -289,27 +291,6 @@ impl<'a> Record<'a> {
             ..busbar_sdk::draft(id, r#type, data.to_string())
         }
     }
-}
-
-/// A number as canonical messages write it: a point, no leading zeros.
-fn decimal(text: &str) -> Option<String> {
-    let (whole, fraction) = match text.split_once(['.', ',']) {
-        Some((_, "")) => return None,
-        Some((whole, fraction)) => (whole, Some(fraction)),
-        None => (text, None),
-    };
-    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !all_digits(whole) || !fraction.is_none_or(|f| f.len() <= 6 && all_digits(f)) {
-        return None;
-    }
-    let whole = match whole.trim_start_matches('0') {
-        "" => "0",
-        digits => digits,
-    };
-    if whole.len() > 15 {
-        return None;
-    }
-    Some(fraction.map_or_else(|| whole.to_owned(), |fraction| format!("{whole}.{fraction}")))
 }
 
 fn first_chars(text: &str, max: usize) -> String {

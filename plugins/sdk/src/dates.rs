@@ -63,16 +63,6 @@ pub fn parse_russian_date(text: &str) -> Option<Date> {
     date(year, month, day)
 }
 
-/// `2026-12-31`; nothing for another shape or a day that does not exist.
-pub fn parse_iso_date(text: &str) -> Option<Date> {
-    let mut parts = text.split('-');
-    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() || day.len() != 2 || month.len() != 2 || year.len() != 4 {
-        return None;
-    }
-    date(year, month, day)
-}
-
 /// `20261231235959`; nothing for another shape or a moment that does not exist.
 pub fn parse_compact_date_time(text: &str) -> Option<PrimitiveDateTime> {
     if text.len() != 14 {
