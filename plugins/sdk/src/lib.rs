@@ -11,6 +11,7 @@ pub mod decimal;
 mod emit;
 pub mod encoding;
 mod failures;
+pub mod form;
 #[cfg(target_arch = "wasm32")]
 mod heap;
 pub mod ids;
