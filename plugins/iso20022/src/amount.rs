@@ -19,11 +19,9 @@ impl Amount {
     /// Nothing for a text that is no such amount. `RUR`, which some banks still write, is `RUB`.
     pub fn parse(text: &str, currency: &str) -> Option<Self> {
         let is_code = currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_uppercase());
-        // The standard has a point, never a comma, and 18 digits in all.
-        let is_plain = !text.contains(',') && text.bytes().filter(u8::is_ascii_digit).count() <= 23;
-        let units = Decimal::parse(text).filter(|_| is_code && is_plain)?.units(SCALE)?;
+        let units = units(text).filter(|_| is_code)?;
         let currency = if currency == "RUR" { "RUB" } else { currency };
-        (units.unsigned_abs() < 10_u128.pow(15 + SCALE)).then(|| Self { units, currency: currency.to_owned() })
+        Some(Self { units, currency: currency.to_owned() })
     }
 
     /// As messages carry it; nothing where it has a fifth digit after the point.
@@ -31,6 +29,12 @@ impl Amount {
         let fits = self.units % 10_i128.pow(SCALE - MESSAGE_SCALE) == 0;
         fits.then(|| Money { value: format(self.units), currency: self.currency.clone() })
     }
+}
+
+/// 10^-5 of a decimal with a point, never a comma: at most 15 digits before it, and five that are not zero after it.
+pub fn units(text: &str) -> Option<i128> {
+    let units = Decimal::parse(text).filter(|_| !text.contains(','))?.units(SCALE)?;
+    (units.unsigned_abs() < 10_u128.pow(15 + SCALE)).then_some(units)
 }
 
 /// The decimal of `units`, with two digits after the point at least.

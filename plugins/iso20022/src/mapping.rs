@@ -19,6 +19,8 @@ use crate::statement::{Control, Statement, is_debit};
 #[cfg(test)]
 mod tests;
 
+/// What is remembered of each payment, to tell repeats, is the only thing that grows with a message.
+const PAYMENTS_MAX: usize = 500_000;
 /// Warnings of one file; further ones say nothing new.
 const WARNINGS_MAX: usize = 100;
 
@@ -186,6 +188,7 @@ impl<S: Sink> Decoder<'_, S> {
         element: &Element,
         statement: &mut Statement,
     ) -> Result<(), Rejection> {
+        self.check_count(xml)?;
         let mut entry = Entry::at(element.line, xml.place());
         let mut parts = Parts::None;
         while let Some(child) = xml.child()? {
@@ -197,6 +200,7 @@ impl<S: Sink> Decoder<'_, S> {
             while let Some(detail) = xml.child()? {
                 match detail.name.as_str() {
                     "TxDtls" if head.is_booked => {
+                        self.check_count(xml)?;
                         let part = Leaves::read(xml)?;
                         parts = self.part(statement, &entry, &head, parts, part)?;
                     }
@@ -213,6 +217,13 @@ impl<S: Sink> Decoder<'_, S> {
             return Ok(());
         }
         self.end_entry(statement, &entry, &head, parts)
+    }
+
+    fn check_count<R: FnMut(u32) -> Vec<u8>>(&self, xml: &Xml<R>) -> Result<(), Rejection> {
+        match self.seen.len() >= PAYMENTS_MAX {
+            true => Err(xml.rejection("xml-limit", format!("more than {PAYMENTS_MAX} payments"))),
+            false => Ok(()),
+        }
     }
 
     /// A further payment of the entry. The first is kept, since it may be the only one; then each is settled as it comes.

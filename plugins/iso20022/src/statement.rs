@@ -1,7 +1,6 @@
 //! A statement (camt.053 `Stmt`) or a notification (camt.054 `Ntfctn`): its account, balances and totals, and the entries
 //! counted against them.
 
-use busbar_sdk::decimal::Decimal;
 use busbar_sdk::money::Money;
 use busbar_sdk::{Draft, Rejection, dates, ids, rejection};
 use serde_json::{Value, json};
@@ -9,6 +8,9 @@ use time::Date;
 
 use crate::amount::{self, Amount};
 use crate::leaves::{Leaves, Moment};
+
+/// Balances of one statement; the standard has a dozen kinds.
+const BALANCES_MAX: usize = 100;
 
 /// What must agree before anything is imported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -117,6 +119,10 @@ impl Statement {
     /// # Errors
     /// `missing-field`, `bad-amount`, `bad-date` with the place.
     pub fn add_balance(&mut self, part: &Leaves) -> Result<(), Rejection> {
+        if self.balances.len() >= BALANCES_MAX {
+            let reason = format!("a statement has at most {BALANCES_MAX} balances");
+            return Err(rejection("xml-limit", reason, part.place(&[])));
+        }
         let missing = |what: &str| rejection("missing-field", format!("a balance has no {what}"), part.place(&[]));
         let mut amount = part.amount(&["Amt"])?.ok_or_else(|| missing("Amt"))?;
         if is_debit(part).ok_or_else(|| missing("CdtDbtInd"))? {
@@ -329,7 +335,7 @@ fn total(part: &Leaves, name: &str) -> Result<Total, Rejection> {
         count: if count_text.is_empty() { None } else { Some(count_text.parse().map_err(|_| wrong())?) },
         units: match sum_text {
             "" => None,
-            text => Some(Decimal::parse(text).and_then(|sum| sum.units(5)).ok_or_else(wrong)?),
+            text => Some(amount::units(text).ok_or_else(wrong)?),
         },
         place,
     })

@@ -15,7 +15,7 @@ use crate::template::Template;
 mod tests;
 
 /// What is remembered of each record, to tell repeats, is the only thing that grows with a file.
-const RECORDS_MAX: u64 = 1_000_000;
+const RECORDS_MAX: u64 = 500_000;
 /// Fields of one line.
 const FIELDS_MAX: usize = 200;
 /// Warnings of one file; further ones say nothing new.
@@ -320,7 +320,8 @@ impl<'a, S: Sink> Decoder<'a, S> {
         what: &str,
     ) -> Result<(), Rejection> {
         let Some(values) = template.capture(field) else {
-            let reason = format!("`{}` is not as the profile has it", excerpt(field));
+            // What stands there may be a name: it is not shown.
+            let reason = "the field is not as the profile has it";
             return Err(rejection("bad-field", reason, place(record.line, what)));
         };
         let register = values.iter().find(|value| value.0 == "register").map(|value| value.1);
@@ -347,7 +348,7 @@ impl<'a, S: Sink> Decoder<'a, S> {
             self.unknown(record.line, "a field without a key beyond the columns");
             return Ok(());
         }
-        let reason = format!("`{}` stands after the last of {} columns", excerpt(field), profile.columns.len());
+        let reason = format!("a field stands after the last of {} columns", profile.columns.len());
         Err(rejection("bad-columns", reason, format!("line {}", record.line)))
     }
 
