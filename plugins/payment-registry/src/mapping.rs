@@ -254,7 +254,8 @@ impl<'a, S: Sink> Decoder<'a, S> {
                 if times > 0 {
                     self.warn(&format!("line {}: the same line came before; taken as a further payment", record.line));
                 }
-                ids::derived(&["payment-registry", "line", file, text, &times.to_string()])
+                // The day stands in the header of some files.
+                ids::derived(&["payment-registry", "line", file, &checked.day_text(), text, &times.to_string()])
             }
         };
         if checked.amount_minor > 0 {

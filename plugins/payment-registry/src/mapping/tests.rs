@@ -96,6 +96,19 @@ fn the_same_payment_has_the_same_id_in_any_file() {
 }
 
 #[test]
+fn the_same_line_of_another_day_is_another_payment() {
+    let config = json!({ "profile": {
+        "like": "pipe", "header": ["DATE {paid-on}"], "columns": ["{account}", "{amount}"], "footer": [],
+    }});
+    let id = |day: &str| {
+        let text = format!("DATE {day}\n500100200300|10.00\n");
+        decode_bytes(config.clone(), text.as_bytes()).1.drafts[0].id.clone()
+    };
+    assert_eq!(id("20.11.2026"), id("20.11.2026"));
+    assert_ne!(id("20.11.2026"), id("21.11.2026"));
+}
+
+#[test]
 fn what_does_not_match_is_refused() {
     for (profile, text, code, place) in [
         ("gorod-saldo", GOROD.replace("1530.75", "1530.76"), "total-mismatch", "line 1"),
