@@ -21,7 +21,7 @@ mod tests;
 
 /// What is remembered of each payment, to tell repeats, is the only thing that grows with a message.
 const PAYMENTS_MAX: usize = 500_000;
-/// Warnings of one file; further ones say nothing new.
+/// Warnings of one file; further ones are only counted.
 const WARNINGS_MAX: usize = 100;
 
 /// What an entry is that books many payments and does not list them.
@@ -105,6 +105,10 @@ pub fn decode<R: FnMut(u32) -> Vec<u8>>(
         } else {
             xml.skip()?;
         }
+    }
+    if decoder.warnings > WARNINGS_MAX {
+        let more = decoder.warnings - WARNINGS_MAX;
+        decoder.sink.warn(&format!("{more} further warnings are left out"));
     }
     if statements == 0 {
         let place = format!("line {}, element Document/{}", message.line, message.name);

@@ -18,7 +18,7 @@ mod tests;
 const RECORDS_MAX: u64 = 500_000;
 /// Fields of one line.
 const FIELDS_MAX: usize = 200;
-/// Warnings of one file; further ones say nothing new.
+/// Warnings of one file; further ones are only counted.
 const WARNINGS_MAX: usize = 20;
 
 /// What tells payments apart whose lines are the same and carry no number of an operation.
@@ -397,6 +397,9 @@ impl<'a, S: Sink> Decoder<'a, S> {
                     format!("the file states {} `{}`, its records make {shown}", stated.name, excerpt(&stated.text));
                 return Err(rejection(code, reason, format!("line {}", stated.line)));
             }
+        }
+        if self.warnings > WARNINGS_MAX {
+            self.sink.warn(&format!("{} further warnings are left out", self.warnings - WARNINGS_MAX));
         }
         Ok(())
     }
