@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 
 use busbar_sdk::dates::Offset;
 use busbar_sdk::encoding::{self, Encoding};
-use busbar_sdk::{Draft, Failure, Line, Lines, Rejection, dates, money, rejection};
+use busbar_sdk::purpose::{Found, Patterns};
+use busbar_sdk::{Failure, Line, Lines, Rejection, Sink, dates, money, rejection};
 use serde::Deserialize;
 use time::Date;
 
-use crate::account::{Found, Patterns};
 use crate::document::{Checked, Document, Key, is_known_elsewhere, place};
 use crate::section::{Control, Section};
 
@@ -66,12 +66,6 @@ impl Settings {
     }
 }
 
-/// Where drafts and warnings go.
-pub trait Output {
-    fn emit(&mut self, draft: Draft);
-    fn warn(&mut self, text: &str);
-}
-
 /// Decodes a whole file.
 ///
 /// # Errors
@@ -80,7 +74,7 @@ pub trait Output {
 pub fn decode(
     settings: &Settings,
     lines: &mut Lines<impl FnMut(u32) -> Vec<u8>>,
-    output: &mut impl Output,
+    output: &mut impl Sink,
 ) -> Result<(), Rejection> {
     let mut decoder = Decoder::new(settings, output);
     while let Some(line) = lines.next_line()? {
@@ -98,7 +92,7 @@ enum State {
     End,
 }
 
-struct Decoder<'a, O: Output> {
+struct Decoder<'a, O: Sink> {
     settings: &'a Settings,
     output: &'a mut O,
     state: State,
@@ -116,7 +110,7 @@ struct Decoder<'a, O: Output> {
     document_warnings: usize,
 }
 
-impl<'a, O: Output> Decoder<'a, O> {
+impl<'a, O: Sink> Decoder<'a, O> {
     fn new(settings: &'a Settings, output: &'a mut O) -> Self {
         Self {
             settings,

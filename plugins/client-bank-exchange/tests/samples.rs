@@ -3,27 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use busbar_sdk::{Draft, Lines, Rejection, parse_settings};
-use client_bank_exchange::mapping::{Output, Settings, decode};
+use busbar_sdk::{Lines, Rejection, Seen, parse_settings};
+use client_bank_exchange::mapping::{Settings, decode};
 
 const SAMPLES: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/samples/accounting_1c/client_bank_exchange/");
-
-#[derive(Default)]
-struct Seen {
-    drafts: Vec<Draft>,
-    warnings: Vec<String>,
-}
-
-impl Output for Seen {
-    fn emit(&mut self, draft: Draft) {
-        self.drafts.push(draft);
-    }
-
-    fn warn(&mut self, text: &str) {
-        self.warnings.push(text.to_owned());
-    }
-}
 
 /// Nothing when the samples are absent.
 fn decoded(name: &str, control: &str) -> Option<(Result<(), Rejection>, Seen)> {

@@ -1,6 +1,6 @@
 //! What a terminal network asks: the parameters of both dialects, checked.
 
-use busbar_sdk::{HookRequest, dates, header, money};
+use busbar_sdk::{HookRequest, dates, form, money};
 use serde::Deserialize;
 use time::PrimitiveDateTime;
 
@@ -120,21 +120,7 @@ struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
     fn of(request: &HookRequest) -> Result<Self, Problem> {
-        let mut pairs: Vec<(String, String)> = owned(request.query.as_bytes());
-        match request.method.as_str() {
-            "GET" => {}
-            "POST" if is_form(request) => pairs.extend(owned(&request.body)),
-            "POST" if request.body.is_empty() => {}
-            _ => return Err(Problem::BadRequest),
-        }
-        // A parameter said twice with two values is a mistake or an attack; neither is to be guessed at.
-        let contradicts = |(index, (name, value)): (usize, &(String, String))| {
-            pairs.iter().take(index).any(|(other, text)| other.eq_ignore_ascii_case(name) && text != value)
-        };
-        if pairs.len() > 50 || pairs.iter().enumerate().any(contradicts) {
-            return Err(Problem::BadRequest);
-        }
-        Ok(Self(pairs))
+        form::parameters(request).map(Self).ok_or(Problem::BadRequest)
     }
 
     /// Nothing for an absent or empty one.
@@ -142,15 +128,6 @@ impl Parameters {
         let pair = self.0.iter().find(|(other, _)| other.eq_ignore_ascii_case(name))?;
         Some(pair.1.trim()).filter(|value| !value.is_empty())
     }
-}
-
-fn owned(form: &[u8]) -> Vec<(String, String)> {
-    form_urlencoded::parse(form).into_owned().take(51).collect()
-}
-
-fn is_form(request: &HookRequest) -> bool {
-    header(&request.headers, "content-type")
-        .is_none_or(|value| value.trim_start().to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"))
 }
 
 #[cfg(test)]

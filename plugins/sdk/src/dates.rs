@@ -211,6 +211,14 @@ mod tests {
     }
 
     #[test]
+    fn iso_dates_come_back() {
+        assert_eq!(parse_iso_date("2024-02-29").map(iso_date).as_deref(), Some("2024-02-29"));
+        for text in ["2023-02-29", "2026-1-1", "2026-01-01Z", "26-01-01", ""] {
+            assert_eq!(parse_iso_date(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn moments_carry_the_offset() {
         let moment = parse_compact_date_time("20090815120133").unwrap();
         assert_eq!(rfc3339(moment, Offset::MOSCOW), "2009-08-15T12:01:33+03:00");

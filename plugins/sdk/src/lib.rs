@@ -12,14 +12,17 @@ pub mod decimal;
 mod emit;
 pub mod encoding;
 mod failures;
+pub mod form;
 #[cfg(target_arch = "wasm32")]
 mod heap;
 pub mod ids;
 mod lines;
 pub mod money;
+pub mod purpose;
 pub mod readings;
 pub mod replies;
 mod settings;
+mod sink;
 pub mod template;
 mod warnings;
 pub mod xml;
@@ -34,6 +37,7 @@ pub use emit::{BATCH_DRAFTS, Emitter};
 pub use failures::{data_of, draft, header, rejected, rejection, transient};
 pub use lines::{Line, Lines, MAX_LINE_BYTES};
 pub use settings::{parse_settings, settings};
+pub use sink::{HostSink, Seen, Sink};
 pub use warnings::Warnings;
 
 /// Makes a component of plain functions: one for each export of the adapter.

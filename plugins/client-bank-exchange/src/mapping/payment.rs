@@ -1,12 +1,11 @@
 //! An incoming document as `payment.received.v1` or `payment.rejected.v1`.
 
 use busbar_sdk::dates::{self, Offset};
-use busbar_sdk::{Draft, money::Money};
+use busbar_sdk::{Draft, money::Money, purpose::Found};
 use serde::Serialize;
 use time::Date;
 
 use super::day_time;
-use crate::account::Found;
 use crate::document::{Checked, Document, Key};
 
 pub struct Payment<'a> {

@@ -1,25 +1,10 @@
 use super::*;
+use busbar_sdk::{Draft, Seen};
 
 const HEAD: &str = "1CClientBankExchange\nВерсияФормата=1.03\nКодировка=Windows\nДатаНачала=20.11.2026\nДатаКонца=20.11.2026\nРасчСчет=40702810500000000042\n";
 const SECTION: &str = "СекцияРасчСчет\nДатаНачала=20.11.2026\nДатаКонца=20.11.2026\nРасчСчет=40702810500000000042\nНачальныйОстаток=100.00\nВсегоПоступило=12.50\nВсегоСписано=2.00\nКонечныйОстаток=110.50\nКонецРасчСчет\n";
 const INCOMING: &str = "СекцияДокумент=Платежное поручение\nНомер=1\nДата=19.11.2026\nСумма=12.50\nПлательщикСчет=40817810900000000017\nДатаСписано=\nПлательщик1=Соколова Мария Андреевна\nПолучательСчет=40702810500000000042\nДатаПоступило=20.11.2026\nНазначениеПлатежа=ЛС: 500100200300\nКонецДокумента\n";
 const OUTGOING: &str = "СекцияДокумент=Платежное поручение\nНомер=2\nДата=20.11.2026\nСумма=2\nПлательщикСчет=40702810500000000042\nДатаСписано=20.11.2026\nПолучательСчет=40702810900000000099\nДатаПоступило=\nНазначениеПлатежа=За бумагу\nКонецДокумента\n";
-
-#[derive(Default)]
-struct Seen {
-    drafts: Vec<Draft>,
-    warnings: Vec<String>,
-}
-
-impl Output for Seen {
-    fn emit(&mut self, draft: Draft) {
-        self.drafts.push(draft);
-    }
-
-    fn warn(&mut self, text: &str) {
-        self.warnings.push(text.to_owned());
-    }
-}
 
 fn decode_bytes(bytes: &[u8], control: Control) -> (Result<(), Rejection>, Seen) {
     let settings = Settings::compiled(RawSettings { control, ..RawSettings::default() }).unwrap();

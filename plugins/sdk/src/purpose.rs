@@ -1,6 +1,6 @@
-//! The customer's account in a payment's purpose or code.
+//! The customer's account in a payment's purpose or code, as people write it in Russia.
 
-use busbar_sdk::{Failure, rejected};
+use crate::{Failure, rejected};
 use regex_lite::Regex;
 
 // Upper and lower case are spelled out: the engine folds case for ASCII only.

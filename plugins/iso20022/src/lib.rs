@@ -1,0 +1,33 @@
+//! Bank statements, notifications and payment orders of ISO 20022: glue between the host, [`mapping`] and [`orders`].
+
+pub mod amount;
+pub mod entry;
+pub mod leaves;
+pub mod mapping;
+pub mod orders;
+pub mod payment;
+pub mod statement;
+
+use busbar_sdk::xml::Xml;
+use busbar_sdk::{Failure, HostSink, Message, log, output, settings};
+use mapping::Settings;
+
+busbar_sdk::adapter! { decode: decode, encode: encode }
+
+fn decode() -> Result<(), Failure> {
+    let settings = Settings::compiled(settings()?)?;
+    let mut sink = HostSink::new();
+    mapping::decode(&settings, &mut Xml::of_input(), &mut sink)?;
+    sink.finish();
+    Ok(())
+}
+
+fn encode(messages: Vec<Message>) -> Result<String, Failure> {
+    let settings = Settings::compiled(settings()?)?;
+    let file = orders::file(&messages)?;
+    for text in &file.warnings {
+        log::write(log::Level::Warn, text);
+    }
+    file.write(&settings, output::write);
+    Ok(file.name(&settings))
+}

@@ -1,0 +1,168 @@
+use super::*;
+use std::cell::RefCell;
+
+// Signatures are the host's: here the text under the checksum is looked at, and the cases verify published vectors.
+struct Fake {
+    genuine: bool,
+    signed: RefCell<String>,
+    known: Vec<Message>,
+    drafts: Vec<Draft>,
+    notes: Vec<String>,
+}
+
+impl Hub for Fake {
+    fn now_ms(&self) -> u64 {
+        1_795_330_800_000
+    }
+
+    fn verify(&self, _: &str, data: &[u8], signature: &[u8]) -> Result<bool, String> {
+        assert_eq!(signature.len(), 32);
+        *self.signed.borrow_mut() = String::from_utf8(data.to_vec()).unwrap();
+        Ok(self.genuine)
+    }
+
+    fn lookup(&self, id: &str) -> Option<Message> {
+        self.known.iter().find(|message| message.id == id).cloned()
+    }
+
+    fn emit(&mut self, draft: Draft) {
+        self.drafts.push(draft);
+    }
+
+    fn note(&mut self, text: &str) {
+        self.notes.push(text.to_owned());
+    }
+}
+
+const PAID: &str = "mdOrder=3ff6962a-7dcc&orderNumber=500100200300-17&operation=deposited&status=1&amount=123456";
+
+fn served(query: &str, known: Vec<Message>) -> (Result<HookResponse, Failure>, Fake) {
+    let raw = json!({ "credential": "key", "account-pattern": "^([0-9]+)-", "invoice-pattern": "-([0-9]+)$" });
+    let settings = Settings::compiled(serde_json::from_value(raw).unwrap()).ok().unwrap();
+    let query = format!("{query}&checksum={}&sign_alias=x", "5A".repeat(32));
+    let request = HookRequest { method: "GET".into(), path: "/".into(), query, headers: vec![], body: vec![] };
+    let mut hub = Fake { genuine: true, signed: RefCell::default(), known, drafts: vec![], notes: vec![] };
+    let result = handle(&settings, &request, &mut hub);
+    (result, hub)
+}
+
+fn code(query: &str) -> String {
+    match served(query, vec![]).0 {
+        Err(Failure::Rejected(rejection)) => rejection.code,
+        other => format!("{:?}", other.map(|response| response.status)),
+    }
+}
+
+fn stated(draft: &Draft) -> Message {
+    Message {
+        id: draft.id.clone(),
+        source: "/test/sber".to_owned(),
+        type_: draft.type_.clone(),
+        subject: None,
+        time: None,
+        partition_key: None,
+        correlation_id: None,
+        data: draft.data.clone(),
+    }
+}
+
+#[test]
+fn a_payment_and_its_repeat() {
+    let (result, hub) = served(PAID, vec![]);
+    assert_eq!(result.unwrap().status, 200);
+    assert_eq!(
+        hub.signed.borrow().as_str(),
+        "amount;123456;mdOrder;3ff6962a-7dcc;operation;deposited;orderNumber;500100200300-17;status;1;"
+    );
+    let data: Value = serde_json::from_str(&hub.drafts[0].data).unwrap();
+    assert_eq!(
+        data,
+        json!({
+            "account": "500100200300", "amount": { "value": "1234.56", "currency": "RUB" }, "channel": "acquiring",
+            "paidOn": "2026-11-22", "paidAt": "2026-11-22T10:00:00+03:00", "document": { "number": "3ff6962a-7dcc" }, "invoice": "17",
+        })
+    );
+    let (result, again) = served(PAID, vec![stated(&hub.drafts[0])]);
+    assert_eq!((result.unwrap().status, again.drafts.len()), (200, 0));
+}
+
+#[test]
+fn refunds_in_parts_and_a_reversal() {
+    let payment = stated(&served(PAID, vec![]).1.drafts[0]);
+    let refund = |more: &str| {
+        let query = format!(
+            "mdOrder=3ff6962a-7dcc&orderNumber=x&operation=refunded&status=1&operationRefundedAmount=100{more}"
+        );
+        served(&query, vec![payment.clone()]).1.drafts.remove(0)
+    };
+    let data: Value = serde_json::from_str(&refund("").data).unwrap();
+    assert_eq!((data["account"].as_str(), data["amount"]["value"].as_str()), (Some("500100200300"), Some("1.00")));
+    assert_ne!(refund("&refundedAmount=100").id, refund("&refundedAmount=200").id);
+    assert_eq!(refund("&externalRefundId=r1&refundedAmount=1").id, refund("&externalRefundId=r1&refundedAmount=2").id);
+    let reversal = "mdOrder=3ff6962a-7dcc&orderNumber=x&operation=reversed&status=1";
+    let (_, hub) = served(reversal, vec![payment]);
+    let data: Value = serde_json::from_str(&hub.drafts[0].data).unwrap();
+    assert_eq!(data["amount"]["value"], "1234.56");
+    assert!(served(reversal, vec![]).1.drafts.is_empty());
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for (from, to, wanted) in [
+        ("amount=123456", "amount=1234.56", "bad-field"),
+        ("amount=123456", "amount=0", "bad-field"),
+        ("&amount=123456", "", "missing-field"),
+        ("mdOrder=3ff6962a-7dcc&", "", "missing-field"),
+        ("status=1", "status=2", "bad-field"),
+        ("status=1", "status=1&callbackCreationDate=yesterday", "bad-field"),
+        ("status=1", "status=1&status=0", "bad-request"),
+        ("operation=deposited&", "", "missing-field"),
+    ] {
+        assert_eq!(code(&PAID.replace(from, to)), wanted, "{to}");
+    }
+    for (operation, status) in
+        [("deposited", "0"), ("approved", "1"), ("bindingCreated", "1"), ("declinedByTimeout", "0")]
+    {
+        let (result, hub) = served(
+            &PAID.replace("=deposited", &format!("={operation}")).replace("status=1", &format!("status={status}")),
+            vec![],
+        );
+        assert_eq!((result.unwrap().status, hub.drafts.len(), hub.notes.len()), (200, 0, 1), "{operation}");
+    }
+}
+
+#[test]
+fn moments_of_java() {
+    for (text, seconds) in [
+        ("Mon Jan 31 21:46:52 UTC 2022", Some(1_643_665_612)),
+        ("Tue Feb 01 00:46:52 MSK 2022", Some(1_643_665_612)),
+        ("Tue Feb 1 00:46:52 GMT+03:00 2022", Some(1_643_665_612)),
+        ("Mon Feb 30 21:46:52 UTC 2022", None),
+        ("Mon Jan 31 21:46:52 CET 2022", None),
+        ("2022-01-31T21:46:52", None),
+        ("", None),
+    ] {
+        assert_eq!(moment(text), seconds, "{text}");
+    }
+}
+
+#[test]
+fn damaged_requests_are_never_a_panic() {
+    let whole = format!("{PAID}&callbackCreationDate=Mon%20Jan%2031%2021:46:52%20UTC%202022");
+    let mut seed = 1_u64;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below
+    };
+    for end in 0..whole.len() {
+        drop(served(&whole[..end], vec![]));
+    }
+    for _ in 0..3_000 {
+        let mut bytes = whole.clone().into_bytes();
+        for _ in 0..=random(4) {
+            let at = random(bytes.len());
+            bytes[at] = random(256) as u8;
+        }
+        drop(served(&String::from_utf8_lossy(&bytes), vec![]));
+    }
+}

@@ -1,0 +1,53 @@
+//! Parameters of a request: its query and, of a POST, the form in its body.
+
+use crate::{HookRequest, header};
+
+/// More parameters than any protocol here has.
+const PARAMETERS_MAX: usize = 100;
+
+/// The decoded pairs in their order; nothing for another method than GET and POST, a body that is no form, too many of them, or one name
+/// with two values: a mistake or an attack, and neither is to be guessed at. Upper and lower case are the same name.
+pub fn parameters(request: &HookRequest) -> Option<Vec<(String, String)>> {
+    let mut pairs: Vec<(String, String)> = pairs(request.query.as_bytes());
+    match request.method.as_str() {
+        "GET" => {}
+        "POST" if is_form(request) => pairs.extend(self::pairs(&request.body)),
+        "POST" if request.body.is_empty() => {}
+        _ => return None,
+    }
+    let contradicts = |(index, (name, value)): (usize, &(String, String))| {
+        pairs.iter().take(index).any(|(other, text)| other.eq_ignore_ascii_case(name) && text != value)
+    };
+    if pairs.len() > PARAMETERS_MAX || pairs.iter().enumerate().any(contradicts) {
+        return None;
+    }
+    Some(pairs)
+}
+
+fn pairs(form: &[u8]) -> Vec<(String, String)> {
+    form_urlencoded::parse(form).into_owned().take(PARAMETERS_MAX + 1).collect()
+}
+
+fn is_form(request: &HookRequest) -> bool {
+    header(&request.headers, "content-type")
+        .is_none_or(|value| value.trim_start().to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, query: &str, body: &str) -> HookRequest {
+        HookRequest { method: method.into(), path: "/".into(), query: query.into(), headers: vec![], body: body.into() }
+    }
+
+    #[test]
+    fn of_query_and_form() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let found = parameters(&request("POST", "a=1", "b=%D1%8F+x&A=1"));
+        assert_eq!(found, Some(vec![pair("a", "1"), pair("b", "я x"), pair("A", "1")]));
+        assert_eq!(parameters(&request("GET", "a=1&A=2", "")), None);
+        assert_eq!(parameters(&request("PUT", "a=1", "")), None);
+        assert_eq!(parameters(&request("GET", &"a&".repeat(101), "")), None);
+    }
+}

@@ -1,0 +1,48 @@
+use crate::{Draft, Emitter, log};
+
+/// Where a decoder states its messages and warns: the host, or a test's memory.
+pub trait Sink {
+    fn emit(&mut self, draft: Draft);
+    fn warn(&mut self, text: &str);
+}
+
+/// The host. Call [`HostSink::finish`] when the whole file was good.
+pub struct HostSink(Emitter<fn(&[Draft])>);
+
+impl HostSink {
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self(Emitter::host())
+    }
+
+    pub fn finish(self) {
+        self.0.finish();
+    }
+}
+
+impl Sink for HostSink {
+    fn emit(&mut self, draft: Draft) {
+        self.0.push(draft);
+    }
+
+    fn warn(&mut self, text: &str) {
+        log::write(log::Level::Warn, text);
+    }
+}
+
+/// Keeps everything; for tests.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub drafts: Vec<Draft>,
+    pub warnings: Vec<String>,
+}
+
+impl Sink for Seen {
+    fn emit(&mut self, draft: Draft) {
+        self.drafts.push(draft);
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.warnings.push(text.to_owned());
+    }
+}
