@@ -16,6 +16,7 @@ mod heap;
 pub mod ids;
 mod lines;
 pub mod money;
+pub mod phones;
 pub mod replies;
 mod settings;
 pub mod template;
