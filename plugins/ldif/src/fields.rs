@@ -146,14 +146,9 @@ fn is_email(text: &str) -> bool {
 
 /// `2026-11-22`, `22.11.2026` or the day of `20261122…`.
 fn day(text: &str) -> Option<String> {
-    if let Some(date) = dates::parse_russian_date(text) {
-        return Some(dates::iso_date(date));
-    }
-    let digits: String = match text.as_bytes() {
-        [_, _, _, _, b'-', _, _, b'-', _, _] => text.replace('-', ""),
-        _ => text.get(..8)?.to_owned(),
-    };
-    dates::parse_compact_date_time(&format!("{digits}000000")).map(|moment| dates::iso_date(moment.date()))
+    let compact = || dates::parse_compact_date(text.get(..8)?);
+    let day = dates::parse_iso_date(text).or_else(|| dates::parse_russian_date(text)).or_else(compact)?;
+    Some(dates::iso_date(day))
 }
 
 /// Generalized time (RFC 4517, 3.3.13) with seconds: `20261122101112Z`, `20261122101112.0Z`, `20261122101112+0300`.
