@@ -9,8 +9,9 @@ use busbar_sdk::{Lines, Rejection, rejection};
 const VALUE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes kept of a value that is not looked at: its attribute's name is in them.
 const UNWANTED_BYTES: usize = 512;
-/// Values looked at in one record.
+/// Values looked at in one record, and their bytes.
 const RECORD_VALUES_MAX: usize = 2_000;
+const RECORD_BYTES_MAX: usize = 1 << 20;
 
 /// A record: an entry as it is, or a change of one.
 #[derive(Debug, PartialEq, Eq)]
@@ -130,6 +131,7 @@ impl<'a, R: FnMut(u32) -> Vec<u8>> Records<'a, R> {
     fn record(&mut self, line: u64, dn: String) -> Result<Record, Rejection> {
         let mut values = Vec::new();
         let mut changetype = None;
+        let mut held = Held::default();
         while let Some(next) = self.next_line()? {
             if next.text.is_empty() {
                 break;
@@ -143,7 +145,10 @@ impl<'a, R: FnMut(u32) -> Vec<u8>> Records<'a, R> {
                         return Ok(Record { line, dn, change: Change::Modify(self.modifications()?) });
                     }
                 }
-                _ => push(&mut values, value)?,
+                _ => {
+                    held.add(&value)?;
+                    values.push(value);
+                }
             }
         }
         let change = match changetype.as_ref().map(|(line, name)| (*line, name.as_str())) {
@@ -165,7 +170,7 @@ impl<'a, R: FnMut(u32) -> Vec<u8>> Records<'a, R> {
     fn modifications(&mut self) -> Result<Vec<Modification>, Rejection> {
         let mut found: Vec<Modification> = Vec::new();
         let mut open = false;
-        let mut values = 0;
+        let mut held = Held::default();
         while let Some(next) = self.next_line()? {
             if next.text.is_empty() {
                 break;
@@ -182,10 +187,7 @@ impl<'a, R: FnMut(u32) -> Vec<u8>> Records<'a, R> {
                 }
                 _ => continue,
             };
-            values += 1;
-            if values > RECORD_VALUES_MAX {
-                return Err(too_many(next.line));
-            }
+            held.add(&value)?;
             match found.last_mut() {
                 Some(last) if open && value.attribute == last.attribute => last.values.push(value),
                 _ if open => return Err(rejection("bad-structure", "a value of another attribute, or no `-`", at)),
@@ -323,16 +325,24 @@ fn name_of(bytes: &[u8]) -> Option<String> {
     name.then(|| String::from_utf8_lossy(bytes).to_ascii_lowercase())
 }
 
-fn push(values: &mut Vec<Value>, value: Value) -> Result<(), Rejection> {
-    if values.len() >= RECORD_VALUES_MAX {
-        return Err(too_many(value.line));
-    }
-    values.push(value);
-    Ok(())
+/// What is held of one record.
+#[derive(Default)]
+struct Held {
+    values: usize,
+    bytes: usize,
 }
 
-fn too_many(line: u64) -> Rejection {
-    rejection("too-many-values", format!("more than {RECORD_VALUES_MAX} values in one record"), place(line))
+impl Held {
+    fn add(&mut self, value: &Value) -> Result<(), Rejection> {
+        self.values += 1;
+        self.bytes += value.bytes.len();
+        if self.values > RECORD_VALUES_MAX || self.bytes > RECORD_BYTES_MAX {
+            let reason =
+                format!("more than {RECORD_VALUES_MAX} values or {RECORD_BYTES_MAX} bytes of them in one record");
+            return Err(rejection("too-many-values", reason, place(value.line)));
+        }
+        Ok(())
+    }
 }
 
 pub fn place(line: u64) -> String {

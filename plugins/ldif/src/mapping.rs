@@ -166,7 +166,7 @@ impl<H: Hub> Decoder<'_, H> {
         if let Some(parent) = dn.parent().filter(|parent| parent.is_unit() && !data.contains_key(above)) {
             references.push((above, Kind::Unit, parent));
         }
-        self.memory.learn(dn.key(), kind, &id);
+        self.memory.learn(dn.key(), kind, &id)?;
         let mut statement = Statement { line: record.line, kind, id, dn: dn.key(), data, references: Vec::new() };
         self.refer(&mut statement, references);
         self.state_or_hold(statement)

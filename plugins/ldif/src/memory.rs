@@ -12,6 +12,8 @@ use busbar_sdk::{Rejection, ids, rejection};
 const SHARDS: u64 = 60;
 /// `limits.state-value-bytes`.
 const SHARD_BYTES_MAX: usize = 64 * 1024;
+/// Entries, so that a file of any length is refused before it fills the memory; the shards hold fewer.
+const ENTRIES_MAX: usize = 100_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -75,7 +77,7 @@ impl Memory {
         }
         for (shard, text) in shards {
             if text.len() > SHARD_BYTES_MAX {
-                return Err(rejection("too-many-entries", "more entries than the memory holds, some 60,000", ""));
+                return Err(too_many());
             }
             store.set(&shard_key(shard), text.into_bytes());
         }
@@ -87,8 +89,12 @@ impl Memory {
     }
 
     /// An entry of this name will be noted: others may refer to it already.
-    pub fn learn(&mut self, dn: u64, kind: Kind, id: &str) {
+    ///
+    /// # Errors
+    /// `too-many-entries`.
+    pub fn learn(&mut self, dn: u64, kind: Kind, id: &str) -> Result<(), Rejection> {
         self.by_dn.insert(dn, (kind, id.to_owned()));
+        if self.by_dn.len() > ENTRIES_MAX { Err(too_many()) } else { Ok(()) }
     }
 
     /// Id of the message that stated the entry last.
@@ -119,6 +125,10 @@ impl Memory {
         self.changed.insert(shard_of(kind, id));
         before.is_none_or(|before| before.version != version).then(|| message_id(kind, id, &row))
     }
+}
+
+fn too_many() -> Rejection {
+    rejection("too-many-entries", "more entries than the memory holds, some 60,000", "")
 }
 
 fn message_id(kind: Kind, id: &str, row: &Row) -> String {

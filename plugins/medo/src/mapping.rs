@@ -18,8 +18,6 @@ mod tests;
 
 /// Messages in one archive.
 const MESSAGES_MAX: usize = 200;
-/// Files of one document, as `document.issued.v1` has it.
-const FILES_MAX: usize = 50;
 const LIMITS: Limits =
     Limits { depth: 40, attributes: 50, name_bytes: 256, text_bytes: 256 << 10, total_bytes: 8 << 20 };
 
@@ -94,6 +92,7 @@ pub fn decode(
 fn archive(settings: &Settings, bytes: &[u8], output: &mut impl Output) -> Result<(), Rejection> {
     let mut messages: Vec<(String, Communication)> = Vec::new();
     let mut files: BTreeMap<String, Measured> = BTreeMap::new();
+    let mut unreadable: Vec<(String, Rejection)> = Vec::new();
     zip::each_file(bytes, |file| {
         let name = file.name.clone();
         if !name.to_lowercase().ends_with(".xml") {
@@ -113,7 +112,8 @@ fn archive(settings: &Settings, bytes: &[u8], output: &mut impl Output) -> Resul
             text.extend_from_slice(&chunk);
         }
         file.check()?;
-        if let Some(message) = message_in(&text).map_err(|error| within(error, &name))? {
+        let found = message_in(&text, &mut |error| unreadable.push((name.clone(), error)));
+        if let Some(message) = found.map_err(|error| within(error, &name))? {
             if messages.len() >= MESSAGES_MAX {
                 return Err(rejection("too-many-messages", format!("more than {MESSAGES_MAX} messages"), ""));
             }
@@ -129,22 +129,33 @@ fn archive(settings: &Settings, bytes: &[u8], output: &mut impl Output) -> Resul
         files.insert(name, measured);
         Ok(())
     })?;
+    let folder_of = |name: &str| name.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+    // What is no XML may be an attached file, but then a message names it; otherwise it may be a message.
+    let is_attached = |name: &str| {
+        let names = |(other, message): &(String, Communication)| match &message.body {
+            Body::Document(document) => {
+                document.files.iter().any(|(file, _)| format!("{}{file}", folder_of(other)) == name)
+            }
+            _ => false,
+        };
+        messages.iter().any(names)
+    };
+    if let Some((name, error)) = unreadable.into_iter().find(|(name, _)| !is_attached(name)) {
+        return Err(within(error, &name));
+    }
     if messages.is_empty() {
         return Err(rejection("no-message", "the archive has no XML with the root `communication`", ""));
     }
     for (name, message) in &messages {
-        let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let beside = |file: &str| {
-            let path = if folder.is_empty() { file.to_owned() } else { format!("{folder}/{file}") };
-            files.get(&path)
-        };
+        let folder = folder_of(name);
+        let beside = |file: &str| files.get(&format!("{folder}{file}"));
         state(settings, message, beside, output).map_err(|error| within(error, name))?;
     }
     Ok(())
 }
 
-/// Nothing for XML of another kind and for what is no XML.
-fn message_in(text: &[u8]) -> Result<Option<Communication>, Rejection> {
+/// Nothing for XML of another kind; nothing for what is no XML, which `unreadable` is told.
+fn message_in(text: &[u8], unreadable: &mut dyn FnMut(Rejection)) -> Result<Option<Communication>, Rejection> {
     let mut rest = text;
     let read = |max: u32| {
         let (now, later) = rest.split_at(rest.len().min(max as usize));
@@ -154,7 +165,11 @@ fn message_in(text: &[u8]) -> Result<Option<Communication>, Rejection> {
     let mut xml = Xml::new(read, LIMITS);
     match xml.root() {
         Ok(root) if root.name == "communication" => model::read(&mut xml, root).map(Some),
-        _ => Ok(None),
+        Ok(_) => Ok(None),
+        Err(error) => {
+            unreadable(error);
+            Ok(None)
+        }
     }
 }
 
@@ -245,10 +260,6 @@ fn issued<'a>(
     put("title", document.title.as_deref().map(|title| json!(first(title, 500))));
     put("sender", message.sender.as_deref().map(party));
     put("recipient", document.addressee.as_deref().map(party));
-    if document.files.len() > FILES_MAX {
-        let reason = format!("{} files; a message names at most {FILES_MAX}", document.files.len());
-        return Err(rejection("too-many-files", reason, &*message.place));
-    }
     let files = document.files.iter().map(|(name, file_type)| {
         let mut file = json!({ "name": first(name, 255) });
         if let Some(file) = file.as_object_mut() {

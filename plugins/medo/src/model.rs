@@ -3,8 +3,12 @@
 use busbar_sdk::xml::{Element, Tree, Xml};
 use busbar_sdk::{Rejection, rejection};
 
-/// Elements of a message: real ones have some hundred.
-const ELEMENTS_MAX: usize = 20_000;
+/// Bytes held of a message while it is read; real ones have some kilobytes.
+const HELD_BYTES_MAX: usize = 8 << 20;
+/// Files of one document, as `document.issued.v1` has it.
+const FILES_MAX: usize = 50;
+/// Characters kept of a text: many messages of an archive are held at once.
+const TEXT_CHARS: usize = 2_000;
 
 /// Where a message stands: the file inside an archive, or nothing.
 #[derive(Clone, Debug)]
@@ -80,9 +84,10 @@ pub fn read<R: FnMut(u32) -> Vec<u8>>(xml: &mut Xml<R>, root: Element) -> Result
     if root.name != "communication" {
         return Err(xml.rejection("not-this-format", format!("the root is `{}`, not `communication`", root.name)));
     }
-    let tree = Tree::read(xml, root, &mut ELEMENTS_MAX.clone())?;
+    let mut left = HELD_BYTES_MAX;
+    let tree = Tree::read(xml, root, &mut left)?;
     xml.finish()?;
-    let version = tree.attribute("version").unwrap_or_default().to_owned();
+    let version = cut(tree.attribute("version").unwrap_or_default());
     if !version.starts_with("2.") {
         return Err(rejection("unsupported-version", format!("version `{version}`, not 2.0 to 2.7"), &*tree.place));
     }
@@ -99,8 +104,8 @@ pub fn read<R: FnMut(u32) -> Vec<u8>>(xml: &mut Xml<R>, root: Element) -> Result
     Ok(Communication {
         version,
         uid: guid(header, "uid")?,
-        created: header.attribute("created").map(str::to_owned),
-        sender: header.text_at("source/organization").map(str::to_owned),
+        created: header.attribute("created").map(cut),
+        sender: header.text_at("source/organization").map(cut),
         body,
         place: tree.place,
     })
@@ -120,17 +125,21 @@ fn read_document(tree: &Tree, document: &Tree) -> Result<Document, Rejection> {
         }
         None => None,
     };
-    let files = tree.at("files").into_iter().flat_map(|files| files.all("file"));
-    let files = files.map(|file| {
+    let files: Vec<&Tree> = tree.at("files").into_iter().flat_map(|files| files.all("file")).collect();
+    if files.len() > FILES_MAX {
+        let reason = format!("{} files; a message names at most {FILES_MAX}", files.len());
+        return Err(rejection("too-many-files", reason, &*tree.place));
+    }
+    let files = files.into_iter().map(|file| {
         let name = file.attribute("localName").ok_or_else(|| missing(file, "@localName"))?;
-        Ok((name.to_owned(), file.attribute("type").map(str::to_owned)))
+        Ok((cut(name), file.attribute("type").map(cut)))
     });
     Ok(Document {
         uid,
-        kind: document.text_at("kind").map(str::to_owned),
+        kind: document.text_at("kind").map(cut),
         num,
-        title: document.text_at("annotation").map(str::to_owned),
-        addressee: addressee.map(str::to_owned),
+        title: document.text_at("annotation").map(cut),
+        addressee: addressee.map(cut),
         answers,
         files: files.collect::<Result<_, Rejection>>()?,
     })
@@ -143,13 +152,13 @@ fn read_notification(notification: &Tree) -> Result<Notification, Rejection> {
     let text = event.text_at("reason").or_else(|| event.text_at("courseText"));
     Ok(Notification {
         uid,
-        id: notification.attribute("id").map(str::to_owned),
-        event: event.name().to_owned(),
-        time: event.text_at("time").map(str::to_owned),
+        id: notification.attribute("id").map(cut),
+        event: cut(event.name()),
+        time: event.text_at("time").map(cut),
         foundation: number(event.at("foundation/num")),
         num: number(event.at("num").or_else(|| event.at("report/num"))),
-        reason: text.map(str::to_owned),
-        comment: notification.text_at("comment").map(str::to_owned),
+        reason: text.map(cut),
+        comment: notification.text_at("comment").map(cut),
         place: event.place.clone(),
     })
 }
@@ -166,15 +175,19 @@ fn read_acknowledgment(acknowledgment: &Tree) -> Result<Acknowledgment, Rejectio
     };
     Ok(Acknowledgment {
         uid: guid(acknowledgment, "uid")?.ok_or_else(|| missing(acknowledgment, "@uid"))?,
-        time: acknowledgment.text_at("time").map(str::to_owned),
+        time: acknowledgment.text_at("time").map(cut),
         accepted,
-        comment: acknowledgment.text_at("comment").map(str::to_owned),
+        comment: acknowledgment.text_at("comment").map(cut),
         place: acknowledgment.place.clone(),
     })
 }
 
+fn cut(text: &str) -> String {
+    text.chars().take(TEXT_CHARS).collect()
+}
+
 fn number(num: Option<&Tree>) -> Number {
-    let text = |name: &str| num.and_then(|num| num.text_at(name)).map(str::to_owned);
+    let text = |name: &str| num.and_then(|num| num.text_at(name)).map(cut);
     Number { number: text("number"), date: text("date") }
 }
 

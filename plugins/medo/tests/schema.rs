@@ -8,14 +8,16 @@ use std::process::{Command, Stdio};
 
 use busbar_sdk::{Message, parse_settings};
 use medo::encode::encode;
+use serde_json::{Value, json};
 
 const XSD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/samples/docflow/medo/xsd/IEDMS.xsd");
 
-fn written(r#type: &str, data: &str) -> Vec<u8> {
-    let settings = parse_settings(
-        r#"{"sender-uid":"11111111-2222-3333-4444-555555555555","sender-name":"АО «Сети»","signatory-person":"Ильина О. С.","signatory-post":"Директор"}"#,
-    )
-    .unwrap();
+fn written(r#type: &str, data: &Value) -> Vec<u8> {
+    let settings = json!({
+        "sender-uid": "11111111-2222-3333-4444-555555555555", "sender-name": "АО «Сети»",
+        "signatory-person": "Ильина О. С.", "signatory-post": "Директор",
+    });
+    let settings = parse_settings(&settings.to_string()).unwrap();
     let message = Message {
         id: "m-1".into(),
         source: "/systems/crm".into(),
@@ -24,7 +26,7 @@ fn written(r#type: &str, data: &str) -> Vec<u8> {
         time: Some("2026-11-20T10:00:00+03:00".into()),
         partition_key: None,
         correlation_id: None,
-        data: data.into(),
+        data: data.to_string(),
     };
     let mut file = Vec::new();
     encode(&settings, &[message], |bytes| file.extend_from_slice(bytes)).unwrap();
@@ -39,27 +41,22 @@ fn valid_by_the_schema() {
     }
     let uid = "6f1c2a9e-0d2b-4c53-9a4e-1f0a7b5c3d21";
     let (issued, changed) = ("document.issued.v1", "document.status.changed.v1");
-    for (r#type, data) in [
-        (issued, r#"{"document":{"number":"1","issuedOn":"2026-11-19"},"recipient":{"name":"Город"}}"#.to_owned()),
-        (
-            issued,
-            format!(
-                r#"{{"document":{{"id":"{uid}","number":"11/4-118 ₽","kind":"letter","issuedOn":"2026-11-19"}},"title":"О <плане> & прочем","recipient":{{"name":"Администрация\nгорода"}},"files":[{{"name":"письмо.pdf"}},{{"name":"план.xlsx"}}],"inAnswerTo":{{"id":"{uid}","number":"02-17","issuedOn":"2026-11-02"}}}}"#
-            ),
-        ),
-        (
-            changed,
-            format!(
-                r#"{{"document":{{"id":"{uid}","number":"7","issuedOn":"2026-11-19"}},"status":"refused","reason":{{"code":"not-ours","text":"Не к нам"}},"changedAt":"2026-11-21T09:12:00.5+03:00"}}"#
-            ),
-        ),
-        (
-            changed,
-            format!(
-                r#"{{"document":{{"id":"{uid}"}},"status":"registered","registration":{{"number":"02-3301"}},"changedAt":"2026-11-21T09:12:00Z"}}"#
-            ),
-        ),
-    ] {
+    let refused = json!({
+        "document": {"id": uid, "number": "7", "issuedOn": "2026-11-19"}, "status": "refused",
+        "reason": {"code": "not-ours", "text": "Не к нам"}, "changedAt": "2026-11-21T09:12:00.5+03:00",
+    });
+    let registered = json!({
+        "document": {"id": uid}, "status": "registered", "registration": {"number": "02-3301"},
+        "changedAt": "2026-11-21T09:12:00Z",
+    });
+    let whole = json!({
+        "document": {"id": uid, "number": "11/4-118 ₽", "kind": "letter", "issuedOn": "2026-11-19"},
+        "title": "О <плане> & прочем", "recipient": {"name": "Администрация\nгорода"},
+        "files": [{"name": "письмо.pdf"}, {"name": "план.xlsx"}],
+        "inAnswerTo": {"id": uid, "number": "02-17", "issuedOn": "2026-11-02"},
+    });
+    let least = json!({"document": {"number": "1", "issuedOn": "2026-11-19"}, "recipient": {"name": "Город"}});
+    for (r#type, data) in [(issued, least), (issued, whole), (changed, refused), (changed, registered)] {
         let file = written(r#type, &data);
         let lint = Command::new("xmllint")
             .args(["--noout", "--schema", XSD, "-"])

@@ -279,29 +279,27 @@ fn write(setup: &Setup<'_>, message: &Message, document: &Document, place: &str)
         ],
     );
     xml.start("СвСчФакт", &[("НомерДок", &document.number), ("ДатаДок", &russian(day))]);
-    let seller = setup.seller;
-    write_party(
-        &mut xml,
-        "СвПрод",
-        &seller.name,
-        &seller.tax_id,
-        seller.tax_registration_code.as_deref(),
-        Some(&seller.address),
-    );
-    let code = document.buyer.tax_registration_code.as_deref().filter(|code| is_registration_code(code));
-    write_party(&mut xml, "СвПокуп", name, tax_id, code, address);
-    xml.leaf("ДенИзм", &[("КодОКВ", "643"), ("НаимОКВ", "Российский рубль")], "");
-    if let (Some(account), false) = (&document.account, setup.settings.account_field.is_empty()) {
-        xml.start("ИнфПолФХЖ1", &[]);
-        xml.leaf("ТекстИнф", &[("Идентиф", &setup.settings.account_field), ("Значен", account)], "");
-        xml.end();
-    }
+    write_facts(&mut xml, setup, document, (name, tax_id));
     xml.end();
     write_table(&mut xml, setup, &document.lines);
     write_transfer(&mut xml, setup, document, day);
     write_signer(&mut xml, setup.signer);
     xml.finish();
     Ok((format!("{file_id}.xml"), content))
+}
+
+fn write_facts<W: FnMut(&[u8])>(xml: &mut XmlWriter<W>, setup: &Setup<'_>, document: &Document, buyer: (&str, &str)) {
+    let seller = setup.seller;
+    let code = seller.tax_registration_code.as_deref();
+    write_party(xml, "СвПрод", &seller.name, &seller.tax_id, code, Some(&seller.address));
+    let code = document.buyer.tax_registration_code.as_deref().filter(|code| is_registration_code(code));
+    write_party(xml, "СвПокуп", buyer.0, buyer.1, code, document.buyer.address.as_deref());
+    xml.leaf("ДенИзм", &[("КодОКВ", "643"), ("НаимОКВ", "Российский рубль")], "");
+    if let (Some(account), false) = (&document.account, setup.settings.account_field.is_empty()) {
+        xml.start("ИнфПолФХЖ1", &[]);
+        xml.leaf("ТекстИнф", &[("Идентиф", &setup.settings.account_field), ("Значен", account)], "");
+        xml.end();
+    }
 }
 
 fn write_party<W: FnMut(&[u8])>(

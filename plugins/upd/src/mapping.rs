@@ -12,8 +12,8 @@ use crate::settings::Settings;
 #[cfg(test)]
 mod tests;
 
-/// Elements held of one document, its table aside.
-const ELEMENTS_MAX: usize = 20_000;
+/// Bytes held of one document, its table aside.
+const HELD_BYTES_MAX: usize = 8 << 20;
 
 /// The parts of a file that matter.
 #[derive(Default)]
@@ -94,7 +94,7 @@ fn parts<R: FnMut(u32) -> Vec<u8>>(xml: &mut Xml<R>) -> Result<Parts, Rejection>
     if !matches!(parts.version.as_str(), "5.01" | "5.02" | "5.03") {
         return Err(xml.rejection("unsupported-version", format!("version `{}`, not 5.01 to 5.03", parts.version)));
     }
-    let mut left = ELEMENTS_MAX;
+    let mut left = HELD_BYTES_MAX;
     while let Some(element) = xml.child()? {
         if element.name != "Документ" {
             xml.skip()?;

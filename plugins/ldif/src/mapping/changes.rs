@@ -31,7 +31,7 @@ impl<H: Hub> Decoder<'_, H> {
                 if new_id != id {
                     self.gone(line, dn, kind, id)?;
                 }
-                self.memory.learn(new.key(), kind, &new_id);
+                self.memory.learn(new.key(), kind, &new_id)?;
                 let mut statement = Statement { line, kind, id: new_id, dn: new.key(), data, references: Vec::new() };
                 self.moved(&mut statement, &new, superior.is_some());
                 self.state_or_hold(statement)

@@ -3,6 +3,10 @@
 use super::{Element, Event, Xml};
 use crate::Rejection;
 
+/// What an element and an attribute take beside their texts.
+const ELEMENT_BYTES: usize = 400;
+const ATTRIBUTE_BYTES: usize = 60;
+
 /// An element with everything in it.
 #[derive(Clone, Debug)]
 pub struct Tree {
@@ -15,7 +19,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// The open element and all in it. `left` counts down the elements that may still be held.
+    /// The open element and all in it. `left` counts down the bytes of memory that may still be held, roughly.
     ///
     /// # Errors
     /// `xml-limit` when `left` is used up; see [`crate::xml`].
@@ -24,15 +28,15 @@ impl Tree {
         element: Element,
         left: &mut usize,
     ) -> Result<Self, Rejection> {
-        if *left == 0 {
-            return Err(xml.rejection("xml-limit", "more elements than such a document has"));
-        }
-        *left -= 1;
+        let attributes: usize =
+            element.attributes().map(|(name, value)| ATTRIBUTE_BYTES + name.len() + value.len()).sum();
+        spend(xml, left, ELEMENT_BYTES + element.name.len() + attributes)?;
         let mut tree = Self { element, text: String::new(), children: Vec::new(), place: xml.place() };
         loop {
             match xml.next_event()? {
                 Event::Start(element) => tree.children.push(Self::read(xml, element, left)?),
                 Event::Text(text) => {
+                    spend(xml, left, text.len())?;
                     tree.text.push_str(text.trim());
                 }
                 Event::End | Event::Eof => return Ok(tree),
@@ -65,6 +69,11 @@ impl Tree {
     }
 }
 
+fn spend<R: FnMut(u32) -> Vec<u8>>(xml: &Xml<R>, left: &mut usize, bytes: usize) -> Result<(), Rejection> {
+    *left = left.checked_sub(bytes).ok_or_else(|| xml.rejection("xml-limit", "more than such a document has"))?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,7 +82,7 @@ mod tests {
     fn paths_and_places() {
         let mut xml = Xml::of_bytes(b"<a>\n<b x=' 1 '><c>t</c><c/></b>\n<b><c>u</c></b></a>");
         let root = xml.root().unwrap();
-        let tree = Tree::read(&mut xml, root, &mut 10).unwrap();
+        let tree = Tree::read(&mut xml, root, &mut 10_000).unwrap();
         xml.finish().unwrap();
         assert_eq!((tree.text_at("b/c"), tree.at("b").unwrap().attribute("x")), (Some("t"), Some("1")));
         assert_eq!((tree.all("b").count(), tree.at("b/d").is_none(), tree.text_at("b")), (2, true, None));
@@ -81,10 +90,12 @@ mod tests {
     }
 
     #[test]
-    fn no_more_elements_than_allowed() {
-        let text = format!("<a>{}</a>", "<b/>".repeat(100));
-        let mut xml = Xml::of_bytes(text.as_bytes());
-        let root = xml.root().unwrap();
-        assert_eq!(Tree::read(&mut xml, root, &mut 50).unwrap_err().code, "xml-limit");
+    fn no_more_than_allowed() {
+        for inner in ["<b/>".repeat(100), format!("<b c='{}'/>", "x".repeat(20_000)), "x".repeat(20_000)] {
+            let text = format!("<a>{inner}</a>");
+            let mut xml = Xml::of_bytes(text.as_bytes());
+            let root = xml.root().unwrap();
+            assert_eq!(Tree::read(&mut xml, root, &mut 10_000).unwrap_err().code, "xml-limit");
+        }
     }
 }
