@@ -4,7 +4,7 @@
 
 use busbar_sdk::http::{Request, Response};
 use busbar_sdk::messages::AskError;
-use busbar_sdk::{Draft, Failure, Header, HookRequest, Lines, Message, http, parse_settings};
+use busbar_sdk::{Draft, Failure, Header, HookRequest, Lines, Message, Seen, http, parse_settings};
 use serde::Deserialize;
 use std::hint::black_box;
 use std::io::Read;
@@ -84,19 +84,6 @@ fn run() -> Result<Vec<u128>, String> {
     (0..work.calls).map(timed).collect()
 }
 
-struct Count(usize);
-
-impl client_bank_exchange::mapping::Output for Count {
-    fn emit(&mut self, draft: Draft) {
-        self.0 += 1;
-        black_box(draft);
-    }
-
-    fn warn(&mut self, text: &str) {
-        black_box(text);
-    }
-}
-
 fn decode(work: &Work) -> Result<(), Failure> {
     use client_bank_exchange::mapping;
     let settings = mapping::Settings::compiled(parse_settings(&work.config)?)?;
@@ -106,9 +93,9 @@ fn decode(work: &Work) -> Result<(), Failure> {
         rest = later;
         now.to_vec()
     });
-    let mut count = Count(0);
-    mapping::decode(&settings, &mut lines, &mut count)?;
-    black_box(count.0);
+    let mut seen = Seen::default();
+    mapping::decode(&settings, &mut lines, &mut seen)?;
+    black_box(seen);
     Ok(())
 }
 

@@ -56,13 +56,21 @@ pub fn format_minor(minor: i128) -> String {
 }
 
 /// The currency of a Russian 20-digit bank account, from its digits 6 to 8 (Bank of Russia 809-P, the
-/// account plan), for the currencies a utility meets; nothing for others.
+/// account plan: 810 is the rouble), for the currencies a utility meets; nothing for others.
 pub fn currency_of_account(account: &str) -> Option<&'static str> {
     if account.len() != 20 {
         return None;
     }
     match account.get(5..8)? {
-        "810" | "643" => Some("RUB"),
+        "810" => Some("RUB"),
+        number => currency_of_number(number),
+    }
+}
+
+/// The currency of a number of ISO 4217 (ОКВ), for the currencies a utility meets; nothing for others.
+pub fn currency_of_number(number: &str) -> Option<&'static str> {
+    match number {
+        "643" => Some("RUB"),
         "840" => Some("USD"),
         "978" => Some("EUR"),
         "156" => Some("CNY"),

@@ -13,6 +13,7 @@ mod decoder;
 mod source;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod writer;
 
 use quick_xml::errors::{Error, IllFormedError, SyntaxError};
@@ -21,6 +22,7 @@ use quick_xml::events::{BytesRef, BytesStart, Event as Raw};
 
 use self::decoder::Decoder;
 use self::source::Source;
+pub use self::tree::Tree;
 pub use self::writer::XmlWriter;
 use crate::encoding::Encoding;
 use crate::{Rejection, input, rejection};

@@ -1,0 +1,52 @@
+//! Employees and units from LDIF exports of a directory: glue between the host and [`mapping`].
+
+pub mod dn;
+pub mod fields;
+pub mod ldif;
+pub mod mapping;
+pub mod memory;
+pub mod settings;
+
+use busbar_sdk::{Draft, Emitter, Failure, Lines, log, messages, settings as host_settings, state};
+
+busbar_sdk::adapter! { decode: decode }
+
+fn decode() -> Result<(), Failure> {
+    let settings = settings::Settings::of(host_settings()?);
+    let mut host = Host { emitter: Emitter::host() };
+    mapping::decode(&settings, &mut Lines::of_input(), &mut host)?;
+    host.emitter.finish();
+    Ok(())
+}
+
+struct Host {
+    emitter: Emitter<fn(&[Draft])>,
+}
+
+impl memory::Store for Host {
+    fn get(&mut self, key: &str) -> Option<Vec<u8>> {
+        state::get(key)
+    }
+
+    fn set(&mut self, key: &str, value: Vec<u8>) {
+        state::set(key, &value);
+    }
+}
+
+impl mapping::Hub for Host {
+    fn emit(&mut self, draft: Draft) {
+        self.emitter.push(draft);
+    }
+
+    fn lookup(&mut self, id: &str) -> Option<String> {
+        messages::lookup(id).map(|message| message.data)
+    }
+
+    fn warn(&mut self, text: &str) {
+        log::write(log::Level::Warn, text);
+    }
+
+    fn info(&mut self, text: &str) {
+        log::write(log::Level::Info, text);
+    }
+}

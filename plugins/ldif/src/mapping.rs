@@ -1,0 +1,285 @@
+//! Records of an LDIF file -> messages: what each entry is now, where that is news.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use busbar_sdk::{Draft, Lines, Rejection, draft, rejection};
+use serde_json::{Map, Value as Json, json};
+
+use crate::dn::{self, Dn};
+use crate::fields::{self, Form};
+use crate::ldif::{Change, Record, Records, Value, place};
+use crate::memory::{Kind, Memory, Store};
+use crate::settings::Settings;
+
+mod changes;
+#[cfg(test)]
+mod tests;
+
+/// Warnings about single values in one file.
+const WARNINGS_MAX: usize = 100;
+/// Bytes of entries that wait for an entry they refer to.
+const HELD_BYTES_MAX: usize = 16 << 20;
+/// Entries of one file that a later record of it may change.
+const RECENT_MAX: usize = 2_000;
+
+/// What the host does for it.
+pub trait Hub: Store {
+    fn emit(&mut self, draft: Draft);
+    /// The data of a message stated earlier.
+    fn lookup(&mut self, id: &str) -> Option<String>;
+    fn warn(&mut self, text: &str);
+    fn info(&mut self, text: &str);
+}
+
+/// Decodes a whole file.
+///
+/// # Errors
+/// The first thing that makes the file unfit, with its place; the README lists the codes. What was emitted before
+/// counts for nothing then.
+pub fn decode(
+    settings: &Settings,
+    lines: &mut Lines<impl FnMut(u32) -> Vec<u8>>,
+    hub: &mut impl Hub,
+) -> Result<(), Rejection> {
+    let wanted = |attribute: &str| settings.wants(attribute);
+    let mut records = Records::new(lines, &wanted);
+    let memory = Memory::load(hub);
+    let mut decoder = Decoder {
+        settings,
+        hub,
+        memory,
+        held: Vec::new(),
+        held_bytes: 0,
+        held_keys: BTreeSet::new(),
+        recent: BTreeMap::new(),
+        counts: Counts::default(),
+    };
+    while let Some(record) = records.next_record()? {
+        decoder.record(record)?;
+    }
+    let (binary_values, referrals) = (records.binary_values, records.referrals);
+    decoder.end(binary_values, referrals)
+}
+
+#[derive(Default)]
+struct Counts {
+    records: u64,
+    stated: u64,
+    unchanged: u64,
+    others: u64,
+    unresolved: u64,
+    warnings: usize,
+}
+
+/// What is to be stated of an entry.
+struct Statement {
+    line: u64,
+    kind: Kind,
+    id: String,
+    dn: u64,
+    data: Map<String, Json>,
+    /// Fields whose value is another entry, by its name's key.
+    references: Vec<(&'static str, Kind, u64)>,
+}
+
+/// A statement that waits for the end of the file, its data as text.
+struct Held {
+    statement: Statement,
+    data: String,
+}
+
+struct Decoder<'a, H: Hub> {
+    settings: &'a Settings,
+    hub: &'a mut H,
+    memory: Memory,
+    held: Vec<Held>,
+    held_bytes: usize,
+    held_keys: BTreeSet<(Kind, String)>,
+    recent: BTreeMap<(Kind, String), String>,
+    counts: Counts,
+}
+
+impl<H: Hub> Decoder<'_, H> {
+    fn record(&mut self, record: Record) -> Result<(), Rejection> {
+        self.counts.records += 1;
+        let dn = Dn::parse(&record.dn);
+        if !dn.is_within(&self.settings.base) {
+            self.counts.others += 1;
+            return Ok(());
+        }
+        if let Change::Whole(values) = &record.change {
+            return match self.kind(values) {
+                Some(kind) => self.whole(&record, &dn, kind, values),
+                None => {
+                    self.counts.others += 1;
+                    Ok(())
+                }
+            };
+        }
+        // A change of what was never stated is of no interest: a group, a computer.
+        match self.memory.of_dn(dn.key()).cloned() {
+            Some((kind, id)) => self.change(record, &dn, kind, id),
+            None => {
+                self.counts.others += 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn kind(&self, values: &[Value]) -> Option<Kind> {
+        let classes = values.iter().filter(|value| value.attribute == "objectclass");
+        let classes: Vec<String> = classes.map(|value| value.text().to_ascii_lowercase()).collect();
+        let any = |of: &[String]| classes.iter().any(|class| of.contains(class));
+        if any(&self.settings.skipped_classes) {
+            None
+        } else if any(&self.settings.employee_classes) {
+            Some(Kind::Employee)
+        } else {
+            any(&self.settings.unit_classes).then_some(Kind::Unit)
+        }
+    }
+
+    fn whole(&mut self, record: &Record, dn: &Dn, kind: Kind, values: &[Value]) -> Result<(), Rejection> {
+        let id = match fields::first(values, self.id_attributes(kind)) {
+            Some(value) => fields::id_text(value).ok_or_else(|| {
+                let reason = format!("the id in `{}` is empty or longer than 64 characters", value.attribute);
+                rejection("bad-id", reason, place(value.line))
+            })?,
+            None => dn.derived_id(),
+        };
+        let disabled = fields::is_disabled(values) == Some(true) && kind == Kind::Employee;
+        let mut data = named(kind, &id, if disabled { &self.settings.disabled } else { "active" });
+        let mut references = Vec::new();
+        let settings = self.settings;
+        for field in fields::fields(settings, kind) {
+            let Some(value) = fields::first(values, field.attributes) else { continue };
+            match field.form {
+                Form::Reference(of) => references.push((field.name, of, Dn::parse(&value.text()))),
+                _ => self.set(&mut data, &field, value),
+            }
+        }
+        if kind == Kind::Unit && !data.contains_key("name") {
+            let name = dn::first_value(&record.dn).unwrap_or_else(|| id.clone());
+            data.insert("name".to_owned(), json!(name.chars().take(300).collect::<String>()));
+        }
+        let above = if kind == Kind::Employee { "unit" } else { "parent" };
+        if let Some(parent) = dn.parent().filter(|parent| parent.is_unit() && !data.contains_key(above)) {
+            references.push((above, Kind::Unit, parent));
+        }
+        self.memory.learn(dn.key(), kind, &id)?;
+        let mut statement = Statement { line: record.line, kind, id, dn: dn.key(), data, references: Vec::new() };
+        self.refer(&mut statement, references);
+        self.state_or_hold(statement)
+    }
+
+    fn id_attributes(&self, kind: Kind) -> &[String] {
+        match kind {
+            Kind::Employee => &self.settings.employee.id,
+            Kind::Unit => &self.settings.unit.id,
+        }
+    }
+
+    fn set(&mut self, data: &mut Map<String, Json>, field: &fields::Field<'_>, value: &Value) {
+        if fields::set(data, field, value, &self.settings.country_code) {
+            return;
+        }
+        self.counts.warnings += 1;
+        if self.counts.warnings <= WARNINGS_MAX {
+            let Value { line, attribute, .. } = value;
+            self.hub.warn(&format!("line {line}: {attribute} is no {:?}: left out", field.form));
+        }
+    }
+
+    /// Puts in what is known of the entries referred to, and notes the others.
+    fn refer(&mut self, statement: &mut Statement, references: Vec<(&'static str, Kind, Dn)>) {
+        for (field, kind, dn) in references {
+            if self.id_attributes(kind).is_empty() {
+                statement.data.insert(field.to_owned(), json!(dn.derived_id()));
+            } else if let Some(id) = self.id_of(kind, dn.key()) {
+                statement.data.insert(field.to_owned(), json!(id));
+            } else {
+                statement.references.push((field, kind, dn.key()));
+            }
+        }
+    }
+
+    fn id_of(&self, kind: Kind, dn: u64) -> Option<&str> {
+        self.memory.of_dn(dn).filter(|(of, _)| *of == kind).map(|(_, id)| id.as_str())
+    }
+
+    /// States it now, or at the end of the file when it refers to an entry that may still come.
+    fn state_or_hold(&mut self, mut statement: Statement) -> Result<(), Rejection> {
+        let key = (statement.kind, statement.id.clone());
+        if statement.references.is_empty() && !self.held_keys.contains(&key) {
+            self.state(&statement);
+            return Ok(());
+        }
+        let data = Json::Object(std::mem::take(&mut statement.data)).to_string();
+        self.held_bytes += data.len() + 200;
+        if self.held_bytes > HELD_BYTES_MAX {
+            let reason = "too many entries refer to later ones: sort the export, or set no attribute for `manager`";
+            return Err(rejection("too-many-references", reason, place(statement.line)));
+        }
+        self.held_keys.insert(key);
+        self.held.push(Held { statement, data });
+        Ok(())
+    }
+
+    fn state(&mut self, statement: &Statement) {
+        let Statement { line, kind, id, dn, data, .. } = statement;
+        let mut content = data.clone();
+        // The moment alone is no news: a directory touches its entries for reasons of its own.
+        content.remove("changedAt");
+        let message_id = self.memory.note(*kind, id, *dn, &Json::Object(content).to_string());
+        let text = Json::Object(data.clone()).to_string();
+        if self.recent.len() < RECENT_MAX {
+            self.recent.insert((*kind, id.clone()), text.clone());
+        }
+        let Some(message_id) = message_id else {
+            self.counts.unchanged += 1;
+            return;
+        };
+        self.counts.stated += 1;
+        self.hub.emit(Draft {
+            subject: Some(id.clone()),
+            time: data.get("changedAt").and_then(Json::as_str).map(str::to_owned),
+            place: Some(place(*line)),
+            ..draft(message_id, type_of(*kind), text)
+        });
+    }
+
+    fn end(mut self, binary_values: u64, referrals: u64) -> Result<(), Rejection> {
+        for Held { mut statement, data } in std::mem::take(&mut self.held) {
+            statement.data = serde_json::from_str(&data).unwrap_or_default();
+            for (field, kind, dn) in std::mem::take(&mut statement.references) {
+                match self.id_of(kind, dn) {
+                    Some(id) => {
+                        let id = json!(id);
+                        statement.data.insert(field.to_owned(), id);
+                    }
+                    None => self.counts.unresolved += 1,
+                }
+            }
+            self.state(&statement);
+        }
+        self.memory.save(self.hub)?;
+        let Counts { records, stated, unchanged, others, unresolved, warnings } = self.counts;
+        self.hub.info(&format!(
+            "{records} records: {stated} stated, {unchanged} unchanged, {others} of no interest; {binary_values} binary \
+             values not read, {warnings} values left out, {unresolved} references to unknown entries, {referrals} referrals"
+        ));
+        Ok(())
+    }
+}
+
+fn type_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Employee => "employee.changed.v1",
+        Kind::Unit => "unit.changed.v1",
+    }
+}
+
+fn named(kind: Kind, id: &str, status: &str) -> Map<String, Json> {
+    let name = if kind == Kind::Employee { "employee" } else { "unit" };
+    [(name.to_owned(), json!(id)), ("status".to_owned(), json!(status))].into_iter().collect()
+}
