@@ -135,6 +135,7 @@ async fn each_excess_ends_the_call_with_its_own_code() {
         ("emit-then-invalid", "invalid-emit", "hostile-1"),
         ("emit-then-fail", "transient", "after stating"),
         ("credential-ungranted", "missing-grant", "grants.credentials"),
+        ("hash-ungranted", "missing-grant", "grants.credentials"),
     ];
     let mut wrong = Vec::new();
     for (behaviour, wanted, named) in cases {
@@ -223,6 +224,7 @@ async fn only_what_is_granted_is_called() {
         // The origin before the `@` is only a user's name.
         ("http", format!("http://granted.example@{}/", &neighbour.url[7..]), user),
         ("http-credential", neighbour.url.clone(), private(&neighbour.url)),
+        ("parameters-ungranted", neighbour.url.clone(), private(&neighbour.url)),
     ];
     for (behaviour, url, grants) in none {
         let run = received(behaviour, &url, grants).await;
@@ -233,6 +235,29 @@ async fn only_what_is_granted_is_called() {
     let run = received("http", &neighbour.url, private(&neighbour.url)).await;
     assert_eq!(run.result.unwrap().body, b"secret");
     assert_eq!(neighbour.count("GET", "/"), 1);
+}
+
+/// Protocols that want a secret among the parameters or in a hash get it from the host; the record has its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_added_by_the_host_and_written_nowhere() {
+    let gateway = Standin::start(|_, _| (200, "ok")).await;
+    for behaviour in ["query-parameters", "form-parameters"] {
+        let run = received(behaviour, &gateway.url, private(&gateway.url)).await;
+        assert_eq!(run.result.unwrap().body, b"ok");
+        let record = serde_json::to_string(&run.calls).unwrap();
+        assert!(record.contains(r#"{"parameters":{"psw":"token"}}"#) && !record.contains("known"), "{record}");
+    }
+    let sent: Vec<_> = gateway.seen().into_iter().map(|seen| (seen.query, seen.body)).collect();
+    assert_eq!(sent, [("a=1&psw=known".into(), String::new()), (String::new(), "a=1&psw=known".into())]);
+    // Of `a1known`, by md5sum and sha256sum.
+    for (behaviour, digest) in [
+        ("hash-md5", "478b5f8ff930b117ccf1cd8b0c9f8346"),
+        ("hash-sha256", "8b9fdfcef17138a15c2608553ec8cc46db6bd3eb1658b62dc864229265338eca"),
+    ] {
+        let run = received(behaviour, "", grants()).await;
+        let hex: String = run.result.unwrap().body.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, digest);
+    }
 }
 
 fn private(url: &str) -> Grants {

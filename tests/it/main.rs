@@ -12,6 +12,7 @@ mod hostile;
 mod hub;
 mod rest;
 mod rules;
+mod samples;
 mod servers;
 mod simulation;
 mod tidy;

@@ -14,7 +14,8 @@ mod run;
 mod script;
 mod toolchain;
 
-pub use cases::run_case;
+pub use cases::{Input, run_case, run_scripted};
+pub use script::Setup;
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;

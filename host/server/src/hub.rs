@@ -18,7 +18,7 @@ mod writer;
 pub use adapters::WasmAdapters;
 pub use attempt::Attempter;
 pub use driver::{Committer, Driver, Pending};
-pub use effects::{HubEffects, SystemSecrets, WriteAhead, hmac_sha256};
+pub use effects::{HubEffects, SystemSecrets, WriteAhead};
 pub use encode::Outbox;
 pub use file::FileResult;
 pub use intake::Hub;

@@ -2,6 +2,7 @@
 
 pub mod bindings;
 mod cache;
+mod credentials;
 mod effects;
 mod engine;
 mod host;
@@ -13,6 +14,7 @@ mod state;
 mod warm;
 
 pub use cache::Cache;
+pub use credentials::hmac_sha256;
 pub use effects::{AskFailure, Authorization, Effects, HttpFailure, HttpRequest, HttpResponse};
 pub(crate) use engine::MEMORY_BYTES_MAX;
 pub use engine::Runtime;

@@ -3,7 +3,7 @@
 use crate::hub::{Answer, Hub, SIGNING, wait_for};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use busbar_server::hub::hmac_sha256;
+use busbar_server::wasm::hmac_sha256;
 use serde_json::json;
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -9,6 +9,7 @@ use busbar_core::{Call, Code, Failure, Message, Problem};
 use busbar_server::config::model::Instances;
 use busbar_server::hub::HubEffects;
 use busbar_server::wasm::{AskFailure, Effects, HttpFailure, HttpRequest, HttpResponse, deliver};
+use secrecy::SecretString;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -90,8 +91,8 @@ impl Effects for Refusing {
     async fn state(&self, key: &str) -> Result<Option<Vec<u8>>, Problem> {
         self.0.state(key).await
     }
-    fn hmac_sha256(&self, credential: &str, data: &[u8]) -> Result<Vec<u8>, String> {
-        self.0.hmac_sha256(credential, data)
+    fn secret(&self, credential: &str) -> Result<SecretString, String> {
+        self.0.secret(credential)
     }
     fn now_ms(&self) -> i64 {
         self.0.now_ms()

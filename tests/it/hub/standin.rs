@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 pub struct Seen {
     pub method: String,
     pub path: String,
+    pub query: String,
     pub body: String,
     pub at: Instant,
 }
@@ -86,6 +87,7 @@ async fn take(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let seen = Seen {
         method: parts.method.to_string(),
         path: parts.uri.path().to_string(),
+        query: parts.uri.query().unwrap_or_default().to_string(),
         body: String::from_utf8_lossy(&body).into_owned(),
         at: Instant::now(),
     };

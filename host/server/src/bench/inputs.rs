@@ -1,11 +1,11 @@
 //! What the measurements feed to adapters: invented customers, about 1 KB a call.
 
 use crate::config::model::{Grants, Instances, Limits};
-use crate::hub::hmac_sha256;
 use crate::wasm::{AskFailure, Caller, Effects, HttpFailure, HttpRequest, HttpResponse, Loaded, Runtime, SystemSpec};
 use async_trait::async_trait;
 use busbar_core::ports::HookRequest;
 use busbar_core::{Call, Message, Problem, Rules};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::sync::Arc;
@@ -40,8 +40,8 @@ impl Effects for Instant {
         Ok(None)
     }
 
-    fn hmac_sha256(&self, _credential: &str, data: &[u8]) -> Result<Vec<u8>, String> {
-        hmac_sha256(SECRET, data)
+    fn secret(&self, _credential: &str) -> Result<SecretString, String> {
+        Ok(SECRET.into())
     }
 
     fn now_ms(&self) -> i64 {

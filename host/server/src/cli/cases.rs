@@ -47,6 +47,9 @@ struct RequestInput {
     headers: BTreeMap<String, String>,
     #[serde(default)]
     body: Value,
+    /// In place of `body`, where that is no UTF-8.
+    #[serde(default, rename = "body-bytes")]
+    body_bytes: Vec<u8>,
 }
 
 fn root() -> String {
@@ -170,7 +173,7 @@ fn stated_event(mut value: Value) -> anyhow::Result<Message> {
 fn request(bytes: &[u8]) -> anyhow::Result<HookRequest> {
     let input: RequestInput = busbar_core::parse_json(bytes)?;
     let body = match input.body {
-        Value::Null => Vec::new(),
+        Value::Null => input.body_bytes,
         Value::String(text) => text.into_bytes(),
         other => other.to_string().into_bytes(),
     };
@@ -260,6 +263,9 @@ pub fn show_request(request: &HttpRequest) -> Value {
             Authorization::Basic(name) => json!({ "basic": name }),
             Authorization::Bearer(name) => json!({ "bearer": name }),
             Authorization::Header(_, name) => json!({ "header": name }),
+            Authorization::Parameters(names) => {
+                json!({ "parameters": names.iter().cloned().collect::<BTreeMap<_, _>>() })
+            }
         };
     }
     shown

@@ -1,10 +1,10 @@
 //! Effects from a script: what `busbar adapter try` and the cases answer an adapter with.
 
 use crate::config::model::{Grants, Instances, Limits};
-use crate::hub::hmac_sha256;
 use crate::wasm::{AskFailure, Caller, Effects, HttpFailure, HttpRequest, HttpResponse, Loaded, Runtime, SystemSpec};
 use async_trait::async_trait;
 use busbar_core::{Call, Message, Problem, Rules};
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, VecDeque};
@@ -47,11 +47,13 @@ pub struct Stated {
 }
 
 #[derive(Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct HttpAnswer {
     status: u16,
     headers: BTreeMap<String, String>,
     body: Value,
+    /// In place of `body`, where that is no UTF-8.
+    body_bytes: Vec<u8>,
     error: Option<String>,
     text: String,
 }
@@ -168,7 +170,7 @@ impl Effects for Script {
             None => Ok(HttpResponse {
                 status: answer.status,
                 headers: answer.headers.into_iter().collect(),
-                body: body(&answer.body),
+                body: if answer.body.is_null() { answer.body_bytes } else { body(&answer.body) },
             }),
             Some("unreachable") => Err(HttpFailure::Unreachable(answer.text)),
             Some("no-answer") => Err(HttpFailure::NoAnswer(answer.text)),
@@ -215,9 +217,9 @@ impl Effects for Script {
         Ok(locked(&self.setup).state.get(key).map(|text| text.clone().into_bytes()))
     }
 
-    fn hmac_sha256(&self, credential: &str, data: &[u8]) -> Result<Vec<u8>, String> {
+    fn secret(&self, credential: &str) -> Result<SecretString, String> {
         let secret = locked(&self.setup).credentials.get(credential).cloned();
-        hmac_sha256(&secret.ok_or_else(|| format!("no credential `{credential}`"))?, data)
+        secret.map(SecretString::from).ok_or_else(|| format!("no credential `{credential}`"))
     }
 
     fn now_ms(&self) -> i64 {

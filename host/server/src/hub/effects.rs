@@ -9,7 +9,6 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use busbar_core::ports::{Clock, Store};
 use busbar_core::{Call, Code, Commit, Message, Problem, Started};
-use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use std::collections::BTreeMap;
@@ -23,19 +22,53 @@ impl SystemSecrets {
         self.0.get(name).map(|s| s.expose_secret()).ok_or_else(|| format!("no credential `{name}`"))
     }
 
-    /// The header that authenticates a request.
+    /// Sends a request, authenticated as it says.
     ///
     /// # Errors
-    /// The name, when there is no such credential.
-    pub fn header(&self, authorization: &Authorization) -> Result<(String, String), String> {
+    /// As [`Egress::send`]; `denied` with the name where there is no such credential.
+    pub async fn send(&self, egress: &Egress, mut request: HttpRequest) -> Result<HttpResponse, HttpFailure> {
+        let header = self.authorize(&mut request).map_err(HttpFailure::Denied)?;
+        egress.send(request, header).await
+    }
+
+    /// Adds parameters to the request, or gives the header to be added.
+    fn authorize(&self, request: &mut HttpRequest) -> Result<Option<(String, String)>, String> {
         let name = || "authorization".to_string();
-        Ok(match authorization {
-            Authorization::Basic(credential) => {
-                (name(), format!("Basic {}", BASE64_STANDARD.encode(self.get(credential)?)))
+        Ok(Some(match request.authorization.take() {
+            None => return Ok(None),
+            Some(Authorization::Basic(credential)) => {
+                (name(), format!("Basic {}", BASE64_STANDARD.encode(self.get(&credential)?)))
             }
-            Authorization::Bearer(credential) => (name(), format!("Bearer {}", self.get(credential)?)),
-            Authorization::Header(header, credential) => (header.clone(), self.get(credential)?.to_string()),
-        })
+            Some(Authorization::Bearer(credential)) => (name(), format!("Bearer {}", self.get(&credential)?)),
+            Some(Authorization::Header(header, credential)) => (header, self.get(&credential)?.to_string()),
+            Some(Authorization::Parameters(names)) => {
+                self.parameters(&names, request)?;
+                return Ok(None);
+            }
+        }))
+    }
+
+    fn parameters(&self, names: &[(String, String)], request: &mut HttpRequest) -> Result<(), String> {
+        let is_form = |(name, value): &(String, String)| {
+            let kind = value.split(';').next().unwrap_or_default().trim();
+            name.eq_ignore_ascii_case("content-type") && kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        };
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        for (parameter, credential) in names {
+            form.append_pair(parameter, self.get(credential)?);
+        }
+        let text = form.finish();
+        if request.headers.iter().any(is_form) {
+            if !request.body.is_empty() {
+                request.body.push(b'&');
+            }
+            request.body.extend_from_slice(text.as_bytes());
+        } else {
+            let separator = if request.url.contains('?') { '&' } else { '?' };
+            request.url.push(separator);
+            request.url.push_str(&text);
+        }
+        Ok(())
     }
 
     /// Whether `given` is the named secret, compared in constant time.
@@ -46,22 +79,6 @@ impl SystemSecrets {
         subtle::ConstantTimeEq::ct_eq(Sha256::digest(secret.as_bytes()).as_slice(), Sha256::digest(given).as_slice())
             .into()
     }
-}
-
-/// HMAC-SHA256; a secret `whsec_…` is base64, as Standard Webhooks has it.
-///
-/// # Errors
-/// When the secret is not valid base64 behind `whsec_`.
-pub fn hmac_sha256(secret: &str, data: &[u8]) -> Result<Vec<u8>, String> {
-    let key = match secret.strip_prefix("whsec_") {
-        Some(encoded) => {
-            BASE64_STANDARD.decode(encoded).map_err(|_| "the secret behind `whsec_` is not base64".to_string())?
-        }
-        None => secret.as_bytes().to_vec(),
-    };
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|e| e.to_string())?;
-    mac.update(data);
-    Ok(mac.finalize().into_bytes().to_vec())
 }
 
 /// The effects of one system.
@@ -103,8 +120,7 @@ impl WriteAhead {
 #[async_trait]
 impl Effects for HubEffects {
     async fn http(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure> {
-        let header = request.authorization.as_ref().map(|a| self.secrets.header(a)).transpose();
-        self.egress.send(request, header.map_err(HttpFailure::Denied)?).await
+        self.secrets.send(&self.egress, request).await
     }
 
     async fn ahead(&self, delivery: i64, call: &Call) -> Result<(), Problem> {
@@ -136,8 +152,8 @@ impl Effects for HubEffects {
         self.store.state(&self.system, key).await
     }
 
-    fn hmac_sha256(&self, credential: &str, data: &[u8]) -> Result<Vec<u8>, String> {
-        hmac_sha256(self.secrets.get(credential)?, data)
+    fn secret(&self, credential: &str) -> Result<SecretString, String> {
+        self.secrets.get(credential).map(SecretString::from)
     }
 
     fn now_ms(&self) -> i64 {

@@ -72,8 +72,7 @@ impl ViaHttp {
     }
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure> {
-        let header = request.authorization.as_ref().map(|a| self.secrets.header(a)).transpose();
-        self.egress.send(request, header.map_err(HttpFailure::Denied)?).await
+        self.secrets.send(&self.egress, request).await
     }
 
     async fn deliver(&self, message: &Message, attempt: u32) -> Run<()> {

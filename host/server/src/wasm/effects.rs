@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use busbar_core::{Call, Message, Problem};
+use secrecy::SecretString;
 
 /// How the host authenticates a request; the names are credentials of the system.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +12,8 @@ pub enum Authorization {
     Bearer(String),
     /// (header, credential)
     Header(String, String),
+    /// (parameter, credential) each: of a form in the body, else of the query
+    Parameters(Vec<(String, String)>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -79,8 +82,8 @@ pub trait Effects: Send + Sync {
     async fn ask(&self, question: Message, deadline_ms: u64) -> Result<Message, AskFailure>;
     async fn lookup(&self, source: &str, id: &str) -> Result<Option<Message>, Problem>;
     async fn state(&self, key: &str) -> Result<Option<Vec<u8>>, Problem>;
-    /// HMAC-SHA256 under the named credential.
-    fn hmac_sha256(&self, credential: &str, data: &[u8]) -> Result<Vec<u8>, String>;
+    /// The named credential, for the host alone.
+    fn secret(&self, credential: &str) -> Result<SecretString, String>;
     fn now_ms(&self) -> i64;
     fn random(&self, bytes: usize) -> Vec<u8>;
     fn log(&self, level: tracing::Level, text: &str);

@@ -29,7 +29,7 @@ pub(super) fn granted(grants: &[String], wanted: &str) -> bool {
     grants.iter().any(|g| g == wanted || g == "*")
 }
 
-fn missing_grant(detail: String) -> Problem {
+pub(super) fn missing_grant(detail: String) -> Problem {
     Problem::new(Code::MissingGrant, detail)
 }
 
@@ -56,25 +56,6 @@ impl wit::log::Host for CallState {
 impl wit::config::Host for CallState {
     async fn get(&mut self) -> Result<String> {
         Ok(self.system.config.clone())
-    }
-}
-
-impl wit::credentials::Host for CallState {
-    async fn hmac_sha256(&mut self, name: String, data: Vec<u8>) -> Result<Result<Vec<u8>, String>> {
-        if let Err(text) = self.credential_granted(&name) {
-            return Err(trap(missing_grant(text)));
-        }
-        Ok(self.effects.hmac_sha256(&name, &data))
-    }
-
-    async fn verify_hmac_sha256(
-        &mut self,
-        name: String,
-        data: Vec<u8>,
-        signature: Vec<u8>,
-    ) -> Result<Result<bool, String>> {
-        let computed = wit::credentials::Host::hmac_sha256(self, name, data).await?;
-        Ok(computed.map(|mac| bool::from(subtle::ConstantTimeEq::ct_eq(mac.as_slice(), signature.as_slice()))))
     }
 }
 

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use busbar_core::record::{HTTP, NO_ANSWER, NOT_SENT, OK, RECORDED, Repeat, Verdict, WITHHELD};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Instant;
 use wasmtime::Result;
 
@@ -107,11 +108,12 @@ impl CallState {
         if !origins.iter().any(|g| g == "*" || g.trim_end_matches('/').eq_ignore_ascii_case(&origin)) {
             return Err(HttpFailure::Denied(format!("no grant for {origin} (grants.http)")));
         }
-        let name = match &request.authorization {
-            Some(Authorization::Basic(n) | Authorization::Bearer(n) | Authorization::Header(_, n)) => n,
-            None => return Ok(()),
+        let names = match &request.authorization {
+            Some(Authorization::Basic(n) | Authorization::Bearer(n) | Authorization::Header(_, n)) => vec![n],
+            Some(Authorization::Parameters(parameters)) => parameters.iter().map(|(_, name)| name).collect(),
+            None => Vec::new(),
         };
-        self.credential_granted(name).map_err(HttpFailure::Denied)
+        names.into_iter().try_for_each(|name| self.credential_granted(name)).map_err(HttpFailure::Denied)
     }
 
     pub(super) fn credential_granted(&self, name: &str) -> Result<(), String> {
@@ -127,6 +129,7 @@ fn authorization(from: wit::http::Authorization) -> Authorization {
         wit::http::Authorization::Basic(name) => Authorization::Basic(name),
         wit::http::Authorization::Bearer(name) => Authorization::Bearer(name),
         wit::http::Authorization::Header((header, name)) => Authorization::Header(header, name),
+        wit::http::Authorization::Parameters(parameters) => Authorization::Parameters(parameters),
     }
 }
 
@@ -152,6 +155,9 @@ pub(crate) fn show_request(request: &HttpRequest) -> Value {
             Authorization::Basic(name) => json!({ "basic": name }),
             Authorization::Bearer(name) => json!({ "bearer": name }),
             Authorization::Header(header, name) => json!({ "header": header, "credential": name }),
+            Authorization::Parameters(names) => {
+                json!({ "parameters": names.iter().cloned().collect::<BTreeMap<_, _>>() })
+            }
         };
     }
     shown

@@ -1,0 +1,93 @@
+//! `credentials`: what an adapter may do with its system's secrets without ever having their bytes.
+
+use super::bindings::busbar::adapter as wit;
+use super::host::{missing_grant, trap};
+use super::state::CallState;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use md5::Md5;
+use secrecy::ExposeSecret;
+use sha1::Sha1;
+use sha2::{Digest, Sha256, Sha384, Sha512};
+use subtle::ConstantTimeEq;
+use wasmtime::Result;
+use wit::credentials::{Digest as Algorithm, Piece};
+
+/// HMAC-SHA256; a secret `whsec_…` is base64, as Standard Webhooks has it.
+///
+/// # Errors
+/// When the secret is not valid base64 behind `whsec_`.
+pub fn hmac_sha256(secret: &str, data: &[u8]) -> std::result::Result<Vec<u8>, String> {
+    let key = match secret.strip_prefix("whsec_") {
+        Some(encoded) => {
+            BASE64_STANDARD.decode(encoded).map_err(|_| "the secret behind `whsec_` is not base64".to_string())?
+        }
+        None => secret.as_bytes().to_vec(),
+    };
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|e| e.to_string())?;
+    mac.update(data);
+    Ok(mac.finalize().into_bytes().to_vec())
+}
+
+fn hash(algorithm: Algorithm, bytes: &[u8]) -> Vec<u8> {
+    match algorithm {
+        Algorithm::Md5 => Md5::digest(bytes).to_vec(),
+        Algorithm::Sha1 => Sha1::digest(bytes).to_vec(),
+        Algorithm::Sha256 => Sha256::digest(bytes).to_vec(),
+        Algorithm::Sha384 => Sha384::digest(bytes).to_vec(),
+        Algorithm::Sha512 => Sha512::digest(bytes).to_vec(),
+    }
+}
+
+fn same(computed: &[u8], given: &[u8]) -> bool {
+    computed.ct_eq(given).into()
+}
+
+impl CallState {
+    fn may_use(&self, name: &str) -> Result<()> {
+        self.credential_granted(name).map_err(|text| trap(missing_grant(text)))
+    }
+}
+
+impl wit::credentials::Host for CallState {
+    async fn hash(&mut self, algorithm: Algorithm, pieces: Vec<Piece>) -> Result<std::result::Result<Vec<u8>, String>> {
+        let mut bytes = Vec::new();
+        for piece in pieces {
+            match piece {
+                Piece::Plain(plain) => bytes.extend_from_slice(&plain),
+                Piece::Secret(name) => {
+                    self.may_use(&name)?;
+                    match self.effects.secret(&name) {
+                        Ok(secret) => bytes.extend_from_slice(secret.expose_secret().as_bytes()),
+                        Err(text) => return Ok(Err(text)),
+                    }
+                }
+            }
+        }
+        Ok(Ok(hash(algorithm, &bytes)))
+    }
+
+    async fn verify_hash(
+        &mut self,
+        algorithm: Algorithm,
+        pieces: Vec<Piece>,
+        expected: Vec<u8>,
+    ) -> Result<std::result::Result<bool, String>> {
+        Ok(self.hash(algorithm, pieces).await?.map(|computed| same(&computed, &expected)))
+    }
+
+    async fn hmac_sha256(&mut self, name: String, data: Vec<u8>) -> Result<std::result::Result<Vec<u8>, String>> {
+        self.may_use(&name)?;
+        Ok(self.effects.secret(&name).and_then(|secret| hmac_sha256(secret.expose_secret(), &data)))
+    }
+
+    async fn verify_hmac_sha256(
+        &mut self,
+        name: String,
+        data: Vec<u8>,
+        signature: Vec<u8>,
+    ) -> Result<std::result::Result<bool, String>> {
+        Ok(self.hmac_sha256(name, data).await?.map(|mac| same(&mac, &signature)))
+    }
+}

@@ -1,0 +1,177 @@
+//! Every genuine file of `../shared/samples`, through its adapter's component: the right messages, or one clear refusal.
+//! What is expected of each stands in `fixtures/samples/<adapter>.toml`, written from the file, not from the output.
+
+use crate::hub::{LOADED, RUNTIME, root};
+use busbar_core::Rules;
+use busbar_server::cli::{Input, Setup, run_scripted};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listed {
+    #[serde(default)]
+    sample: Vec<Sample>,
+    /// Files that no adapter takes.
+    #[serde(default)]
+    file: Vec<Left>,
+    /// Folders whose adapter is not there yet.
+    #[serde(default)]
+    folder: Vec<Left>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Left {
+    #[serde(alias = "folder")]
+    file: String,
+    why: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sample {
+    file: String,
+    #[serde(default = "decode")]
+    entry: String,
+    #[serde(default)]
+    config: Map<String, Value>,
+    #[serde(default)]
+    credentials: Map<String, Value>,
+    /// Of `receive`: the request that the file is the body of. Absent where the file is the whole request.
+    request: Option<Map<String, Value>>,
+    /// Of `poll`: the answers after the one that the file is the body of.
+    #[serde(default)]
+    then: Vec<Value>,
+    /// Anything else that `setup.json` of a case may have.
+    #[serde(default)]
+    setup: Map<String, Value>,
+    /// How many of each type,
+    messages: Option<BTreeMap<String, usize>>,
+    /// or why not.
+    rejected: Option<Rejected>,
+}
+
+fn decode() -> String {
+    "decode".into()
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+struct Rejected {
+    code: String,
+    place: Option<String>,
+}
+
+fn listed(file: &str) -> Listed {
+    let path = root().join("tests/fixtures/samples").join(file).with_extension("toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Every file below `folder`, as paths from `base`.
+fn files(base: &Path, folder: &Path, into: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        if entry.path().is_dir() {
+            files(base, &entry.path(), into);
+        } else {
+            into.insert(entry.path().strip_prefix(base).unwrap().to_str().unwrap().into());
+        }
+    }
+}
+
+/// A request without body, as it stands on the wire.
+fn from_wire(bytes: &[u8]) -> Map<String, Value> {
+    let line = String::from_utf8_lossy(bytes).lines().next().unwrap().to_string();
+    let [method, target, "HTTP/1.1"] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let request = json!({ "method": method, "path": path, "query": query, "body-bytes": [] });
+    request.as_object().unwrap().clone()
+}
+
+impl Sample {
+    fn setup(&self, bytes: &[u8]) -> Setup {
+        let mut setup = json!({ "config": self.config, "credentials": self.credentials });
+        setup.as_object_mut().unwrap().extend(self.setup.clone());
+        if self.entry == "poll" {
+            let first = json!({ "status": 200, "body-bytes": bytes });
+            setup["http"] = std::iter::once(first).chain(self.then.iter().cloned()).collect();
+        }
+        serde_json::from_value(setup).unwrap()
+    }
+
+    fn input(&self, bytes: Vec<u8>) -> Vec<u8> {
+        match self.entry.as_str() {
+            "receive" => {
+                let mut request = self.request.clone().unwrap_or_else(|| from_wire(&bytes));
+                request.entry("body-bytes").or_insert(bytes.into());
+                Value::Object(request).to_string().into_bytes()
+            }
+            "poll" => Vec::new(),
+            _ => bytes,
+        }
+    }
+
+    /// What came out, and whether that was expected.
+    async fn run(&self, adapter: &str, rules: &Arc<Rules>, path: PathBuf) -> (String, bool) {
+        let bytes = std::fs::read(&path).unwrap();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let setup = self.setup(&bytes);
+        let input = Input { entry: self.entry.clone(), name, bytes: self.input(bytes) };
+        let shown = run_scripted(&RUNTIME, &LOADED[adapter], rules, setup, input).await.unwrap().show();
+        if shown["result"] == "ok" {
+            let mut messages: BTreeMap<String, usize> = BTreeMap::new();
+            for message in shown["messages"].as_array().unwrap() {
+                *messages.entry(message["type"].as_str().unwrap().into()).or_default() += 1;
+            }
+            let texts: Vec<_> = messages.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+            return (texts.join(", "), self.messages.as_ref() == Some(&messages));
+        }
+        let failure = &shown["result"]["failure"];
+        let code = failure["code"].as_str().or(failure["case"].as_str()).unwrap().to_string();
+        let found = Rejected { code, place: failure["place"].as_str().map(String::from) };
+        let text = format!("{} at {}: {}", found.code, failure["place"], failure["reason"]);
+        (text, self.rejected.as_ref() == Some(&found))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_sample_gives_its_messages_or_one_clear_refusal() {
+    let base = root().join("../shared/samples");
+    if !base.exists() {
+        println!("skipped: no {}", base.display());
+        return;
+    }
+    let mut unseen = BTreeSet::new();
+    files(&base, &base, &mut unseen);
+    for left in listed("not-inputs").file {
+        assert!(unseen.remove(&left.file), "not-inputs.toml names {}, which is not there", left.file);
+        println!("{:<100} no input: {}", left.file, left.why);
+    }
+    for left in listed("not-yet").folder {
+        let before = unseen.len();
+        unseen.retain(|file| !file.starts_with(&format!("{}/", left.file)));
+        assert!(unseen.len() < before, "not-yet.toml names {}, where nothing is left", left.file);
+        println!("{:<100} NOT YET: {}", left.file, left.why);
+    }
+    let catalog = busbar_server::config::catalog(&root().join("schemas")).unwrap();
+    let rules = Arc::new(Rules::new(catalog, Vec::new()));
+    let (mut wrong, mut seen) = (Vec::new(), BTreeSet::new());
+    for adapter in LOADED.keys().filter(|name| root().join(format!("tests/fixtures/samples/{name}.toml")).exists()) {
+        for sample in listed(adapter).sample {
+            let (text, expected) = sample.run(adapter, &rules, base.join(&sample.file)).await;
+            println!("{:<100} {adapter} {}: {text}", sample.file, sample.entry);
+            if !expected {
+                let wanted = (&sample.messages, &sample.rejected);
+                wrong.push(format!("{adapter}, {}: {text}; expected {wanted:?}", sample.file));
+            }
+            seen.insert(sample.file);
+        }
+    }
+    unseen.retain(|file| !seen.contains(file));
+    assert!(unseen.is_empty(), "no adapter's list names these: {unseen:#?}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
