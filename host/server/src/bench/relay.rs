@@ -164,7 +164,7 @@ impl Bench {
         let exchange = format!("{}.in", self.prefix);
         let body = data().to_string();
         let sending = numbers.map(|number| {
-            let properties = properties(number);
+            let properties = properties(&self.prefix, number);
             let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
             let (channel, exchange, body) = (&self.channel, exchange.as_str(), body.as_bytes());
             async move {
@@ -267,10 +267,11 @@ fn data() -> Value {
     })
 }
 
-fn properties(number: usize) -> BasicProperties {
+/// Of a message that no other round has stated: the store may be the same.
+fn properties(prefix: &str, number: usize) -> BasicProperties {
     let now = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
     let account = format!("account-{}", number % 1_000);
-    let id = format!("bench-{number}");
+    let id = format!("{prefix}-{number}");
     let mut headers = FieldTable::default();
     for (name, value) in [
         ("specversion", "1.0"),
