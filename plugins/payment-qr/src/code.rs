@@ -4,6 +4,7 @@
 
 use busbar_sdk::encoding::Encoding;
 use busbar_sdk::{Rejection, rejection};
+use serde::Deserialize;
 
 /// Bytes that the largest QR code holds (version 40, level L).
 pub const CODE_BYTES_MAX: usize = 2953;
@@ -12,6 +13,40 @@ const KEY_CHARS_MAX: usize = 32;
 const HEAD_BYTES: usize = 7;
 /// Tried in this order: the usual one first.
 const SEPARATORS: &str = "|#~^;*$%&!?@+:/\\<>{}[]_";
+
+/// The encodings that a head can name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum CodeEncoding {
+    #[serde(rename = "windows-1251")]
+    Windows1251,
+    #[default]
+    #[serde(rename = "utf-8")]
+    Utf8,
+    #[serde(rename = "koi8-r")]
+    Koi8R,
+}
+
+impl CodeEncoding {
+    fn of_digit(digit: u8) -> Option<Self> {
+        [Self::Windows1251, Self::Utf8, Self::Koi8R].into_iter().find(|encoding| encoding.digit() == char::from(digit))
+    }
+
+    fn digit(self) -> char {
+        match self {
+            Self::Windows1251 => '1',
+            Self::Utf8 => '2',
+            Self::Koi8R => '3',
+        }
+    }
+
+    pub fn encoding(self) -> Encoding {
+        match self {
+            Self::Windows1251 => Encoding::Windows1251,
+            Self::Utf8 => Encoding::Utf8,
+            Self::Koi8R => Encoding::Koi8R,
+        }
+    }
+}
 
 /// One code, read.
 #[derive(Debug)]
@@ -37,11 +72,9 @@ impl Code {
         }
         let head = bytes.get(..HEAD_BYTES).unwrap_or(bytes);
         let declared = match head {
-            [b'S', b'T', b'0', b'0', b'0', b'1', digit] => match digit {
-                b'1' => Encoding::Windows1251,
-                b'2' => Encoding::Utf8,
-                b'3' => Encoding::Koi8R,
-                _ => return refused("unknown-encoding", "the encoding is none of 1, 2 and 3"),
+            [b'S', b'T', b'0', b'0', b'0', b'1', digit] => match CodeEncoding::of_digit(*digit) {
+                Some(encoding) => encoding.encoding(),
+                None => return refused("unknown-encoding", "the encoding is none of 1, 2 and 3"),
             },
             [b'S', b'T', digits @ ..] if digits.len() == 5 && digits.iter().all(u8::is_ascii_digit) => {
                 return refused("unknown-version", "the version is not 0001");
@@ -108,7 +141,8 @@ fn fields(text: &str, separator: char, line: u64) -> Result<Vec<(String, String)
 ///
 /// # Errors
 /// `bad-character`, `no-separator`, `not-in-encoding`, `text-too-long`; the place is a key.
-pub fn write(encoding: Encoding, pairs: &[(&str, &str)]) -> Result<String, Rejection> {
+pub fn write(code_encoding: CodeEncoding, pairs: &[(&str, &str)]) -> Result<String, Rejection> {
+    let encoding = code_encoding.encoding();
     let pairs: Vec<(&str, &str)> =
         pairs.iter().map(|(key, value)| (*key, value.trim())).filter(|(_, value)| !value.is_empty()).collect();
     for (key, value) in &pairs {
@@ -125,12 +159,7 @@ pub fn write(encoding: Encoding, pairs: &[(&str, &str)]) -> Result<String, Rejec
         .chars()
         .find(is_free)
         .ok_or_else(|| rejection("no-separator", "every character that could separate stands in a value", ""))?;
-    let digit = match encoding {
-        Encoding::Windows1251 | Encoding::Ibm866 => '1',
-        Encoding::Utf8 => '2',
-        Encoding::Koi8R => '3',
-    };
-    let mut text = format!("ST0001{digit}");
+    let mut text = format!("ST0001{}", code_encoding.digit());
     for (key, value) in &pairs {
         text.push(separator);
         text.push_str(key);

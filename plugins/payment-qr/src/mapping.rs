@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use busbar_sdk::dates::{self, Offset};
 use busbar_sdk::decimal::Decimal;
-use busbar_sdk::encoding::{self, Encoding};
+use busbar_sdk::encoding;
 use busbar_sdk::money::Money;
 use busbar_sdk::{Draft, Failure, Lines, Rejection, Sink, ids, rejected, rejection};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use time::Date;
 
-use crate::code::{self, Code};
+use crate::code::{self, Code, CodeEncoding};
 
 #[cfg(test)]
 mod tests;
@@ -48,17 +48,6 @@ struct Payee {
     bic: String,
     #[serde(default = "zero")]
     correspondent_account: String,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-enum CodeEncoding {
-    #[default]
-    #[serde(rename = "utf-8")]
-    Utf8,
-    #[serde(rename = "windows-1251")]
-    Windows1251,
-    #[serde(rename = "koi8-r")]
-    Koi8R,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -136,7 +125,7 @@ pub fn link(settings: &Settings, invoice: &Invoice) -> Result<Option<Draft>, Fai
     if let Some((_, (key, _))) = pairs.iter().enumerate().find(|(index, (key, _))| is_written(*index, key)) {
         return Err(rejected("bad-config", format!("{key} would be written twice"), "config, further"));
     }
-    let text = code::write(settings.encoding.encoding(), &pairs)?;
+    let text = code::write(settings.encoding, &pairs)?;
     let facts = Facts {
         account: &invoice.account,
         invoice: Some(&invoice.number),
@@ -144,16 +133,6 @@ pub fn link(settings: &Settings, invoice: &Invoice) -> Result<Option<Draft>, Fai
         payee: Some(payee.name.trim()),
     };
     Ok(Some(facts.draft(&text)))
-}
-
-impl CodeEncoding {
-    fn encoding(self) -> Encoding {
-        match self {
-            Self::Utf8 => Encoding::Utf8,
-            Self::Windows1251 => Encoding::Windows1251,
-            Self::Koi8R => Encoding::Koi8R,
-        }
-    }
 }
 
 /// `10.2026`, where the period is within one month.

@@ -157,8 +157,15 @@ impl Payment {
     /// `payment.link.issued.v1` of the page that the payer is to be sent to; nothing where it was paid meanwhile.
     ///
     /// # Errors
-    /// `no-link` where the payment is over, `bad-answer` for a page that is no `https` address.
+    /// `test-shop`, `no-link` where the payment is over, `bad-answer` for a page that is no `https` address.
     pub fn link(&self, settings: &Settings, invoice: &Invoice) -> Result<Option<Draft>, Rejection> {
+        if !self.counts(settings) {
+            return Err(rejection(
+                "test-shop",
+                "the credential is of a test shop: nobody can pay there",
+                "config, credential",
+            ));
+        }
         match self.status.as_str() {
             "pending" => {}
             "waiting_for_capture" | "succeeded" => return Ok(None),

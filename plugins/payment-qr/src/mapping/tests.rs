@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use busbar_sdk::encoding::Encoding;
 use busbar_sdk::{Seen, parse_settings};
 
 use super::*;
