@@ -9,6 +9,8 @@ use serde::Deserialize;
 /// Bytes that the largest QR code holds (version 40, level L).
 pub const CODE_BYTES_MAX: usize = 2953;
 const KEY_CHARS_MAX: usize = 32;
+/// The standard names some sixty keys.
+const FIELDS_MAX: usize = 200;
 /// `ST0001` and the encoding's digit, all ASCII.
 const HEAD_BYTES: usize = 7;
 /// Tried in this order: the usual one first.
@@ -62,8 +64,8 @@ impl Code {
     /// One text without its line end. `line` is where it stands.
     ///
     /// # Errors
-    /// `not-this-format`, `unknown-version`, `unknown-encoding`, `bad-separator`, `truncated`, `unreadable-field`, `repeated-field`,
-    /// `bad-character`, `text-too-long`.
+    /// `not-this-format`, `unknown-version`, `unknown-encoding`, `bad-separator`, `truncated`, `too-many-fields`, `unreadable-field`,
+    /// `repeated-field`, `bad-character`, `text-too-long`.
     pub fn parse(bytes: &[u8], line: u64) -> Result<Self, Rejection> {
         let refused = |code: &str, reason: &str| Err(rejection(code, reason, format!("line {line}")));
         let bytes = bytes.trim_ascii();
@@ -116,6 +118,9 @@ fn fields(text: &str, separator: char, line: u64) -> Result<Vec<(String, String)
     let mut fields: Vec<(String, String)> = Vec::new();
     for (index, pair) in body.split(separator).enumerate() {
         let place = || format!("line {line}, field {}", index + 1);
+        if index >= FIELDS_MAX {
+            return Err(rejection("too-many-fields", format!("more than {FIELDS_MAX} fields"), place()));
+        }
         if pair.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
             return Err(rejection("bad-character", "a control character, or bytes that are no text", place()));
         }
