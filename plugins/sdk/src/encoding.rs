@@ -122,6 +122,8 @@ mod tests {
         assert_eq!(Encoding::named("windows"), Some(Encoding::Windows1251));
         assert_eq!(Encoding::named("DOS"), Some(Encoding::Ibm866));
         assert_eq!(Encoding::named("UTF-8"), Some(Encoding::Utf8));
+        assert_eq!(Encoding::Koi8R.decode(&Encoding::Koi8R.encode("Чернышёв")), "Чернышёв");
+        assert_eq!(Encoding::Koi8R.encode("Да").as_ref(), b"\xE4\xC1");
         assert_eq!(Encoding::named("koi8-r"), None);
     }
 
