@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use encoding_rs::{IBM866, WINDOWS_1251};
+use encoding_rs::{IBM866, KOI8_R, WINDOWS_1251};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
@@ -11,6 +11,8 @@ pub enum Encoding {
     Windows1251,
     /// cp866, `DOS` in 1C files.
     Ibm866,
+    /// Of payment QR codes alone: no file here names it, and [`detect`] does not guess it.
+    Koi8R,
 }
 
 impl Encoding {
@@ -31,6 +33,7 @@ impl Encoding {
             Self::Utf8 => "UTF-8",
             Self::Windows1251 => "windows-1251",
             Self::Ibm866 => "cp866",
+            Self::Koi8R => "koi8-r",
         }
     }
 
@@ -40,6 +43,7 @@ impl Encoding {
             Self::Utf8 => Cow::Borrowed(text.as_bytes()),
             Self::Windows1251 => WINDOWS_1251.encode(text).0,
             Self::Ibm866 => IBM866.encode(text).0,
+            Self::Koi8R => KOI8_R.encode(text).0,
         }
     }
 
@@ -49,6 +53,7 @@ impl Encoding {
             Self::Utf8 => String::from_utf8_lossy(bytes),
             Self::Windows1251 => WINDOWS_1251.decode_without_bom_handling(bytes).0,
             Self::Ibm866 => IBM866.decode_without_bom_handling(bytes).0,
+            Self::Koi8R => KOI8_R.decode_without_bom_handling(bytes).0,
         }
     }
 }
@@ -117,6 +122,8 @@ mod tests {
         assert_eq!(Encoding::named("windows"), Some(Encoding::Windows1251));
         assert_eq!(Encoding::named("DOS"), Some(Encoding::Ibm866));
         assert_eq!(Encoding::named("UTF-8"), Some(Encoding::Utf8));
+        assert_eq!(Encoding::Koi8R.decode(&Encoding::Koi8R.encode("Чернышёв")), "Чернышёв");
+        assert_eq!(Encoding::Koi8R.encode("Да").as_ref(), b"\xE4\xC1");
         assert_eq!(Encoding::named("koi8-r"), None);
     }
 

@@ -1,0 +1,187 @@
+//! What is done for an invoice and for a notification.
+
+use busbar_sdk::http::{HttpError, Response};
+use busbar_sdk::replies::{self, Outcome};
+use busbar_sdk::{Draft, Failure, HookRequest, HookResponse, Message, data_of, rejected, transient};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::mapping::{self, Order, Payment, Refund, Settings, bad_answer};
+
+/// Bytes of a notification; the service's own have one or two thousand.
+const BODY_BYTES_MAX: usize = 256 * 1024;
+const ID_BYTES_MAX: usize = 64;
+
+/// What the adapter needs of the hub.
+pub trait Hub {
+    fn now_ms(&self) -> u64;
+    /// `path` below the API's base.
+    fn get(&mut self, path: &str) -> Result<Response, HttpError>;
+    fn post(&mut self, path: &str, key: &str, body: Vec<u8>) -> Result<Response, HttpError>;
+    fn lookup(&self, id: &str) -> Option<Message>;
+    fn emit(&mut self, draft: Draft);
+    fn note(&mut self, text: &str);
+}
+
+/// A payment page for an invoice.
+///
+/// # Errors
+/// See [`Order::of`], [`Payment::link`] and [`object`].
+pub fn deliver(settings: &Settings, message: &Message, hub: &mut impl Hub) -> Result<(), Failure> {
+    let invoice = data_of(message)?;
+    let Some(order) = Order::of(settings, message, &invoice)? else {
+        hub.note(&format!("invoice {}: nothing to pay, no page is made", message.id));
+        return Ok(());
+    };
+    let payment: Payment = object(hub.post("/payments", &order.key, order.body), "POST /payments")?;
+    match payment.link(settings, &invoice)? {
+        Some(draft) => hub.emit(draft),
+        None => hub.note(&format!("payment {}: paid already", payment.id)),
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Notification {
+    r#type: String,
+    event: String,
+    object: Named,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+}
+
+/// Serves one notification. It is not signed: it only says which object to look at, and what the API says of that counts.
+///
+/// # Errors
+/// `bad-request`, `unknown-object`; `transient` while the API does not know of the event yet, so that the service calls again.
+pub fn receive(settings: &Settings, request: &HookRequest, hub: &mut impl Hub) -> Result<HookResponse, Failure> {
+    let bad = |reason: &str, place: &str| rejected("bad-request", reason, place);
+    if request.method != "POST" || request.body.len() > BODY_BYTES_MAX {
+        return Err(bad("no POST, or a body that is too long", ""));
+    }
+    let notification: Notification =
+        serde_json::from_slice(&request.body).map_err(|error| bad(&format!("no notification: {error}"), "body"))?;
+    if notification.r#type != "notification" {
+        return Err(bad("this is no notification", "type"));
+    }
+    let id = notification.object.id;
+    if !is_id(&id) {
+        return Err(bad("this is no id", "object.id"));
+    }
+    match notification.event.as_str() {
+        "payment.succeeded" => {
+            let payment: Payment = fetch(&format!("/payments/{id}"), hub)?;
+            if happened(&payment.id, &id, &payment.status)? {
+                state_payment(settings, &payment, "answer", hub)?;
+            }
+        }
+        "refund.succeeded" => {
+            let refund: Refund = fetch(&format!("/refunds/{id}"), hub)?;
+            if happened(&refund.id, &id, &refund.status)? {
+                state_refund(settings, &refund, "answer", hub)?;
+            }
+        }
+        event => {
+            let event: String = event.chars().take(100).collect();
+            hub.note(&format!("{event:?} of {id} moves no money, nothing is stated"));
+        }
+    }
+    Ok(HookResponse { status: 200, headers: Vec::new(), body: Vec::new() })
+}
+
+/// Whether the object succeeded, as the notification says.
+fn happened(id: &str, asked: &str, status: &str) -> Result<bool, Failure> {
+    match status {
+        _ if id != asked => Err(bad_answer("another object than the one asked for", "answer/id").into()),
+        "succeeded" => Ok(true),
+        "canceled" => Ok(false),
+        _ => Err(transient(format!("the API has {asked} as {status}"), None)),
+    }
+}
+
+/// # Errors
+/// See [`Payment::draft`].
+pub fn state_payment(settings: &Settings, payment: &Payment, place: &str, hub: &mut impl Hub) -> Result<(), Failure> {
+    if payment.counts(settings) {
+        hub.emit(payment.draft(settings, place)?);
+    } else {
+        hub.note(&format!("payment {}: of a test shop, nothing is stated", payment.id));
+    }
+    Ok(())
+}
+
+/// The account is that of the payment, stated before or else asked for.
+///
+/// # Errors
+/// See [`Refund::draft`], [`object`].
+pub fn state_refund(settings: &Settings, refund: &Refund, place: &str, hub: &mut impl Hub) -> Result<(), Failure> {
+    if hub.lookup(&mapping::refund_id(&refund.id)).is_some() {
+        return Ok(());
+    }
+    let stated = hub.lookup(&mapping::payment_id(&refund.payment_id));
+    let account = match stated.and_then(|message| serde_json::from_str::<Stated>(&message.data).ok()) {
+        Some(stated) => stated.account,
+        None => {
+            if !is_id(&refund.payment_id) {
+                return Err(bad_answer("this is no id", &format!("{place}/payment_id")).into());
+            }
+            let payment: Payment = fetch(&format!("/payments/{}", refund.payment_id), hub)?;
+            if !payment.counts(settings) {
+                hub.note(&format!("refund {}: of a test shop, nothing is stated", refund.id));
+                return Ok(());
+            }
+            payment.account(settings)
+        }
+    };
+    match account {
+        Some(account) => hub.emit(refund.draft(settings, &account, place)?),
+        None => hub.note(&format!("refund {}: money went back, but no customer account is known", refund.id)),
+    }
+    Ok(())
+}
+
+/// The data of payment.received.v1 or payment.rejected.v1 as far as it is used.
+#[derive(Deserialize)]
+struct Stated {
+    account: Option<String>,
+}
+
+/// An object that the API must know.
+fn fetch<T: DeserializeOwned>(path: &str, hub: &mut impl Hub) -> Result<T, Failure> {
+    let reply = hub.get(path);
+    if reply.as_ref().is_ok_and(|response| response.status == 404) {
+        return Err(rejected("unknown-object", format!("the API does not know {path}"), "object.id"));
+    }
+    object(reply, &format!("GET {path}"))
+}
+
+/// The object of an answer. Every request may be sent again: a GET, or one with an idempotence key.
+///
+/// # Errors
+/// What the status means; `transient` for "still processing"; `bad-answer` for what cannot be read.
+pub fn object<T: DeserializeOwned>(reply: Result<Response, HttpError>, what: &str) -> Result<T, Failure> {
+    let response = reply.map_err(|error| replies::failure_of_error(error, what, true))?;
+    match replies::outcome_of_status(response.status) {
+        Outcome::Ok if response.status == 202 => {
+            let wait = serde_json::from_slice::<Processing>(&response.body).ok().and_then(|body| body.retry_after);
+            Err(transient(format!("{what} is still processed"), wait.or(replies::retry_after_ms(&response))))
+        }
+        Outcome::Ok => serde_json::from_slice(&response.body)
+            .map_err(|error| bad_answer(&format!("{what}: {error}"), "answer").into()),
+        outcome => Err(replies::failure_of(outcome, &response, what)),
+    }
+}
+
+/// The answer 202 of the API's first years.
+#[derive(Deserialize)]
+struct Processing {
+    /// Milliseconds.
+    retry_after: Option<u64>,
+}
+
+fn is_id(text: &str) -> bool {
+    (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}

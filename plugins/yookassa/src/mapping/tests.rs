@@ -1,0 +1,227 @@
+#![allow(clippy::unwrap_used)]
+
+use busbar_sdk::http::{HttpError, Response};
+use busbar_sdk::{HookRequest, parse_settings};
+
+use super::*;
+use crate::hub::{self, Hub};
+use crate::poll;
+
+const PAYMENT: &str = r#"{"id":"2f0e1d6a-000f-5000-8000-18db351245c7","status":"succeeded","paid":true,"test":false,
+    "amount":{"value":"1052.98","currency":"RUB"},"income_amount":{"value":"1016.13","currency":"RUB"},
+    "created_at":"2026-11-21T20:51:18.139Z","captured_at":"2026-11-21T21:00:00.233Z",
+    "metadata":{"account":"500100200300","invoice":"2026-11-000017"}}"#;
+const NOTIFICATION: &str =
+    r#"{"type":"notification","event":"payment.succeeded","object":{"id":"2f0e1d6a-000f-5000-8000-18db351245c7"}}"#;
+
+/// Answers in order, and what was asked and stated.
+#[derive(Default)]
+struct World {
+    answers: Vec<(u16, String)>,
+    asked: Vec<String>,
+    drafts: Vec<Draft>,
+    notes: Vec<String>,
+}
+
+impl World {
+    fn answering(answers: &[(u16, &str)]) -> Self {
+        let answers = answers.iter().rev().map(|(status, body)| (*status, (*body).to_owned())).collect();
+        Self { answers, ..Self::default() }
+    }
+
+    fn next(&mut self) -> Result<Response, HttpError> {
+        let (status, body) = self.answers.pop().ok_or_else(|| HttpError::NoAnswer("no more".to_owned()))?;
+        Ok(Response { status, headers: Vec::new(), body: body.into_bytes() })
+    }
+}
+
+impl Hub for World {
+    fn now_ms(&self) -> u64 {
+        1_795_330_800_000
+    }
+
+    fn get(&mut self, path: &str) -> Result<Response, HttpError> {
+        self.asked.push(path.to_owned());
+        self.next()
+    }
+
+    fn post(&mut self, path: &str, key: &str, _: Vec<u8>) -> Result<Response, HttpError> {
+        self.asked.push(format!("{path} {key}"));
+        self.next()
+    }
+
+    fn lookup(&self, id: &str) -> Option<Message> {
+        let draft = self.drafts.iter().find(|draft| draft.id == id)?;
+        Some(message(&draft.type_, &draft.data))
+    }
+
+    fn emit(&mut self, draft: Draft) {
+        self.drafts.push(draft);
+    }
+
+    fn note(&mut self, text: &str) {
+        self.notes.push(text.to_owned());
+    }
+}
+
+fn message(r#type: &str, data: &str) -> Message {
+    Message {
+        id: "invoice-17".to_owned(),
+        source: "/demo/billing".to_owned(),
+        type_: r#type.to_owned(),
+        subject: None,
+        time: None,
+        partition_key: None,
+        correlation_id: None,
+        data: data.to_owned(),
+    }
+}
+
+fn settings() -> Settings {
+    parse_settings(r#"{"credential":"shop","return-url":"https://portal.example/paid"}"#).unwrap()
+}
+
+fn request(body: &[u8]) -> HookRequest {
+    HookRequest {
+        method: "POST".to_owned(),
+        path: "/".to_owned(),
+        query: String::new(),
+        headers: Vec::new(),
+        body: body.to_vec(),
+    }
+}
+
+#[test]
+fn a_notification_and_a_poll_state_the_same() {
+    let mut told = World::answering(&[(200, PAYMENT)]);
+    hub::receive(&settings(), &request(NOTIFICATION.as_bytes()), &mut told).unwrap();
+    let mut polled = World::answering(&[(200, &format!(r#"{{"type":"list","items":[{PAYMENT}]}}"#))]);
+    poll::poll(&settings(), None, &mut polled).unwrap();
+    let (one, other) = (&told.drafts[0], &polled.drafts[0]);
+    assert_eq!((&one.id, &one.type_, &one.data), (&other.id, &other.type_, &other.data));
+    assert_eq!(one.time.as_deref(), Some("2026-11-22T00:00:00+03:00"));
+    let data: Value = serde_json::from_str(&one.data).unwrap();
+    assert_eq!((&data["paidOn"], &data["fee"]["value"]), (&json!("2026-11-22"), &json!("36.85")));
+}
+
+#[test]
+fn what_the_notification_claims_does_not_count() {
+    let forged = NOTIFICATION
+        .replace("\"object\":{", "\"object\":{\"status\":\"succeeded\",\"amount\":{\"value\":\"9999.00\"},");
+    let mut world = World::answering(&[(404, "{}")]);
+    let failure = hub::receive(&settings(), &request(forged.as_bytes()), &mut world).unwrap_err();
+    assert!(matches!(failure, Failure::Rejected(rejection) if rejection.code == "unknown-object"));
+    let mut world = World::answering(&[(200, &PAYMENT.replace("succeeded", "pending"))]);
+    let failure = hub::receive(&settings(), &request(forged.as_bytes()), &mut world).unwrap_err();
+    assert!(matches!(failure, Failure::Transient(_)));
+    let mut world = World::answering(&[(200, &PAYMENT.replace("\"test\":false", "\"test\":true"))]);
+    hub::receive(&settings(), &request(forged.as_bytes()), &mut world).unwrap();
+    assert!(world.drafts.is_empty());
+    for id in ["../refunds/1", "a?b", "", &"a".repeat(65)] {
+        let body = json!({ "type": "notification", "event": "payment.succeeded", "object": { "id": id } }).to_string();
+        let mut world = World::default();
+        assert!(hub::receive(&settings(), &request(body.as_bytes()), &mut world).is_err());
+        assert!(world.asked.is_empty(), "{id}");
+    }
+}
+
+#[test]
+fn a_round_of_polls() {
+    let refund = r#"{"id":"r-1","payment_id":"2f0e1d6a-000f-5000-8000-18db351245c7","status":"succeeded",
+        "amount":{"value":"52.98","currency":"RUB"},"created_at":"2026-11-22T06:00:00Z","description":"Лишнее"}"#;
+    let mut world = World::answering(&[
+        (200, r#"{"items":[],"next_cursor":"37a5 c87d"}"#),
+        (200, &format!(r#"{{"items":[{PAYMENT}]}}"#)),
+        (200, &format!(r#"{{"items":[{refund}]}}"#)),
+        (200, r#"{"items":[]}"#),
+    ]);
+    let mut cursor: Option<Vec<u8>> = None;
+    let mut more = Vec::new();
+    for _ in 0..4 {
+        let polled = poll::poll(&settings(), cursor.as_deref(), &mut world).unwrap();
+        more.push(polled.more);
+        cursor = polled.cursor;
+    }
+    assert_eq!(more, [true, true, false, true]);
+    let since = "2026%2D11%2D19T07%3A00%3A00%2B00%3A00";
+    assert_eq!(world.asked[0], format!("/payments?status=succeeded&captured_at.gte={since}&limit=100"));
+    assert_eq!(world.asked[1], format!("{}&cursor=37a5%20c87d", world.asked[0]));
+    assert_eq!(world.asked[2], format!("/refunds?status=succeeded&created_at.gte={since}&limit=20"));
+    assert_eq!(world.asked[3], world.asked[0]);
+    // The account of the refund is that of the payment stated before.
+    assert_eq!(world.drafts[1].subject.as_deref(), Some("500100200300"));
+    assert_eq!(world.asked.len(), 4);
+}
+
+#[test]
+fn a_refund_asks_for_its_payment_once() {
+    let refund: Refund = serde_json::from_value(json!({ "id": "r-1", "payment_id": "p-1", "status": "succeeded",
+        "amount": { "value": "1.00", "currency": "RUB" }, "created_at": "2026-11-22T06:00:00.5Z" }))
+    .unwrap();
+    let mut world = World::answering(&[(200, PAYMENT)]);
+    for _ in 0..2 {
+        hub::state_refund(&settings(), &refund, "answer", &mut world).unwrap();
+    }
+    assert_eq!((world.asked.len(), world.drafts.len()), (1, 1));
+    let data: Value = serde_json::from_str(&world.drafts[0].data).unwrap();
+    assert_eq!((&data["refundedAt"], data.get("reason")), (&json!("2026-11-22T09:00:00+03:00"), None));
+}
+
+#[test]
+fn an_order() {
+    let invoice = |value: &str| {
+        let data = json!({ "account": "500100200300", "number": "17", "issuedOn": "2026-11-01",
+            "amount": { "value": value, "currency": "RUB" } });
+        message("invoice.issued.v1", &data.to_string())
+    };
+    let pending = PAYMENT.replace("succeeded", "pending");
+    let paged =
+        pending.replacen('{', r#"{"confirmation":{"type":"redirect","confirmation_url":"https://pay.example/1"},"#, 1);
+    let deliver = |value: &str, status: u16, answer: &str| {
+        let mut world = World::answering(&[(status, answer)]);
+        let result = hub::deliver(&settings(), &invoice(value), &mut world);
+        (result, world)
+    };
+    let (result, world) = deliver("1052.98", 200, &paged);
+    assert!(result.is_ok() && world.drafts[0].data.contains("https://pay.example/1"));
+    assert_eq!(world.asked, [format!("/payments {}", ids::derived(&["yookassa", "/demo/billing", "invoice-17"]))]);
+    let (result, world) = deliver("0.00", 200, &paged);
+    assert!(result.is_ok() && world.asked.is_empty());
+    let (result, world) = deliver("1052.98", 200, PAYMENT);
+    assert!(result.is_ok() && world.drafts.is_empty());
+    let code = |result| match result {
+        Err(Failure::Rejected(rejection)) => rejection.code,
+        other => format!("{other:?}"),
+    };
+    assert_eq!(code(deliver("1.005", 200, &paged).0), "bad-amount");
+    assert_eq!(code(deliver("1.00", 200, &pending).0), "bad-answer");
+    assert_eq!(code(deliver("1.00", 200, &PAYMENT.replace("succeeded", "canceled")).0), "no-link");
+    assert_eq!(code(deliver("1.00", 400, "{}").0), "refused");
+    let wait = deliver("1.00", 202, r#"{"type":"processing","retry_after":1800}"#).0;
+    assert!(matches!(wait, Err(Failure::Transient(delay)) if delay.retry_after_ms == Some(1800)));
+}
+
+#[test]
+fn damaged_input_is_refused_not_crashed_on() {
+    let settings = settings();
+    let mut seed = 7_u64;
+    let mut random = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize
+    };
+    let list = format!(r#"{{"items":[{PAYMENT}],"next_cursor":"a"}}"#);
+    for round in 0..4000 {
+        let mut damaged = if round % 2 == 0 { NOTIFICATION } else { list.as_str() }.as_bytes().to_vec();
+        for _ in 0..=random() % 3 {
+            let at = random() % damaged.len();
+            damaged[at] = u8::try_from(random() % 256).unwrap();
+        }
+        damaged.truncate(if random() % 4 == 0 { random() % damaged.len() } else { damaged.len() });
+        let text = String::from_utf8_lossy(&damaged).into_owned();
+        let mut world = World::answering(&[(200, text.as_str()), (200, PAYMENT)]);
+        let _ = poll::poll(&settings, Some(&damaged), &mut world);
+        let _ = poll::poll(&settings, None, &mut world);
+        let _ = hub::receive(&settings, &request(&damaged), &mut World::answering(&[(200, text.as_str())]));
+        let _ = hub::receive(&settings, &request(&damaged), &mut World::answering(&[(200, PAYMENT)]));
+    }
+}
