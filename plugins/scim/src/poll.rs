@@ -1,13 +1,14 @@
 //! Reading a server page by page: the request, and what its answer becomes. Pure.
 
 use busbar_sdk::http::{Authorization, Request, Response};
+use busbar_sdk::memory::{Progress, Store};
 use busbar_sdk::replies::{Outcome, failure_of, outcome_of_status};
 use busbar_sdk::{Draft, Failure, Header, Rejection, rejected, rejection};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::mapping::{self as resource, Kind, get};
-use crate::memory::{self, Store};
+use crate::memory;
 use crate::settings::Settings;
 
 /// Resources of one answer: each may be a write of the state, of which the host allows 64.
@@ -22,32 +23,9 @@ pub struct Cursor {
     read: u64,
     /// The server refuses filters: everything is read each time.
     unfiltered: bool,
-    users_seen: Seen,
-    groups_seen: Seen,
-}
-
-/// Latest `meta.lastModified` of a kind. Asked for is what changed since the round before the last: what changes while a
-/// round is read is later than anything seen before it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Seen {
-    since: String,
-    latest: String,
-    now: String,
-}
-
-impl Seen {
-    fn see(&mut self, moment: &str) {
-        if moment.ends_with('Z') && moment > self.now.as_str() {
-            self.now = moment.to_owned();
-        }
-    }
-
-    fn end_round(&mut self) {
-        self.since = std::mem::take(&mut self.latest);
-        let now = std::mem::take(&mut self.now);
-        self.latest = if now > self.since { now } else { self.since.clone() };
-    }
+    /// By `meta.lastModified`.
+    users_seen: Progress,
+    groups_seen: Progress,
 }
 
 impl Cursor {
@@ -63,7 +41,7 @@ impl Cursor {
         if self.groups { Kind::Group } else { Kind::User }
     }
 
-    fn seen(&mut self) -> &mut Seen {
+    fn seen(&mut self) -> &mut Progress {
         if self.groups { &mut self.groups_seen } else { &mut self.users_seen }
     }
 
@@ -151,7 +129,7 @@ pub fn page(
         let kind = resource::kind(resource, cursor.kind(), &place)?;
         let id = resource::text(resource, "id").unwrap_or_default();
         let data = resource::data(settings, kind, id, resource, &place)?;
-        if let Some(moment) = resource::last_modified(resource) {
+        if let Some(moment) = resource::last_modified(resource).filter(|moment| moment.ends_with('Z')) {
             cursor.seen().see(moment);
         }
         drafts.extend(memory::note(store, kind, id, &data, None, &place));

@@ -1,11 +1,12 @@
 //! What an identity provider calls (RFC 7644, 3): users and groups are made, replaced, changed, deleted and looked for.
 
+use busbar_sdk::memory::Store;
 use busbar_sdk::{Draft, Header, HookRequest, HookResponse, ids};
 use serde_json::{Map, Value, json};
 
 use crate::filter::Filter;
 use crate::mapping::{self as resource, Kind, get, text};
-use crate::memory::{self, Store};
+use crate::memory;
 use crate::patch::{self, Refusal};
 use crate::settings::Settings;
 

@@ -1,30 +1,15 @@
-use std::collections::BTreeMap;
-
 use busbar_sdk::http::Response;
+use busbar_sdk::memory::MapStore;
 use busbar_sdk::{Draft, Failure, HookRequest};
 use serde_json::{Value, json};
 
 use crate::mapping::Kind;
-use crate::memory::Store;
 use crate::poll::{self, Cursor, Page};
 use crate::push;
 use crate::settings::Settings;
 
 #[derive(Default, Clone)]
-struct Map(BTreeMap<String, Vec<u8>>);
-
-impl Store for Map {
-    fn get(&mut self, key: &str) -> Option<Vec<u8>> {
-        self.0.get(key).cloned()
-    }
-    fn set(&mut self, key: &str, value: Vec<u8>) {
-        assert!(value.len() <= 64 * 1024 && key.len() <= 512);
-        self.0.insert(key.into(), value);
-    }
-    fn delete(&mut self, key: &str) {
-        self.0.remove(key);
-    }
-}
+struct Map(MapStore);
 
 impl Map {
     fn call(&mut self, method: &str, path: &str, body: &str) -> (u16, Value, Vec<Draft>) {
@@ -37,13 +22,13 @@ impl Map {
             body: body.into(),
         };
         let mut drafts = Vec::new();
-        let response = push::handle(&Settings::default(), &request, self, &mut drafts);
+        let response = push::handle(&Settings::default(), &request, &mut self.0, &mut drafts);
         (response.status, serde_json::from_slice(&response.body).unwrap_or_default(), drafts)
     }
 
     fn page(&mut self, cursor: Cursor, status: u16, body: &Value) -> Result<Page, Failure> {
         let response = Response { status, headers: vec![], body: body.to_string().into_bytes() };
-        poll::page(&Settings::default(), cursor, &response, self)
+        poll::page(&Settings::default(), cursor, &response, &mut self.0)
     }
 }
 
@@ -260,11 +245,11 @@ fn mutations_never_trap() {
         let mut store = store.clone();
         if method.is_empty() {
             let response = Response { status: 200, headers: vec![], body: bytes };
-            let _ = poll::page(&Settings::default(), Cursor::default(), &response, &mut store);
+            let _ = poll::page(&Settings::default(), Cursor::default(), &response, &mut store.0);
         } else {
             let request =
                 HookRequest { method: method.into(), path, query: String::new(), headers: vec![], body: bytes };
-            push::handle(&Settings::default(), &request, &mut store, &mut Vec::new());
+            push::handle(&Settings::default(), &request, &mut store.0, &mut Vec::new());
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The types and host functions are generated from `wit/v1` ([`bindings`]) and re-exported under
 //! short names; the other modules hold what more than one adapter needs. Everything outside
 //! [`bindings`] and the host-calling helpers ([`settings`], [`Emitter::host`],
-//! [`Warnings`], [`Lines::of_input`], [`xml::Xml::of_input`], [`xml::XmlWriter::of_output`], the macro [`adapter!`]) is pure
+//! [`Warnings`], [`memory::HostStore`], [`Lines::of_input`], [`xml::Xml::of_input`], [`xml::XmlWriter::of_output`], the macro [`adapter!`]) is pure
 //! and runs natively in unit tests.
 
 pub mod bindings;
@@ -17,6 +17,7 @@ pub mod form;
 mod heap;
 pub mod ids;
 mod lines;
+pub mod memory;
 pub mod money;
 pub mod phones;
 pub mod purpose;
