@@ -18,6 +18,7 @@ mod heap;
 pub mod ids;
 mod lines;
 pub mod money;
+pub mod mutations;
 pub mod phones;
 pub mod purpose;
 pub mod readings;
