@@ -19,6 +19,7 @@ pub mod ids;
 mod lines;
 pub mod memory;
 pub mod money;
+pub mod mutations;
 pub mod phones;
 pub mod purpose;
 pub mod readings;
