@@ -17,6 +17,8 @@ const SESSION_KEY: &str = "session";
 const CHUNK_BYTES: usize = 60_000;
 /// Messages of one `import`; the host allows 1000 a call.
 const MESSAGES_MAX: usize = 900;
+/// And their bytes, of which it allows 8 MiB.
+const MESSAGES_BYTES_MAX: usize = 4 << 20;
 /// Files of one session.
 const FILES_MAX: usize = 20;
 const NAME_BYTES_MAX: usize = 200;
@@ -156,14 +158,16 @@ fn import(
         return failure("there is no such file");
     };
     let Some(file) = session.files.get_mut(slot) else { return failure("there is no such file") };
-    let mut window = Window { from: file.stated, seen: 0, drafts };
+    let from = file.stated;
+    let mut window = Window { from, seen: 0, bytes: 0, drafts };
     if let Err(rejection) = read(settings, slot, file.bytes, store, &mut window) {
         drafts.clear();
         let place = rejection.place.unwrap_or_default();
         return failure(&format!("{}: {} ({place})", rejection.code, rejection.reason));
     }
-    let (seen, stated) = (window.seen, file.stated + MESSAGES_MAX);
-    file.stated = stated.min(seen).max(1);
+    let seen = window.seen;
+    let stated = from.saturating_add(drafts.len());
+    file.stated = stated.max(1);
     match seen > stated {
         true => text(format!("progress\n{stated} of {seen} messages")),
         false => text("success".to_owned()),
@@ -195,12 +199,15 @@ fn read(
 struct Window<'a> {
     from: usize,
     seen: usize,
+    bytes: usize,
     drafts: &'a mut Vec<Draft>,
 }
 
 impl Sink for Window<'_> {
     fn emit(&mut self, draft: Draft) {
-        if self.seen >= self.from && self.drafts.len() < MESSAGES_MAX {
+        let has_room = self.drafts.len() < MESSAGES_MAX && self.bytes < MESSAGES_BYTES_MAX;
+        if self.seen >= self.from && has_room {
+            self.bytes += draft.data.len();
             self.drafts.push(draft);
         }
         self.seen += 1;
