@@ -74,10 +74,10 @@ fn section<R: FnMut(u32) -> Vec<u8>>(
             let types = Tree::read(xml, element, &mut known.lists_left)?;
             goods::name_price_types(&types, known);
         }
-        "Товар" => goods::product(settings, &record(xml, element)?, known, sink)?,
+        "Товар" => goods::product(&record(xml, element)?, known, sink)?,
         "Предложение" => goods::offer(settings, &record(xml, element)?, known, sink)?,
         "Контрагент" => customer(settings, &record(xml, element)?, known, sink)?,
-        "Документ" => documents::document(settings, &record(xml, element)?, known, sink)?,
+        "Документ" => documents::document(settings, &record(xml, element)?, None, known, sink)?,
         "Классификатор"
         | "Каталог"
         | "Товары"

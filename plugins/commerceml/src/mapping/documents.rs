@@ -7,7 +7,14 @@ use serde_json::{Map, Value, json};
 use super::{Known, currency, is_deleted, money, number, required, requisite, set, text};
 use crate::settings::Settings;
 
-pub fn document(settings: &Settings, tree: &Tree, known: &Known, sink: &mut impl Sink) -> Result<(), Rejection> {
+/// `Документ`, and what hangs below it: deliveries and payments of an order. `above`: the document it belongs to.
+pub fn document(
+    settings: &Settings,
+    tree: &Tree,
+    above: Option<&Value>,
+    known: &Known,
+    sink: &mut impl Sink,
+) -> Result<(), Rejection> {
     let id = required(tree, "Ид", 64)?;
     let mut reference = Map::new();
     reference.insert("id".into(), json!(id));
@@ -20,6 +27,7 @@ pub fn document(settings: &Settings, tree: &Tree, known: &Known, sink: &mut impl
     let reference = Value::Object(reference);
     let mut data = Map::new();
     data.insert("document".into(), reference.clone());
+    set(&mut data, "inAnswerTo", above.cloned());
     let code = currency(settings, tree.text_at("Валюта"));
     if let Some(sum) = tree.text_at("Сумма") {
         data.insert("amount".into(), money(tree, "Сумма", sum, code.clone())?);
@@ -40,12 +48,16 @@ pub fn document(settings: &Settings, tree: &Tree, known: &Known, sink: &mut impl
     sink.emit(fact("document.issued.v1", &id, data, known, tree));
     if is_cancelled {
         let mut data = Map::new();
-        data.insert("document".into(), reference);
+        data.insert("document".into(), reference.clone());
         data.insert("status".into(), json!("cancelled"));
         let id_of_it = ids::derived(&["commerceml", "document.status.changed.v1", &id, "cancelled"]);
         data.insert("changedAt".into(), json!(known.made_at));
         let draft = fact("document.status.changed.v1", &id, data, known, tree);
         sink.emit(Draft { id: id_of_it, ..draft });
+    }
+    for below in tree.at("ПодчиненныеДокументы").into_iter().flat_map(|list| list.all("ПодчиненныйДокумент"))
+    {
+        document(settings, below, Some(&reference), known, sink)?;
     }
     Ok(())
 }

@@ -32,8 +32,7 @@ pub fn name_price_types(types: &Tree, known: &mut Known) {
 }
 
 /// `Товар`: a product as the catalogue describes it.
-pub fn product(settings: &Settings, tree: &Tree, known: &Known, sink: &mut impl Sink) -> Result<(), Rejection> {
-    let _ = settings;
+pub fn product(tree: &Tree, known: &Known, sink: &mut impl Sink) -> Result<(), Rejection> {
     let id = required(tree, "Ид", 128)?;
     let data = described(tree, &id, required(tree, "Наименование", 500)?, known)?;
     sink.emit(state(known, "product.changed.v1", &id, data, tree));
