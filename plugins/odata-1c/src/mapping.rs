@@ -26,7 +26,7 @@ pub struct Table<'a> {
     pub settings: &'a Settings,
     pub way: Way,
     pub named: Named<'a>,
-    /// What stands before `, field X` in a place.
+    /// The object of 1C, or `/data` of a message.
     pub place: &'a str,
 }
 
@@ -150,7 +150,11 @@ impl Table<'_> {
 
     fn rejection(&self, code: &str, reason: &str, target: &str, rule: &Full) -> Rejection {
         let from = if rule.rows.is_empty() { rule.from.0.join(" or ") } else { rule.rows.clone() };
-        rejection(code, format!("for {target}: {reason}"), format!("{}, field {from}", self.place))
+        let place = match self.way {
+            Way::FromOneC => format!("{}, field {from}", self.place),
+            Way::ToOneC => format!("{}/{}", self.place, from.replace('.', "/")),
+        };
+        rejection(code, format!("for {target}: {reason}"), place)
     }
 }
 

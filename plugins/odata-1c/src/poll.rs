@@ -96,7 +96,8 @@ pub fn poll(
             break;
         }
         run.note(object)?;
-        if let Some(Ok(Some(moment))) = mapping::at(object, &reading.changed).map(value::text) {
+        let moment = mapping::at(object, &reading.changed).and_then(|moment| value::text(moment).ok().flatten());
+        if let Some(moment) = moment.filter(|moment| busbar_sdk::dates::parse_date_time(moment).is_some()) {
             cursor.seen.entry(name.clone()).or_default().see(&moment);
         }
         cursor.read += 1;

@@ -1,0 +1,38 @@
+//! CommerceML 2: glue between the host and [`mapping`], [`writing`] and [`exchange`].
+
+pub mod exchange;
+pub mod mapping;
+pub mod settings;
+#[cfg(test)]
+mod tests;
+pub mod writing;
+
+use busbar_sdk::encoding::Encoding;
+use busbar_sdk::memory::HostStore;
+use busbar_sdk::xml::{Xml, XmlWriter};
+use busbar_sdk::{Failure, HookRequest, HookResponse, HostSink, Message, messages, random, settings as host_settings};
+use settings::Settings;
+
+busbar_sdk::adapter! { decode: decode, encode: encode, receive: receive }
+
+fn decode() -> Result<(), Failure> {
+    let settings: Settings = host_settings()?;
+    let mut sink = HostSink::new();
+    mapping::decode(&settings, &mut Xml::of_input(), &mut sink)?;
+    sink.finish();
+    Ok(())
+}
+
+fn encode(messages: Vec<Message>) -> Result<String, Failure> {
+    let settings: Settings = host_settings()?;
+    let documents = writing::documents(&messages)?;
+    Ok(writing::write(&settings, &documents, XmlWriter::of_output(Encoding::Utf8)))
+}
+
+fn receive(request: HookRequest) -> Result<HookResponse, Failure> {
+    let settings: Settings = host_settings()?;
+    let mut drafts = Vec::new();
+    let response = exchange::handle(&settings, &request, &mut HostStore, &|| random::bytes(16), &mut drafts);
+    messages::emit(&drafts);
+    Ok(response)
+}

@@ -1,0 +1,224 @@
+use busbar_sdk::encoding::Encoding;
+use busbar_sdk::memory::MapStore;
+use busbar_sdk::xml::{Xml, XmlWriter};
+use busbar_sdk::{Draft, Header, HookRequest, Message, Rejection, Seen};
+use serde_json::{Value, json};
+
+use crate::settings::Settings;
+use crate::{exchange, mapping, writing};
+
+const FILE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<КоммерческаяИнформация ВерсияСхемы="2.10" ДатаФормирования="2026-11-20T10:00:00">
+<Классификатор><Ид>k</Ид><Группы><Группа><Ид>g1</Ид><Наименование>Учёт</Наименование>
+<Группы><Группа><Ид>g2</Ид><Наименование>Счётчики</Наименование></Группа></Группы></Группа></Группы></Классификатор>
+<Каталог><Товары><Товар><Ид>p1</Ид><Артикул>СЭ-1</Артикул><Наименование>Счётчик</Наименование>
+<БазоваяЕдиница Код="796">шт</БазоваяЕдиница><Группы><Ид>g2</Ид></Группы>
+<СтавкиНалогов><СтавкаНалога><Наименование>НДС</Наименование><Ставка>20</Ставка></СтавкаНалога></СтавкиНалогов>
+<ЗначенияРеквизитов><ЗначениеРеквизита><Наименование>ТипНоменклатуры</Наименование><Значение>Товар</Значение></ЗначениеРеквизита></ЗначенияРеквизитов>
+</Товар></Товары></Каталог>
+<ПакетПредложений><ТипыЦен><ТипЦены><Ид>t1</Ид><Наименование>Розничная</Наименование><Валюта>руб</Валюта></ТипЦены></ТипыЦен>
+<Предложения><Предложение><Ид>p1#c1</Ид><Наименование>Счётчик (серый)</Наименование>
+<Цены><Цена><ИдТипаЦены>t1</ИдТипаЦены><ЦенаЗаЕдиницу>1 999,5</ЦенаЗаЕдиницу></Цена></Цены>
+<Количество>7</Количество><Склад ИдСклада="w1" КоличествоНаСкладе="3"/><Склад ИдСклада="w2" КоличествоНаСкладе="4"/>
+</Предложение></Предложения></ПакетПредложений>
+<Контрагенты><Контрагент><Ид>c1</Ид><Наименование>Ромашка</Наименование><ОфициальноеНаименование>ООО "Ромашка"</ОфициальноеНаименование>
+<Роль>Покупатель</Роль><ИНН>7701000001</ИНН><КПП/></Контрагент></Контрагенты>
+<Документ><Ид>d1</Ид><Номер>17</Номер><Дата>2026-11-19</Дата><ХозОперация>Заказ товара</ХозОперация><Валюта>RUB</Валюта><Сумма>100</Сумма>
+<Налоги><Налог><Наименование>НДС</Наименование><Сумма>16.67</Сумма></Налог></Налоги></Документ>
+</КоммерческаяИнформация>"#;
+
+fn decode(bytes: &[u8]) -> Result<Seen, Rejection> {
+    let mut seen = Seen::default();
+    mapping::decode(&Settings::default(), &mut Xml::of_bytes(bytes), &mut seen)?;
+    Ok(seen)
+}
+
+fn data(draft: &Draft) -> Value {
+    serde_json::from_str(&draft.data).unwrap()
+}
+
+#[test]
+fn everything_a_file_may_hold() {
+    let drafts = decode(FILE.as_bytes()).unwrap().drafts;
+    let types: Vec<&str> = drafts.iter().map(|draft| draft.type_.as_str()).collect();
+    assert_eq!(
+        types,
+        [
+            "product.changed.v1",
+            "product.changed.v1",
+            "stock.changed.v1",
+            "stock.changed.v1",
+            "customer.changed.v1",
+            "document.issued.v1"
+        ]
+    );
+    assert_eq!(
+        data(&drafts[0]),
+        json!({"product": "p1", "article": "СЭ-1", "name": "Счётчик", "status": "on-sale", "kind": "goods",
+               "category": "Счётчики", "unit": "шт", "taxRate": "20"})
+    );
+    assert_eq!(data(&drafts[1])["price"], json!({"value": "1999.50", "currency": "RUB"}));
+    let stock = json!({"product": "p1#c1", "warehouse": "w2", "quantity": "4", "asOfAt": "2026-11-20T10:00:00+03:00"});
+    assert_eq!(data(&drafts[3]), stock);
+    assert_eq!(data(&drafts[4])["kind"], "organisation");
+    assert_eq!(data(&drafts[5])["tax"], json!({"value": "16.67", "currency": "RUB"}));
+    // A later file states things anew, and the unchanged document as the same message.
+    let later = decode(FILE.replace("2026-11-20T10", "2026-11-21T10").as_bytes()).unwrap().drafts;
+    assert!(drafts[0].id != later[0].id && drafts[5].id == later[5].id);
+}
+
+#[test]
+fn mutations_never_trap() {
+    let seed = FILE.as_bytes();
+    for end in 0..seed.len() {
+        assert!(decode(&seed[..end]).is_err());
+    }
+    let mut random = 0x2545_F491_4F6C_DD1D_u64;
+    for _ in 0..3_000 {
+        let mut bytes = seed.to_vec();
+        for _ in 0..3 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let at = random as usize % bytes.len();
+            bytes[at] = b"<>/\"&= \xFF0"[(random >> 60) as usize % 9];
+        }
+        let _ = decode(&bytes);
+    }
+}
+
+#[test]
+fn hostile_files() {
+    let head = r#"<КоммерческаяИнформация ДатаФормирования="2026-11-20T10:00:00">"#;
+    let end = "</КоммерческаяИнформация>";
+    for (inner, code) in [
+        (format!("<Каталог>{}", "<Товары>".repeat(100)), "xml-limit"),
+        (format!("<Документ>{}</Документ>", "<a/>".repeat(20_000)), "xml-limit"),
+        ("<Каталог><Товары><Товар><Ид>1</Ид></Товар></Товары></Каталог>".to_owned(), "missing-field"),
+    ] {
+        assert_eq!(decode(format!("{head}{inner}{end}").as_bytes()).unwrap_err().code, code);
+    }
+    let bomb = format!("<!DOCTYPE a [<!ENTITY b \"c\">]>{head}{end}");
+    assert_eq!(decode(bomb.as_bytes()).unwrap_err().code, "xml-dtd");
+}
+
+fn invoice() -> Message {
+    Message {
+        id: "i".into(),
+        source: "/billing".into(),
+        type_: "invoice.issued.v1".into(),
+        subject: None,
+        time: None,
+        partition_key: None,
+        correlation_id: None,
+        data: json!({
+            "account": "500100200300", "number": "С-17", "issuedOn": "2026-11-20", "dueOn": "2026-12-10",
+            "amount": {"value": "1234.50", "currency": "RUB"},
+            "lines": [{"service": "Электроэнергия", "quantity": "100", "unit": "kWh",
+                       "price": {"value": "12.345", "currency": "RUB"}, "amount": {"value": "1234.50", "currency": "RUB"}}],
+            "customer": {"name": "Ильина Ольга", "taxId": "770100000012", "address": "г. Тверь"}
+        })
+        .to_string(),
+    }
+}
+
+fn written(settings: &Settings) -> (String, Vec<u8>) {
+    let mut organisation = invoice();
+    organisation.data = organisation.data.replace("770100000012", "7701000001").replace("С-17", "С-18");
+    let documents = writing::documents(&[invoice(), organisation]).unwrap();
+    let mut file = Vec::new();
+    let name =
+        writing::write(settings, &documents, XmlWriter::new(Encoding::Utf8, |bytes| file.extend_from_slice(bytes)));
+    (name, file)
+}
+
+#[test]
+fn what_is_written_can_be_read() {
+    let (name, file) = written(&Settings::default());
+    assert!(name.starts_with("invoices_2026-11-20_") && name.ends_with(".xml"), "{name}");
+    let drafts = decode(&file).unwrap().drafts;
+    assert_eq!(drafts.len(), 2);
+    let document = data(&drafts[0]);
+    assert_eq!(document["document"]["number"], "С-17");
+    assert_eq!(document["document"]["kind"], "invoice");
+    assert_eq!(document["amount"], json!({"value": "1234.50", "currency": "RUB"}));
+    assert_eq!(document["recipient"]["name"], "Ильина Ольга");
+}
+
+#[test]
+fn what_is_written_is_valid() {
+    let schemas = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/samples/accounting_1c/commerceml/xsd");
+    let seller = crate::settings::Seller { name: "АО \"Энергосбыт\"".into(), tax_id: "7702000002".into() };
+    let (_, file) = written(&Settings { seller, ..Settings::default() });
+    let path = std::env::temp_dir().join("busbar-commerceml.xml");
+    std::fs::write(&path, file).unwrap();
+    for version in ["2.08", "2.10"] {
+        let schema = format!("{schemas}/commerceml-{version}.xsd");
+        let mut lint = std::process::Command::new("xmllint");
+        if !std::path::Path::new(&schema).exists() || lint.arg("--version").output().is_err() {
+            eprintln!("skipped: no schema {schema}, or no xmllint");
+            return;
+        }
+        let mut lint = std::process::Command::new("xmllint");
+        let output = lint.args(["--noout", "--schema", &schema]).arg(&path).output().unwrap();
+        assert!(output.status.success(), "{version}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+struct Site {
+    store: MapStore,
+    cookie: String,
+}
+
+impl Site {
+    fn call(&mut self, query: &str, body: &[u8]) -> (String, Vec<Draft>) {
+        let request = HookRequest {
+            method: "POST".into(),
+            path: "/".into(),
+            query: query.into(),
+            headers: vec![Header { name: "Cookie".into(), value: self.cookie.clone() }],
+            body: body.to_vec(),
+        };
+        let mut drafts = Vec::new();
+        let settings = Settings { file_limit_bytes: 200_000, file_max_bytes: 1_000_000, ..Settings::default() };
+        let response = exchange::handle(&settings, &request, &mut self.store, &|| vec![0xAB; 16], &mut drafts);
+        assert_eq!(response.status, 200);
+        (String::from_utf8(response.body).unwrap(), drafts)
+    }
+}
+
+#[test]
+fn an_exchange_in_parts() {
+    let mut site = Site { store: MapStore::default(), cookie: String::new() };
+    assert!(site.call("type=catalog&mode=init", b"").0.starts_with("failure"));
+    let (reply, _) = site.call("type=catalog&mode=checkauth", b"");
+    assert_eq!(reply, format!("success\nbusbar\n{}", "ab".repeat(16)));
+    site.cookie = format!("x=y; busbar={}", "ab".repeat(16));
+    assert_eq!(site.call("type=catalog&mode=init", b"").0, "zip=no\nfile_limit=200000");
+    // 2000 products in parts that cut characters.
+    let product = |n: usize| format!("<Товар><Ид>p{n}</Ид><Наименование>Счётчик {n}</Наименование></Товар>");
+    let products: String = (0..2000).map(product).collect();
+    let file = format!(
+        "<КоммерческаяИнформация ДатаФормирования=\"2026-11-20T10:00:00\"><Каталог><Товары>{products}</Товары></Каталог>\
+         </КоммерческаяИнформация>"
+    );
+    for part in file.as_bytes().chunks(99_999) {
+        assert_eq!(site.call("type=catalog&mode=file&filename=import.xml", part).0, "success");
+    }
+    assert_eq!(site.call("type=catalog&mode=file&filename=a/b.jpg", &[0; 10]).0, "success");
+    let mut stated = Vec::new();
+    for expected in ["progress\n900 of 2000 messages", "progress\n1800 of 2000 messages", "success", "success"] {
+        let (reply, drafts) = site.call("type=catalog&mode=import&filename=import.xml", b"");
+        assert_eq!(reply, expected);
+        stated.extend(drafts.into_iter().map(|draft| draft.id));
+    }
+    assert_eq!(stated.len(), 2000);
+    stated.sort();
+    stated.dedup();
+    assert_eq!(stated.len(), 2000);
+    assert!(site.call("type=catalog&mode=file&filename=big.xml", &vec![b' '; 200_001]).0.starts_with("failure"));
+    site.call("type=catalog&mode=file&filename=bad.xml", b"<a/>");
+    let (reply, drafts) = site.call("type=catalog&mode=import&filename=bad.xml", b"");
+    assert!(reply.starts_with("failure\nnot-commerceml") && drafts.is_empty(), "{reply}");
+    assert!(site.call("type=sale&mode=query", b"").0.contains("<КоммерческаяИнформация"));
+}
