@@ -7,6 +7,7 @@
 //! and runs natively in unit tests.
 
 pub mod bindings;
+pub mod cim;
 pub mod dates;
 pub mod decimal;
 mod emit;
