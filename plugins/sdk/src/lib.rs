@@ -27,6 +27,7 @@ pub mod replies;
 mod settings;
 mod sink;
 pub mod template;
+pub mod texts;
 mod warnings;
 pub mod xml;
 #[cfg(feature = "zip")]
