@@ -141,12 +141,8 @@ impl Outage<'_> {
     }
 
     fn moment(&self, text: &str) -> Option<Moment> {
-        let (local, offset) = dates::parse_date_time(text)?;
-        let seconds = dates::unix_seconds(local, offset.unwrap_or(self.settings.utc_offset));
-        let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
-        let digits = fraction.bytes().take_while(u8::is_ascii_digit).take(3).count();
-        let fraction: i64 = format!("{:0<3}", fraction.get(..digits)?).parse().ok()?;
-        Some((seconds, seconds * 1000 + fraction)).filter(|_| seconds >= 0)
+        let milliseconds = dates::unix_ms(text, self.settings.utc_offset)?;
+        Some((milliseconds.div_euclid(1000), milliseconds)).filter(|_| milliseconds >= 0)
     }
 
     fn rfc3339(&self, seconds: i64) -> Option<String> {

@@ -91,11 +91,8 @@ impl Settings {
 
     /// The moment at the settings' offset, and the milliseconds after 1970, which tell apart what happened in one second.
     pub fn moment(&self, text: &str) -> Option<(String, i64)> {
-        let seconds = self.seconds(text)?;
-        let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
-        let digits = fraction.bytes().take_while(u8::is_ascii_digit).take(3).count();
-        let fraction = format!("{:0<3}", fraction.get(..digits)?).parse::<i64>().ok()?;
-        Some((self.text(seconds)?, seconds * 1000 + fraction))
+        let milliseconds = dates::unix_ms(text, self.utc_offset)?;
+        Some((self.text(milliseconds.div_euclid(1000))?, milliseconds))
     }
 }
 

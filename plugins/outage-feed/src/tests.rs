@@ -1,10 +1,9 @@
 use std::collections::BTreeMap;
 
 use busbar_sdk::http::Response;
-use busbar_sdk::{Failure, Header, mutations, parse_settings, rejected};
+use busbar_sdk::{Failure, Header, Store, mutations, parse_settings, rejected};
 use serde_json::{Value, json};
 
-use crate::memory::Store;
 use crate::poll::{Cursor, News, run};
 
 #[derive(Clone, Default)]
@@ -17,6 +16,10 @@ impl Store for Map {
 
     fn set(&mut self, key: &str, value: Vec<u8>) {
         self.0.insert(key.to_owned(), value);
+    }
+
+    fn delete(&mut self, key: &str) {
+        self.0.remove(key);
     }
 }
 

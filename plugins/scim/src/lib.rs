@@ -11,7 +11,7 @@ pub mod settings;
 mod tests;
 
 use busbar_sdk::replies::failure_of_error;
-use busbar_sdk::{Failure, HookRequest, HookResponse, Polled, http, messages, settings as host_settings, state};
+use busbar_sdk::{Failure, HookRequest, HookResponse, HostStore, Polled, http, messages, settings as host_settings};
 use settings::Settings;
 
 busbar_sdk::adapter! { poll: poll, receive: receive }
@@ -21,7 +21,7 @@ fn poll(cursor: Option<Vec<u8>>) -> Result<Polled, Failure> {
     let cursor = poll::Cursor::of(cursor)?;
     let request = poll::request(&settings, &cursor)?;
     let response = http::send(&request).map_err(|error| failure_of_error(error, &request.url, true))?;
-    let page = poll::page(&settings, cursor, &response, &mut Host)?;
+    let page = poll::page(&settings, cursor, &response, &mut HostStore)?;
     messages::emit(&page.drafts);
     Ok(Polled { cursor: serde_json::to_vec(&page.cursor).ok(), more: page.more })
 }
@@ -29,23 +29,7 @@ fn poll(cursor: Option<Vec<u8>>) -> Result<Polled, Failure> {
 fn receive(request: HookRequest) -> Result<HookResponse, Failure> {
     let settings: Settings = host_settings()?;
     let mut drafts = Vec::new();
-    let response = push::handle(&settings, &request, &mut Host, &mut drafts);
+    let response = push::handle(&settings, &request, &mut HostStore, &mut drafts);
     messages::emit(&drafts);
     Ok(response)
-}
-
-struct Host;
-
-impl memory::Store for Host {
-    fn get(&mut self, key: &str) -> Option<Vec<u8>> {
-        state::get(key)
-    }
-
-    fn set(&mut self, key: &str, value: Vec<u8>) {
-        state::set(key, &value);
-    }
-
-    fn delete(&mut self, key: &str) {
-        state::delete(key);
-    }
 }

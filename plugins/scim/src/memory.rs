@@ -1,17 +1,10 @@
 //! What was stated of each resource, so that an unchanged one is not stated again, and a state that comes back is.
 
-use busbar_sdk::{Draft, draft, ids};
+use busbar_sdk::{Draft, Store, draft, ids};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::mapping::Kind;
-
-/// Where the memory is kept between calls.
-pub trait Store {
-    fn get(&mut self, key: &str) -> Option<Vec<u8>>;
-    fn set(&mut self, key: &str, value: Vec<u8>);
-    fn delete(&mut self, key: &str);
-}
 
 /// One resource: how often something new was said of it, a digest of what, and for pushes the resource itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::mapping::{self as resource, Kind, get};
-use crate::memory::{self, Store};
+use crate::memory;
 use crate::settings::Settings;
+use busbar_sdk::Store;
 
 /// Resources of one answer: each may be a write of the state, of which the host allows 64.
 const RESOURCES_MAX: usize = 60;

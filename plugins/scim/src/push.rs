@@ -5,9 +5,10 @@ use serde_json::{Map, Value, json};
 
 use crate::filter::Filter;
 use crate::mapping::{self as resource, Kind, get, text};
-use crate::memory::{self, Store};
+use crate::memory;
 use crate::patch::{self, Refusal};
 use crate::settings::Settings;
+use busbar_sdk::Store;
 
 /// Bytes of a resource that is remembered; the host's limit for one value is 64 KiB.
 const RESOURCE_BYTES_MAX: usize = 60 * 1024;

@@ -5,10 +5,10 @@ use busbar_sdk::{Draft, Failure, HookRequest};
 use serde_json::{Value, json};
 
 use crate::mapping::Kind;
-use crate::memory::Store;
 use crate::poll::{self, Cursor, Page};
 use crate::push;
 use crate::settings::Settings;
+use busbar_sdk::Store;
 
 #[derive(Default, Clone)]
 struct Map(BTreeMap<String, Vec<u8>>);

@@ -2,7 +2,7 @@
 //!
 //! The types and host functions are generated from `wit/v1` ([`bindings`]) and re-exported under
 //! short names; the other modules hold what more than one adapter needs. Everything outside
-//! [`bindings`] and the host-calling helpers ([`settings`], [`Emitter::host`],
+//! [`bindings`] and the host-calling helpers ([`settings`], [`Emitter::host`], [`HostStore`],
 //! [`Warnings`], [`Lines::of_input`], [`xml::Xml::of_input`], [`xml::XmlWriter::of_output`], the macro [`adapter!`]) is pure
 //! and runs natively in unit tests.
 
@@ -26,6 +26,7 @@ pub mod readings;
 pub mod replies;
 mod settings;
 mod sink;
+mod store;
 pub mod template;
 pub mod texts;
 mod warnings;
@@ -42,6 +43,7 @@ pub use failures::{data_of, draft, header, rejected, rejection, transient};
 pub use lines::{Line, Lines, MAX_LINE_BYTES};
 pub use settings::{parse_settings, settings};
 pub use sink::{HostSink, Seen, Sink};
+pub use store::{HostStore, Store};
 pub use warnings::Warnings;
 
 /// Makes a component of plain functions: one for each export of the adapter.
