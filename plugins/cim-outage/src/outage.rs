@@ -174,15 +174,10 @@ impl Outage<'_> {
 
     fn equipment(&self, data: &mut Map<String, Value>) -> Result<(), Rejection> {
         let mut found = Vec::new();
-        for node in &self.node.children {
-            let kind = match node.name.as_str() {
-                "Equipment" | "Equipments" => None,
-                "OpenedSwitches" | "Switch" => Some("switch"),
-                "Feeder" => Some("feeder"),
-                "Substation" => Some("substation"),
-                "Line" => Some("line"),
-                _ => continue,
-            };
+        let mut nodes = Vec::new();
+        leaves(self.node, &|name| equipment_kind(name).is_some(), &mut nodes);
+        for node in nodes {
+            let kind = equipment_kind(&node.name).flatten();
             let Some(id) = identity(node) else { continue };
             self.check_id(id, &node.name)?;
             let mut one = Map::from_iter([("id".to_owned(), id.into())]);
@@ -207,7 +202,9 @@ impl Outage<'_> {
         let mut affected = Map::new();
         let mut points = Vec::new();
         let is_point = |name: &str| matches!(name, "UsagePoint" | "UsagePoints" | "DeEnergizedUsagePoint");
-        for point in self.node.children.iter().filter(|child| is_point(&child.name)).filter_map(identity) {
+        let mut nodes = Vec::new();
+        leaves(self.node, &is_point, &mut nodes);
+        for point in nodes.into_iter().filter_map(identity) {
             self.check_id(point, "UsagePoint")?;
             points.push(Value::from(point));
         }
@@ -239,6 +236,27 @@ impl Outage<'_> {
         let Some(text) = self.node.text_at(path) else { return Ok(None) };
         let refuse = || self.refuse("bad-value", format!("no number: `{}`", cut(text)), path);
         text.parse().map(Some).map_err(|_| refuse())
+    }
+}
+
+fn equipment_kind(name: &str) -> Option<Option<&'static str>> {
+    match name {
+        "Equipment" | "Equipments" => Some(None),
+        "OpenedSwitches" | "Switch" => Some(Some("switch")),
+        "Feeder" => Some(Some("feeder")),
+        "Substation" => Some(Some("substation")),
+        "Line" => Some(Some("line")),
+        _ => None,
+    }
+}
+
+/// What has such a name, directly or within another that does: `UsagePoints/UsagePoint`.
+fn leaves<'a>(node: &'a Node, is_one: &dyn Fn(&str) -> bool, found: &mut Vec<&'a Node>) {
+    for child in node.children.iter().filter(|child| is_one(&child.name)) {
+        match child.children.iter().any(|inner| is_one(&inner.name)) {
+            true => leaves(child, is_one, found),
+            false => found.push(child),
+        }
     }
 }
 

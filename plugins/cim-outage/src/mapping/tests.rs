@@ -91,6 +91,15 @@ fn the_same_in_json() {
 }
 
 #[test]
+fn lists_within_lists() {
+    let data = only(
+        r#"{"PlannedOutages":[{"mRID":"1","UsagePoints":{"UsagePoint":["TU-1",{"mRID":"TU-2"}]},"Equipments":{"Switch":{"mRID":"S"}}}]}"#,
+    );
+    assert_eq!(data["affected"]["meteringPoints"], serde_json::json!(["TU-1", "TU-2"]));
+    assert_eq!(data["equipment"], serde_json::json!([{ "id": "S", "kind": "switch" }]));
+}
+
+#[test]
 fn a_resend_is_the_same_message() {
     let one = |text: &str| decoded(text.as_bytes()).unwrap()[0].id.clone();
     let sent = xml("created", PLANNED);
