@@ -5,7 +5,7 @@ use busbar_sdk::{Draft, Rejection, ids, rejection};
 use serde::Serialize;
 
 use crate::mapping::{Output, Settings};
-use crate::message::{FIELD_CHARS_MAX, cut, field};
+use busbar_sdk::cim::{FIELD_CHARS_MAX, cut, field};
 
 /// As the message states it; empty where it does not.
 #[derive(Debug, Default)]

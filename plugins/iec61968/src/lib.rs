@@ -4,7 +4,6 @@ pub mod events;
 pub mod mapping;
 pub mod message;
 pub mod readings;
-pub mod reply;
 
 use busbar_sdk::xml::Xml;
 use busbar_sdk::{Draft, Emitter, Failure, HookRequest, HookResponse, Warnings, settings};

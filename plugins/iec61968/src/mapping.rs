@@ -2,16 +2,19 @@
 //!
 //! Source: IEC 61968-9 and 61968-100; EPRI's test messages; a message of a Landis+Gyr system.
 
+use busbar_sdk::cim::{Header, reply};
 use busbar_sdk::dates::{self, Offset};
 use busbar_sdk::xml::Xml;
 use busbar_sdk::{Draft, HookRequest, HookResponse, Rejection};
 use serde::Deserialize;
 
-use crate::message::{self, Header};
-use crate::reply::reply;
+use crate::message;
 
 #[cfg(test)]
 mod tests;
+
+/// Of a reply to a message that says none.
+const NOUN: &str = "MeterReadings";
 
 /// The system's settings, as in `config.schema.json`.
 #[derive(Deserialize)]
@@ -88,11 +91,8 @@ impl Settings {
 
     /// The moment at the settings' offset, and the milliseconds after 1970, which tell apart what happened in one second.
     pub fn moment(&self, text: &str) -> Option<(String, i64)> {
-        let seconds = self.seconds(text)?;
-        let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
-        let digits = fraction.bytes().take_while(u8::is_ascii_digit).take(3).count();
-        let fraction = format!("{:0<3}", fraction.get(..digits)?).parse::<i64>().ok()?;
-        Some((self.text(seconds)?, seconds * 1000 + fraction))
+        let milliseconds = dates::unix_ms(text, self.utc_offset)?;
+        Some((self.text(milliseconds.div_euclid(1000))?, milliseconds))
     }
 }
 
@@ -126,12 +126,12 @@ pub fn receive(settings: &Settings, request: &HookRequest, output: &mut impl Out
     match result {
         Ok(()) => {
             drafts.into_iter().for_each(|draft| output.emit(draft));
-            reply(&header, None)
+            reply(&header, NOUN, None)
         }
         Err(rejection) => {
             let place = rejection.place.as_deref().unwrap_or_default();
             output.warn(&format!("refused: {} at {place}: {}", rejection.code, rejection.reason));
-            reply(&header, Some(&rejection))
+            reply(&header, NOUN, Some(&rejection))
         }
     }
 }

@@ -1,45 +1,11 @@
 //! The envelope: SOAP or none, Header, Payload; and what of it is news.
 
+use busbar_sdk::cim::{Header, cut};
 use busbar_sdk::xml::{Element, Xml};
 use busbar_sdk::{Rejection, rejection};
 
 use crate::mapping::{Output, Settings};
 use crate::{events, readings};
-
-/// Characters of a field that are kept; none that is good has so many.
-pub const FIELD_CHARS_MAX: usize = 200;
-/// The namespace of messages where the sender's is unknown.
-const NAMESPACE: &str = "http://iec.ch/TC57/2011/schema/message";
-
-/// `Header` of IEC 61968-100, as far as it matters, and the envelope, for the reply.
-#[derive(Debug)]
-pub struct Header {
-    pub verb: String,
-    pub noun: String,
-    pub message_id: String,
-    pub correlation_id: String,
-    /// When the message was made; text.
-    pub timestamp: String,
-    /// Namespace of the message's envelope.
-    pub namespace: String,
-    /// Namespace of SOAP's envelope, where there is one.
-    pub soap: Option<String>,
-}
-
-impl Default for Header {
-    fn default() -> Self {
-        let empty = String::new;
-        Self {
-            verb: empty(),
-            noun: empty(),
-            message_id: empty(),
-            correlation_id: empty(),
-            timestamp: empty(),
-            namespace: NAMESPACE.to_owned(),
-            soap: None,
-        }
-    }
-}
 
 /// Reads a whole message.
 ///
@@ -76,10 +42,7 @@ struct Reader<'a, R: FnMut(u32) -> Vec<u8>, O: Output> {
 
 impl<R: FnMut(u32) -> Vec<u8>, O: Output> Reader<'_, R, O> {
     fn envelope(&mut self, root: &Element) -> Result<(), Rejection> {
-        let mut uris = root.attributes().map(|(_, uri)| uri);
-        let soap = uris.find(|uri| uri.contains("soap") && uri.len() <= FIELD_CHARS_MAX);
-        self.header.soap = soap.map(str::to_owned);
-        self.note_namespace(root);
+        self.header.note_soap(root);
         while let Some(element) = self.xml.child()? {
             match element.name.as_str() {
                 "Body" => {
@@ -95,14 +58,14 @@ impl<R: FnMut(u32) -> Vec<u8>, O: Output> Reader<'_, R, O> {
     }
 
     fn message(&mut self, message: &Element) -> Result<(), Rejection> {
-        self.note_namespace(message);
+        self.header.note_namespace(message);
         if is_container(&message.name) {
             return self.items();
         }
         let (mut has_payload, mut has_reply) = (false, false);
         while let Some(element) = self.xml.child()? {
             match element.name.as_str() {
-                "Header" => self.header(&element)?,
+                "Header" => self.header.read(self.xml, &element)?,
                 "Reply" => {
                     has_reply = true;
                     self.xml.skip()?;
@@ -119,32 +82,6 @@ impl<R: FnMut(u32) -> Vec<u8>, O: Output> Reader<'_, R, O> {
             (true, _) => Ok(()),
             (false, true) => Err(self.no_news("a reply that says only how a request went")),
             (false, false) => Err(self.no_news("a message without payload")),
-        }
-    }
-
-    fn header(&mut self, header: &Element) -> Result<(), Rejection> {
-        self.note_namespace(header);
-        while let Some(element) = self.xml.child()? {
-            let field = match element.name.as_str() {
-                "Verb" => &mut self.header.verb,
-                "Noun" => &mut self.header.noun,
-                "MessageID" => &mut self.header.message_id,
-                "CorrelationID" => &mut self.header.correlation_id,
-                "Timestamp" => &mut self.header.timestamp,
-                _ => {
-                    self.xml.skip()?;
-                    continue;
-                }
-            };
-            *field = self::field(self.xml)?;
-        }
-        Ok(())
-    }
-
-    fn note_namespace(&mut self, element: &Element) {
-        let found = element.attributes().map(|(_, uri)| uri).find(|uri| uri.ends_with("schema/message"));
-        if let Some(uri) = found.filter(|uri| uri.len() <= FIELD_CHARS_MAX) {
-            uri.clone_into(&mut self.header.namespace);
         }
     }
 
@@ -198,19 +135,4 @@ impl<R: FnMut(u32) -> Vec<u8>, O: Output> Reader<'_, R, O> {
 
 fn is_container(name: &str) -> bool {
     matches!(name, "MeterReadings" | "EndDeviceEvents" | "anyType" | "ArrayOfEndDeviceEvent" | "ArrayOfMeterReading")
-}
-
-/// The text of the open element, cut to what is kept of a field.
-pub fn field<R: FnMut(u32) -> Vec<u8>>(xml: &mut Xml<R>) -> Result<String, Rejection> {
-    let mut text = xml.text()?;
-    if let Some((end, _)) = text.char_indices().nth(FIELD_CHARS_MAX) {
-        text.truncate(end);
-        text.shrink_to_fit();
-    }
-    Ok(text)
-}
-
-/// What a reason may repeat of the input.
-pub fn cut(text: &str) -> String {
-    text.chars().take(60).collect()
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::events::{self, Event, first};
 use crate::mapping::{Output, Settings};
-use crate::message::{Header, cut, field};
+use busbar_sdk::cim::{Header, cut, field};
 
 /// Readings and blocks, and events, of one meter reading, which is held until its end: the meter may come last.
 const READINGS_MAX: usize = 50_000;

@@ -10,8 +10,9 @@ pub mod settings;
 mod tests;
 pub mod times;
 
+use busbar_sdk::memory::HostStore;
 use busbar_sdk::replies::failure_of_error;
-use busbar_sdk::{Failure, Polled, Warnings, config, http, messages, parse_settings, state};
+use busbar_sdk::{Failure, Polled, Warnings, config, http, messages, parse_settings};
 
 busbar_sdk::adapter! { poll: poll }
 
@@ -20,21 +21,9 @@ fn poll(cursor: Option<Vec<u8>>) -> Result<Polled, Failure> {
     let cursor = poll::Cursor::of(cursor, &text)?;
     let mut fetch =
         |request: &http::Request| http::send(request).map_err(|error| failure_of_error(error, &request.url, true));
-    let news = poll::run(parse_settings(&text)?, cursor, &mut fetch, &mut Host)?;
+    let news = poll::run(parse_settings(&text)?, cursor, &mut fetch, &mut HostStore)?;
     let mut warnings = Warnings::default();
     news.warnings.iter().for_each(|warning| warnings.write(warning));
     messages::emit(&news.drafts);
     Ok(Polled { cursor: serde_json::to_vec(&news.cursor).ok(), more: news.more })
-}
-
-struct Host;
-
-impl memory::Store for Host {
-    fn get(&mut self, key: &str) -> Option<Vec<u8>> {
-        state::get(key)
-    }
-
-    fn set(&mut self, key: &str, value: Vec<u8>) {
-        state::set(key, &value);
-    }
 }

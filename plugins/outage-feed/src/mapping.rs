@@ -1,6 +1,7 @@
 //! An item of a feed -> what it says of an outage, by a table of fields. Pure.
 
 use busbar_sdk::dates::{self, Offset};
+use busbar_sdk::texts::{is_uuid, shortened};
 use busbar_sdk::{Rejection, ids, rejection};
 use serde_json::{Map, Value, json};
 
@@ -67,7 +68,7 @@ pub fn outage(
     reader.equipment(&mut data);
     reader.affected(&mut data, &mut warnings)?;
     if let Some((_, notice)) = reader.first(&table.notice) {
-        data.insert("notice".to_owned(), cut(&notice, NOTICE_CHARS).into());
+        data.insert("notice".to_owned(), shortened(&notice, NOTICE_CHARS).into());
     }
     let changed_at = reader.moment(&table.changed)?.map(|seconds| reader.rfc3339(seconds));
     Ok(Some(Outage { id, kind, status, changed_at: changed_at.flatten(), data, warnings, place }))
@@ -128,7 +129,8 @@ impl Item<'_> {
         }
         // No outage was before 1970.
         let seconds = times::seconds(&text, &moment.formats, self.zone).filter(|seconds| *seconds >= 0);
-        let refuse = || rejection("bad-time", format!("no moment: `{}`", cut(&text, 60)), self.place_of(&pointer));
+        let refuse =
+            || rejection("bad-time", format!("no moment: `{}`", shortened(&text, 60)), self.place_of(&pointer));
         seconds.map(Some).ok_or_else(refuse)
     }
 
@@ -157,7 +159,7 @@ impl Item<'_> {
             cause.insert("code".to_owned(), code.into());
         }
         if let Some((_, text)) = self.first(&self.table.cause.at) {
-            cause.insert("text".to_owned(), cut(&text, TEXT_CHARS).into());
+            cause.insert("text".to_owned(), shortened(&text, TEXT_CHARS).into());
         }
         if !cause.is_empty() {
             data.insert("cause".to_owned(), cause.into());
@@ -168,9 +170,9 @@ impl Item<'_> {
         let mut all = Vec::new();
         for equipment in &self.table.equipment {
             let Some(id) = self.text(&equipment.id) else { continue };
-            let mut one = Map::from_iter([("id".to_owned(), cut(&id, ID_CHARS).into())]);
+            let mut one = Map::from_iter([("id".to_owned(), shortened(&id, ID_CHARS).into())]);
             if let Some(name) = self.text(&equipment.name) {
-                one.insert("name".to_owned(), cut(&name, NAME_CHARS).into());
+                one.insert("name".to_owned(), shortened(&name, NAME_CHARS).into());
             }
             if !equipment.kind.is_empty() {
                 one.insert("kind".to_owned(), equipment.kind.clone().into());
@@ -190,7 +192,7 @@ impl Item<'_> {
                 Err(_) => warnings.push(format!(
                     "{}: `{}` is no number of customers and is left out",
                     self.place_of(&pointer),
-                    cut(&text, 60)
+                    shortened(&text, 60)
                 )),
             }
         }
@@ -236,7 +238,7 @@ fn addresses_of(addresses: &Addresses, item: &Value) -> Vec<Value> {
         if let Some(within) = optional(&addresses.within) {
             text = format!("{text} ({within})");
         }
-        let mut address = json!({ "text": cut(&text, TEXT_CHARS) });
+        let mut address = json!({ "text": shortened(&text, TEXT_CHARS) });
         if let (Some(fias), Some(address)) = (&fias, address.as_object_mut()) {
             address.insert("fias".to_owned(), fias.clone().into());
         }
@@ -244,7 +246,7 @@ fn addresses_of(addresses: &Addresses, item: &Value) -> Vec<Value> {
     }
     if found.is_empty() {
         found.extend(fias.map(|fias| json!({ "fias": fias })));
-        found.extend(optional(&addresses.within).map(|within| json!({ "text": cut(&within, TEXT_CHARS) })));
+        found.extend(optional(&addresses.within).map(|within| json!({ "text": shortened(&within, TEXT_CHARS) })));
     }
     found
 }
@@ -256,17 +258,4 @@ fn text(item: &Value, pointer: &str) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
-}
-
-fn cut(text: &str, chars: usize) -> String {
-    if text.chars().count() <= chars {
-        return text.to_owned();
-    }
-    text.chars().take(chars - 1).chain(['…']).collect()
-}
-
-fn is_uuid(text: &str) -> bool {
-    let groups: Vec<&str> = text.split('-').collect();
-    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
-        && groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }

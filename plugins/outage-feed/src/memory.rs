@@ -2,14 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use busbar_sdk::memory::Store;
 use busbar_sdk::{Rejection, ids, rejection};
 use serde::{Deserialize, Serialize};
-
-/// Where the memory is kept between polls.
-pub trait Store {
-    fn get(&mut self, key: &str) -> Option<Vec<u8>>;
-    fn set(&mut self, key: &str, value: Vec<u8>);
-}
 
 /// The host allows 64 writes of 64 KiB in a call.
 const SHARDS: usize = 32;

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use busbar_sdk::http::{Authorization, Request, Response};
+use busbar_sdk::memory::Store;
 use busbar_sdk::replies::{Outcome, failure_of, outcome_of_status};
 use busbar_sdk::{Draft, Failure, Header, Rejection, draft, header, ids, rejected, rejection};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::mapping::{self, Outage};
-use crate::memory::{Memory, Said, Store};
+use crate::memory::{Memory, Said};
 use crate::records;
 use crate::settings::{Format, Settings, Table, Vanished};
 

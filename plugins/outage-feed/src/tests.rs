@@ -1,29 +1,14 @@
-use std::collections::BTreeMap;
-
 use busbar_sdk::http::Response;
+use busbar_sdk::memory::MapStore;
 use busbar_sdk::{Failure, Header, mutations, parse_settings, rejected};
 use serde_json::{Value, json};
 
-use crate::memory::Store;
 use crate::poll::{Cursor, News, run};
-
-#[derive(Clone, Default)]
-struct Map(BTreeMap<String, Vec<u8>>);
-
-impl Store for Map {
-    fn get(&mut self, key: &str) -> Option<Vec<u8>> {
-        self.0.get(key).cloned()
-    }
-
-    fn set(&mut self, key: &str, value: Vec<u8>) {
-        self.0.insert(key.to_owned(), value);
-    }
-}
 
 /// A system that is polled again and again.
 struct System {
     settings: String,
-    store: Map,
+    store: MapStore,
     cursor: Option<Vec<u8>>,
     asked: Vec<String>,
 }
@@ -34,7 +19,7 @@ impl System {
         for (key, value) in more.as_object().unwrap() {
             settings[key] = value.clone();
         }
-        Self { settings: settings.to_string(), store: Map::default(), cursor: None, asked: Vec::new() }
+        Self { settings: settings.to_string(), store: MapStore::default(), cursor: None, asked: Vec::new() }
     }
 
     fn poll(&mut self, answers: &[(u16, &[u8])]) -> Result<News, Failure> {

@@ -101,6 +101,15 @@ pub fn parse_date_time(text: &str) -> Option<(PrimitiveDateTime, Option<Offset>)
     Some((PrimitiveDateTime::new(day, time(hour, minute, second)?), offset))
 }
 
+/// Milliseconds after 1970 of such a text, which tell apart what happened in one second; `zone` where it has no offset.
+pub fn unix_ms(text: &str, zone: Offset) -> Option<i64> {
+    let (moment, offset) = parse_date_time(text)?;
+    let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
+    let digits = fraction.bytes().take_while(u8::is_ascii_digit).take(3).count();
+    let fraction: i64 = format!("{:0<3}", fraction.get(..digits)?).parse().ok()?;
+    Some(unix_seconds(moment, offset.unwrap_or(zone)) * 1000 + fraction)
+}
+
 /// `2026-12-31`.
 pub fn parse_iso_date(text: &str) -> Option<Date> {
     let (year, rest) = text.split_once('-')?;
@@ -277,6 +286,8 @@ mod tests {
         let (moment, offset) = parse_date_time("2026-11-22T10:00:00+03:00").unwrap();
         assert_eq!(unix_seconds(moment, offset.unwrap()), 1_795_330_800);
         assert_eq!(local_of_unix_seconds(1_795_330_800, Offset::MOSCOW), Some(moment));
+        assert_eq!(unix_ms("2026-11-22T10:00:00.25", Offset::MOSCOW), Some(1_795_330_800_250));
+        assert_eq!(unix_ms("2026-11-22T07:00:00.1239Z", Offset::MOSCOW), Some(1_795_330_800_123));
         assert_eq!(local_of_unix_seconds(i64::MAX, Offset::MOSCOW), None);
         assert_eq!(Offset::of_minutes(-570), Offset::parse("-09:30"));
         assert_eq!((Offset::MOSCOW.minutes(), Offset::of_minutes(18 * 60 + 1)), (180, None));

@@ -7,6 +7,7 @@
 //! and runs natively in unit tests.
 
 pub mod bindings;
+pub mod cim;
 pub mod dates;
 pub mod decimal;
 mod emit;
@@ -27,6 +28,7 @@ pub mod replies;
 mod settings;
 mod sink;
 pub mod template;
+pub mod texts;
 mod warnings;
 pub mod xml;
 #[cfg(feature = "zip")]

@@ -3,8 +3,8 @@
 /// A seed longer than this is not cut at every byte.
 const CUT_BYTES_MAX: usize = 8 << 10;
 
-/// The seed cut off at each byte, then `count` copies of it with one to four bytes changed, some of them cut as well. The same in
-/// every run.
+/// The seed cut off at each byte, then `count` copies of it with one to four bytes changed, or parts taken out, repeated or cut
+/// off. The same in every run.
 pub fn of(seed: &[u8], count: usize) -> impl Iterator<Item = Vec<u8>> {
     let cut = (0..seed.len().min(CUT_BYTES_MAX)).filter_map(|end| seed.get(..end)).map(<[u8]>::to_vec);
     let mut random = Random(0x2545_F491_4F6C_DD1D);
@@ -25,21 +25,26 @@ impl Random {
     fn changed(&mut self, seed: &[u8]) -> Vec<u8> {
         let mut bytes = seed.to_vec();
         for _ in 0..=self.below(4) {
-            let (at, any) = (self.below(bytes.len()), self.below(256));
-            // A digit is still a number: it gets further than a broken byte.
-            let byte = if self.below(2) == 0 {
-                b'0' + u8::try_from(any % 10).unwrap_or(0)
-            } else {
-                u8::try_from(any).unwrap_or(0)
-            };
-            if let Some(place) = bytes.get_mut(at) {
-                *place = byte;
+            let (at, length) = (self.below(bytes.len()), self.below(64));
+            let part = at..bytes.len().min(at + length);
+            match self.below(16) {
+                0 => drop(bytes.drain(part)),
+                1 => bytes.extend_from_within(part),
+                2 => bytes.truncate(at),
+                _ => self.set(&mut bytes, at),
             }
         }
-        if self.below(16) == 0 {
-            bytes.truncate(self.below(bytes.len()));
-        }
         bytes
+    }
+
+    /// Any byte; or a digit or a sign of a format, which gets further than a broken one.
+    fn set(&mut self, bytes: &mut [u8], at: usize) {
+        let signs = b"0123456789 \n:;,|<>\"'&-+.";
+        let any = u8::try_from(self.below(256)).unwrap_or(0);
+        let byte = if self.below(2) == 0 { signs.get(self.below(signs.len())).copied().unwrap_or(any) } else { any };
+        if let Some(place) = bytes.get_mut(at) {
+            *place = byte;
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use busbar_sdk::{Draft, Seen};
+use busbar_sdk::{Draft, Seen, mutations};
 
 const HEAD: &str = "1CClientBankExchange\nВерсияФормата=1.03\nКодировка=Windows\nДатаНачала=20.11.2026\nДатаКонца=20.11.2026\nРасчСчет=40702810500000000042\n";
 const SECTION: &str = "СекцияРасчСчет\nДатаНачала=20.11.2026\nДатаКонца=20.11.2026\nРасчСчет=40702810500000000042\nНачальныйОстаток=100.00\nВсегоПоступило=12.50\nВсегоСписано=2.00\nКонечныйОстаток=110.50\nКонецРасчСчет\n";
@@ -190,25 +190,10 @@ fn without_control_a_list_of_orders_is_taken() {
 #[test]
 fn damaged_bytes_are_refused_or_read_but_never_a_panic() {
     let whole = file(&[HEAD, SECTION, INCOMING, OUTGOING]).into_bytes();
-    let mut seed = 1_u64;
-    let mut random = |below: usize| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 33) as usize % below
-    };
-    for _ in 0..5_000 {
-        let mut bytes = whole.clone();
-        for _ in 0..=random(4) {
-            let (from, to) = (random(bytes.len()), random(bytes.len()));
-            match random(4) {
-                0 => bytes[from] = random(256) as u8,
-                1 => bytes.truncate(from.max(1)),
-                2 => drop(bytes.drain(from.min(to)..from.max(to))),
-                _ => bytes.extend_from_within(from.min(to)..from.max(to)),
-            }
-            bytes.push(b'\n');
-        }
-        let (result, _) = decode_bytes(&bytes, [Control::Strict, Control::Balance, Control::Off][random(3)]);
-        if let Err(rejection) = result {
+    for (bytes, control) in
+        mutations::of(&whole, 5_000).zip([Control::Strict, Control::Balance, Control::Off].into_iter().cycle())
+    {
+        if let (Err(rejection), _) = decode_bytes(&bytes, control) {
             assert!(rejection.place.is_some(), "{rejection:?}");
         }
     }

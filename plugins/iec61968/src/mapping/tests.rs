@@ -1,3 +1,4 @@
+use busbar_sdk::mutations;
 use serde_json::{Value, json};
 
 use super::*;
@@ -312,16 +313,7 @@ fn hostile_bytes_never_panic() {
     for end in 0..seed.len() - 1 {
         assert!(decoded_with(&Settings::default(), &seed.as_bytes()[..end]).0.is_err(), "{end}");
     }
-    let mut random = 0x2545_F491_u32;
-    for _ in 0..8000 {
-        let mut bytes = seed.as_bytes().to_vec();
-        for _ in 0..3 {
-            random ^= random << 13;
-            random ^= random >> 17;
-            random ^= random << 5;
-            let at = random as usize % bytes.len();
-            bytes[at] = if random & 1 == 0 { b'0' + (random >> 16) as u8 % 10 } else { (random >> 16) as u8 };
-        }
+    for bytes in mutations::of(seed.as_bytes(), 8000) {
         let _ = decoded_with(&Settings::default(), &bytes);
     }
 }

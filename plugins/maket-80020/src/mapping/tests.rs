@@ -1,4 +1,5 @@
 use busbar_sdk::encoding::Encoding;
+use busbar_sdk::mutations;
 use serde_json::{Value, json};
 
 use super::*;
@@ -302,16 +303,7 @@ fn hostile_bytes_never_panic() {
         // What follows the root's end is blank.
         assert!(result.is_err() || seed[end..].trim().is_empty(), "{end}");
     }
-    let mut random = 0x2545_F491_u32;
-    for _ in 0..5000 {
-        let mut bytes = seed.as_bytes().to_vec();
-        for _ in 0..3 {
-            random ^= random << 13;
-            random ^= random >> 17;
-            random ^= random << 5;
-            let at = random as usize % bytes.len();
-            bytes[at] = (random >> 16) as u8;
-        }
+    for bytes in mutations::of(seed.as_bytes(), 5000) {
         let _ = decode_with(&settings, "f", &bytes);
     }
 }

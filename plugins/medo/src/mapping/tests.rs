@@ -1,4 +1,4 @@
-use busbar_sdk::{Failure, Message};
+use busbar_sdk::{Failure, Message, mutations};
 
 use super::*;
 use crate::encode::encode;
@@ -195,16 +195,7 @@ fn mutations_never_trap() {
         for end in 0..seed.len() {
             assert!(decoded(&seed[..end]).is_err() || end + 2 > seed.len());
         }
-        let mut random = 0x2545_F491_4F6C_DD1D_u64;
-        for _ in 0..3_000 {
-            let mut bytes = seed.to_vec();
-            for _ in 0..2 {
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                let at = random as usize % bytes.len();
-                bytes[at] = (random >> 32) as u8;
-            }
+        for bytes in mutations::of(seed, 3_000) {
             let _ = decoded(&bytes);
         }
     }

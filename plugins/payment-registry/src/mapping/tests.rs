@@ -1,4 +1,5 @@
 use super::*;
+use busbar_sdk::mutations;
 use busbar_sdk::{Draft, Seen};
 use serde_json::{Value, json};
 
@@ -205,29 +206,8 @@ fn readings_alone_are_taken_without_a_payment() {
 
 #[test]
 fn damaged_bytes_are_refused_or_read_but_never_a_panic() {
-    let mut seed = 1_u64;
-    let mut random = |below: usize| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 33) as usize % below
-    };
     for (profile, whole) in [("gorod-saldo", GOROD), ("sber-payments", SBER), ("pipe", PIPE)] {
-        let whole = whole.as_bytes();
-        let cut = (0..whole.len()).map(|end| whole[..end].to_vec());
-        let flipped = (0..2_000).map(|_| {
-            let mut bytes = whole.to_vec();
-            for _ in 0..=random(4) {
-                let (from, to) = (random(bytes.len()), random(bytes.len()));
-                match random(4) {
-                    0 => bytes[from] = random(256) as u8,
-                    1 => bytes.truncate(from.max(1)),
-                    2 => drop(bytes.drain(from.min(to)..from.max(to))),
-                    _ => bytes.extend_from_within(from.min(to)..from.max(to)),
-                }
-                bytes.push(b'\n');
-            }
-            bytes
-        });
-        for bytes in cut.chain(flipped.collect::<Vec<_>>()) {
+        for bytes in mutations::of(whole.as_bytes(), 2_000) {
             if let (Err(rejection), _) = decode_bytes(json!({ "profile": profile }), &bytes) {
                 assert!(rejection.place.is_some(), "{rejection:?}");
             }

@@ -1,3 +1,5 @@
+use busbar_sdk::mutations;
+
 use super::*;
 use std::cell::RefCell;
 
@@ -149,20 +151,7 @@ fn moments_of_java() {
 #[test]
 fn damaged_requests_are_never_a_panic() {
     let whole = format!("{PAID}&callbackCreationDate=Mon%20Jan%2031%2021:46:52%20UTC%202022");
-    let mut seed = 1_u64;
-    let mut random = |below: usize| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 33) as usize % below
-    };
-    for end in 0..whole.len() {
-        drop(served(&whole[..end], vec![]));
-    }
-    for _ in 0..3_000 {
-        let mut bytes = whole.clone().into_bytes();
-        for _ in 0..=random(4) {
-            let at = random(bytes.len());
-            bytes[at] = random(256) as u8;
-        }
+    for bytes in mutations::of(whole.as_bytes(), 3_000) {
         drop(served(&String::from_utf8_lossy(&bytes), vec![]));
     }
 }

@@ -1,4 +1,4 @@
-use busbar_sdk::{Failure, Message};
+use busbar_sdk::{Failure, Message, mutations};
 
 use super::*;
 use crate::encode::encode;
@@ -164,16 +164,7 @@ fn mutations_never_trap() {
     for end in 0..file.len() {
         assert!(decoded(&file[..end]).is_err() || end + 2 > file.len());
     }
-    let mut random = 0x2545_F491_4F6C_DD1D_u64;
-    for _ in 0..4_000 {
-        let mut bytes = file.clone();
-        for _ in 0..2 {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            let at = random as usize % bytes.len();
-            bytes[at] = (random >> 32) as u8;
-        }
+    for bytes in mutations::of(&file, 4_000) {
         let _ = decoded(&bytes);
     }
 }

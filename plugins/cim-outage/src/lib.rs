@@ -1,0 +1,24 @@
+//! Outages as CIM messages: glue between the host and [`mapping`].
+
+pub mod document;
+pub mod mapping;
+pub mod outage;
+
+use busbar_sdk::{Emitter, Failure, HookRequest, HookResponse, input, settings};
+
+busbar_sdk::adapter! { decode: decode, receive: receive }
+
+fn decode() -> Result<(), Failure> {
+    let mut emitter = Emitter::host();
+    mapping::decode(&settings()?, &mut input::read, &mut |draft| emitter.push(draft))?;
+    emitter.finish();
+    Ok(())
+}
+
+fn receive(request: HookRequest) -> Result<HookResponse, Failure> {
+    let (response, drafts) = mapping::receive(&settings()?, &request);
+    let mut emitter = Emitter::host();
+    drafts.into_iter().for_each(|draft| emitter.push(draft));
+    emitter.finish();
+    Ok(response)
+}

@@ -1,0 +1,34 @@
+//! Texts that must fit a field.
+
+/// At most so many characters; what was longer ends in `…`.
+pub fn shortened(text: &str, chars: usize) -> String {
+    if text.chars().count() <= chars {
+        return text.to_owned();
+    }
+    text.chars().take(chars.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// A UUID in its usual form, such as an id of ФИАС.
+pub fn is_uuid(text: &str) -> bool {
+    let groups: Vec<&str> = text.splitn(6, '-').collect();
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_longer_than_allowed() {
+        assert_eq!((shortened("ёлка", 4), shortened("ёлка", 3)), ("ёлка".into(), "ёл…".into()));
+    }
+
+    #[test]
+    fn uuids() {
+        assert!(is_uuid("3f1c7a52-0b6e-4d19-9a84-5C2E7d90ab11"));
+        for text in ["3f1c7a52-0b6e-4d19-9a84-5c2e7d90ab1g", "3f1c7a520b6e4d199a845c2e7d90ab11", "", "---------"] {
+            assert!(!is_uuid(text), "{text}");
+        }
+    }
+}
