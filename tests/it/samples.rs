@@ -175,3 +175,17 @@ async fn every_sample_gives_its_messages_or_one_clear_refusal() {
     assert!(unseen.is_empty(), "no adapter's list names these: {unseen:#?}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// Compiling is part of a hub's first start, and each system's code is kept in memory.
+#[test]
+fn no_adapter_is_over_a_megabyte() {
+    let mut sizes = Vec::new();
+    for name in LOADED.keys().filter(|name| *name != "hostile") {
+        let bytes = std::fs::metadata(crate::hub::adapters().join(format!("{name}.wasm"))).unwrap().len();
+        sizes.push((bytes, name));
+    }
+    sizes.sort();
+    println!("{sizes:?}");
+    let large: Vec<_> = sizes.iter().filter(|(bytes, _)| *bytes > 1_000_000).collect();
+    assert!(large.is_empty(), "{large:?}");
+}

@@ -3,6 +3,7 @@
 //! A small shell stands between a test and its server. It reads from a pipe that only the test process
 //! holds; when that closes, however the tests ended, it kills the server and removes the folder.
 
+use rand::Rng;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -258,8 +259,13 @@ fn definitions() -> String {
     serde_json::json!({"users": users, "vhosts": vhosts, "permissions": permissions}).to_string()
 }
 
+/// Below the ports that the system gives to outgoing connections: while a server is restarted, one of those would take its
+/// port.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let given = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let first = given.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768_u16);
+    let ports = || rand::rng().random_range(first / 2..first);
+    std::iter::repeat_with(ports).take(1_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 fn succeeds(command: &mut Command) {
