@@ -37,3 +37,4 @@ entry!(poll, "poll-adapter", "export_poll", "busbar_sdk::bindings::poll");
 entry!(decode, "decode-adapter", "export_decode", "busbar_sdk::bindings::decode");
 entry!(encode, "encode-adapter", "export_encode", "busbar_sdk::bindings::encode");
 entry!(answer, "answer-adapter", "export_answer", "busbar_sdk::bindings::answer");
+entry!(connection, "connection-adapter", "export_connection", "busbar_sdk::bindings::connection");

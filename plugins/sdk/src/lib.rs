@@ -8,6 +8,7 @@
 
 pub mod bindings;
 pub mod cim;
+mod connection;
 pub mod dates;
 pub mod decimal;
 mod emit;
@@ -38,6 +39,7 @@ pub use bindings::busbar::adapter::types::{Delay, Draft, Failure, Header, Messag
 pub use bindings::busbar::adapter::{clock, config, credentials, http, input, log, messages, output, random, state};
 pub use bindings::poll::exports::busbar::adapter::poll::Polled;
 pub use bindings::receive::exports::busbar::adapter::receive::{Request as HookRequest, Response as HookResponse};
+pub use connection::{Session, SessionCell, Settled, Step};
 pub use emit::{BATCH_DRAFTS, Emitter};
 pub use failures::{data_of, draft, header, rejected, rejection, transient};
 pub use lines::{Line, Lines, MAX_LINE_BYTES};
@@ -63,6 +65,7 @@ pub use warnings::Warnings;
 /// | `decode` | `fn() -> Result<(), Failure>` |
 /// | `encode` | `fn(Vec<Message>) -> Result<String, Failure>` |
 /// | `answer` | `fn(Message) -> Result<Draft, Failure>` |
+/// | `connection` | a type that is a [`Session`] |
 #[macro_export]
 macro_rules! adapter {
     ($($entry:ident: $function:path),+ $(,)?) => {
@@ -119,6 +122,13 @@ macro_rules! adapter_entry {
         }
         #[cfg(target_arch = "wasm32")]
         $crate::bindings::encode::export_encode!($adapter);
+    };
+    (connection, $session:path, $adapter:ident) => {
+        impl $crate::bindings::connection::exports::busbar::adapter::connection::Guest for $adapter {
+            type Session = $crate::SessionCell<$session>;
+        }
+        #[cfg(target_arch = "wasm32")]
+        $crate::bindings::connection::export_connection!($adapter);
     };
     (answer, $function:path, $adapter:ident) => {
         impl $crate::bindings::answer::exports::busbar::adapter::answer::Guest for $adapter {

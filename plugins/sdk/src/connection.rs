@@ -1,0 +1,82 @@
+//! The entry point `connection`: a protocol over TCP without its I/O.
+
+use crate::bindings::busbar::adapter::credentials::Piece;
+use crate::bindings::connection::exports::busbar::adapter::connection::GuestSession;
+pub use crate::bindings::connection::exports::busbar::adapter::connection::{Settled, Step};
+use crate::{Failure, Message};
+use std::cell::RefCell;
+
+/// A session with the far end; see `connection` in `wit/v1` for when each is called and what a failure means. Parse
+/// the settings in [`Session::connected`], where a failure can be told.
+pub trait Session: 'static {
+    fn new() -> Self;
+    /// # Errors
+    /// The connection is closed, and made again after a pause.
+    fn connected(&mut self, peer: &str) -> Result<Step, Failure>;
+    /// `bytes`: cut anywhere.
+    ///
+    /// # Errors
+    /// What the far end sent breaks the protocol: written down with its place; the connection is closed.
+    fn bytes(&mut self, bytes: &[u8]) -> Result<Step, Failure>;
+    /// # Errors
+    /// As [`Session::connected`].
+    fn timer(&mut self) -> Result<Step, Failure>;
+    /// # Errors
+    /// This delivery ends so.
+    fn message(&mut self, delivery: u64, message: Message, maybe_sent: bool) -> Result<Step, Failure>;
+    /// What of the deliveries is known: one that was not sent yet can be `transient`.
+    fn disconnected(&mut self) -> Vec<Settled>;
+}
+
+/// Lets the host call a [`Session`]: it calls one thing at a time.
+pub struct SessionCell<S>(RefCell<S>);
+
+impl<S: Session> GuestSession for SessionCell<S> {
+    fn new() -> Self {
+        Self(RefCell::new(S::new()))
+    }
+
+    fn on_connect(&self, peer: String) -> Result<Step, Failure> {
+        self.0.borrow_mut().connected(&peer)
+    }
+
+    fn on_bytes(&self, bytes: Vec<u8>) -> Result<Step, Failure> {
+        self.0.borrow_mut().bytes(&bytes)
+    }
+
+    fn on_timer(&self) -> Result<Step, Failure> {
+        self.0.borrow_mut().timer()
+    }
+
+    fn on_message(&self, delivery: u64, message: Message, maybe_sent: bool) -> Result<Step, Failure> {
+        self.0.borrow_mut().message(delivery, message, maybe_sent)
+    }
+
+    fn on_disconnect(&self) -> Vec<Settled> {
+        self.0.borrow_mut().disconnected()
+    }
+}
+
+impl Step {
+    /// Nothing to do; ready as said, and the next timer.
+    pub fn idle(ready: bool, timer_ms: Option<u32>) -> Self {
+        Self { send: Vec::new(), settled: Vec::new(), timer_ms, ready, close: None }
+    }
+
+    /// Sends `bytes` after what it sends already; joined to a plain piece before it.
+    pub fn send(&mut self, bytes: &[u8]) {
+        match self.send.last_mut() {
+            Some(Piece::Plain(before)) => before.extend_from_slice(bytes),
+            _ => self.send.push(Piece::Plain(bytes.to_vec())),
+        }
+    }
+
+    /// Sends the value of the named credential, which the adapter never sees.
+    pub fn send_secret(&mut self, credential: &str) {
+        self.send.push(Piece::Secret(credential.to_string()));
+    }
+
+    pub fn settle(&mut self, delivery: u64, outcome: Result<(), Failure>) {
+        self.settled.push(Settled { delivery, outcome });
+    }
+}
