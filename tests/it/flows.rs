@@ -2,6 +2,7 @@
 
 mod amqp;
 pub mod broker;
+mod connection;
 mod drift;
 mod files;
 mod new;

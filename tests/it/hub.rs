@@ -77,8 +77,18 @@ impl Hub {
 
     /// The same, with further lines in the section `[http]`.
     pub fn with(http: &str, toml: &str) -> Self {
+        Self::made(http, toml, |_| ())
+    }
+
+    /// The same, with further files in its folder.
+    pub fn prepared(toml: &str, prepare: impl FnOnce(&Path)) -> Self {
+        Self::made("", toml, prepare)
+    }
+
+    fn made(http: &str, toml: &str, prepare: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::Builder::new().prefix("busbar-hub-").tempdir().unwrap();
         furnish(folder.path(), &format!("{}{toml}", head(http)));
+        prepare(folder.path());
         let mut hub = Self { url: String::new(), folder, client: client(), process: None };
         hub.run();
         hub

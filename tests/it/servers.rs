@@ -261,7 +261,7 @@ fn definitions() -> String {
 
 /// Below the ports that the system gives to outgoing connections: while a server is restarted, one of those would take its
 /// port.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let given = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let first = given.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768_u16);
     let ports = || rand::rng().random_range(first / 2..first);

@@ -53,6 +53,8 @@ pub enum IntakeKind {
     Rest,
     Amqp,
     Question,
+    /// Over a connection of its own, e.g. of SCADA.
+    Connection,
 }
 
 impl IntakeKind {
@@ -64,6 +66,7 @@ impl IntakeKind {
             Self::Rest => "rest",
             Self::Amqp => "amqp",
             Self::Question => "question",
+            Self::Connection => "connection",
         }
     }
 }

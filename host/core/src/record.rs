@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 
 /// Kind of a call over HTTP.
 pub const HTTP: &str = "http";
+/// Kind of a message given to a connection: it may have been sent.
+pub const CONNECTION: &str = "connection";
 /// Answered.
 pub const OK: &str = "ok";
 /// Sent, or written ahead of being sent, and nothing was heard of it.
@@ -114,7 +116,13 @@ pub fn since_decision(calls: Vec<Call>, judged: u32) -> Vec<Call> {
     let done = |call: &Call| {
         call.outcome == OK && call.answer.as_ref().and_then(status).is_some_and(|s| (200..300).contains(&s))
     };
-    calls.into_iter().filter(|call| call.attempt > judged || call.kind != HTTP || done(call)).collect()
+    let sends = |call: &Call| [HTTP, CONNECTION].contains(&call.kind.as_str());
+    calls.into_iter().filter(|call| call.attempt > judged || !sends(call) || done(call)).collect()
+}
+
+/// Whether an earlier attempt gave the message to a connection and did not live to see what came of it.
+pub fn maybe_sent(calls: &[Call]) -> bool {
+    calls.iter().any(|call| call.kind == CONNECTION && call.outcome == NO_ANSWER)
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@ use crate::config::{Deployment, System};
 use crate::egress::Egress;
 use crate::files::Watch;
 use crate::hub::{
-    Attempter, Driver, Hub, HubEffects, Lease, Outbox, Poller, Questions, Sharing, SystemClock, SystemSecrets, Turn,
-    Via, ViaAmqp, ViaHttp, WasmAdapters, WriteAhead, WriterThread, new_id,
+    Attempter, ConnectionBoard, Connections, Driver, Hub, HubEffects, Lease, Line, Outbox, Poller, Questions, Sharing,
+    SystemClock, SystemSecrets, Turn, Via, ViaAmqp, ViaHttp, Waiting, WasmAdapters, WriteAhead, WriterThread, new_id,
 };
 use crate::rest::{Api, Hook, Keys, serve};
 use crate::retention::Retention;
 use crate::store::SqlStore;
+use crate::tcp::Endpoint;
 use crate::wasm::{Caller, Loaded, Runtime, SystemSpec};
 use anyhow::Context;
 use busbar_core::engine::{BreakerPolicy, Engine, Rate, SystemRules};
@@ -77,6 +78,9 @@ struct Base {
     /// The shards this hub has.
     owned: watch::Sender<Shards>,
     lease: Arc<Lease>,
+    /// The sessions' ends of the lines to systems with a connection.
+    waiting: BTreeMap<String, Waiting>,
+    board: Arc<ConnectionBoard>,
 }
 
 /// Starts a deployment.
@@ -96,7 +100,7 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
     // Where others may use the store as well, nothing is this hub's before it has a lease.
     let owned = watch::Sender::new(if is_shared(&deployment) { Shards::NONE } else { Shards::ALL });
     let transport = transport(&deployment, &topology, owned.subscribe()).await?;
-    let base = Base {
+    let mut base = Base {
         rules: deployment.rules.clone(),
         store: store.clone(),
         clock: Arc::new(SystemClock),
@@ -105,8 +109,11 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         topology,
         owned,
         lease: Arc::new(if is_shared(&deployment) { Lease::none() } else { Lease::for_ever() }),
+        waiting: BTreeMap::new(),
+        board: Arc::default(),
     };
-    let adapters: Arc<dyn Adapters> = Arc::new(adapters(&deployment, &base).await?);
+    let wasm_adapters = Arc::new(adapters(&deployment, &mut base).await?);
+    let adapters: Arc<dyn Adapters> = wasm_adapters.clone();
     let via = Arc::new(via(&deployment, &base)?);
     let driver = Driver::new(Engine::new(system_rules(&deployment)), base.store.clone(), writer, base.clock.clone());
     let questions = Arc::new(Questions {
@@ -141,6 +148,7 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         hooks: hooks(&deployment),
         driver: driver.clone(),
         transport: base.transport.clone(),
+        connections: base.board.clone(),
         metrics,
         limits: deployment.config.http.clone(),
         stopping: AtomicBool::new(false),
@@ -148,7 +156,11 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
     let leases = CancellationToken::new();
     let sharing = share(&deployment, &driver, &base, attempter, &leases);
     let retention = retention(&deployment, store, &base).hourly(Turn(base.owned.subscribe()), intake.clone());
+    let connections = connections(&deployment, &hub, &wasm_adapters, &base, &intake).await?;
     let mut tasks = intakes(&deployment, &hub, base, &intake)?;
+    for (connections, endpoint) in connections {
+        tasks.spawn(connections.run(endpoint));
+    }
     tasks.spawn(retention);
     tasks.spawn(serve(listener, api.clone(), intake.clone()));
     Ok(Running { address, api, intake, delivery, leases, tasks, sharing, driver })
@@ -199,6 +211,38 @@ async fn transport(
     // Answers and confirms must still come while deliveries drain: it ends with the process.
     let started = RabbitTransport::start(config, url, topology.clone(), owned, CancellationToken::new()).await;
     Ok(Some(Arc::new(started.context("connecting to the broker")?)))
+}
+
+/// Every system's TCP connection, with its sockets ready.
+async fn connections(
+    deployment: &Deployment,
+    hub: &Arc<Hub>,
+    adapters: &WasmAdapters,
+    base: &Base,
+    stop: &CancellationToken,
+) -> anyhow::Result<Vec<(Connections, Endpoint)>> {
+    let mut all = Vec::new();
+    for (name, system) in &deployment.systems {
+        let Some(config) = &system.config.connection else { continue };
+        let (Some(caller), Some(given)) = (adapters.caller(name), base.waiting.get(name)) else { continue };
+        let endpoint = Endpoint::new(config, system.tls_key.as_ref(), &deployment.folder).await;
+        let endpoint = endpoint.with_context(|| format!("the connection of system `{name}`"))?;
+        let manifest = system.adapter.as_ref().and_then(|a| a.inspection.manifest.as_ref());
+        let connections = Connections {
+            hub: hub.clone(),
+            caller,
+            given: given.clone(),
+            at_once: config.connections_max,
+            send_timeout: Duration::from_millis(config.send_timeout_ms),
+            policy: policy(system),
+            turn: Turn(base.owned.subscribe()),
+            every_hub: manifest.is_some_and(|m| !m.delivers.is_empty()),
+            board: base.board.clone(),
+            stop: stop.clone(),
+        };
+        all.push((connections, endpoint));
+    }
+    Ok(all)
 }
 
 /// Everything that takes inputs by itself: the broker's queue and the folders.
@@ -311,7 +355,7 @@ fn topology(deployment: &Deployment) -> Topology {
     Topology { prefix, queues: deployment.systems.iter().filter_map(queue).collect() }
 }
 
-async fn adapters(deployment: &Deployment, base: &Base) -> anyhow::Result<WasmAdapters> {
+async fn adapters(deployment: &Deployment, base: &mut Base) -> anyhow::Result<WasmAdapters> {
     let cache = deployment.folder.join("data/compiled");
     let runtime = Arc::new(Runtime::new(Some(cache)).context("starting the wasm runtime")?);
     let loaded = loaded(deployment, &runtime).await?;
@@ -347,7 +391,15 @@ async fn adapters(deployment: &Deployment, base: &Base) -> anyhow::Result<WasmAd
             instances: system.config.instances.clone(),
             rules: base.rules.clone(),
         };
-        adapters.add(name.clone(), Caller::new(runtime.clone(), ready, Arc::new(spec), Arc::new(effects)));
+        let line = system.config.connection.as_ref().map(|config| {
+            let (ready, deadline) = (config.ready_timeout_ms, limits.deadline_ms);
+            let (line, waiting) =
+                Line::new(limits.concurrency, Duration::from_millis(ready), Duration::from_millis(deadline));
+            base.waiting.insert(name.clone(), waiting);
+            line
+        });
+        let caller = Caller::new(runtime.clone(), ready, Arc::new(spec), Arc::new(effects));
+        adapters.add(name.clone(), Arc::new(caller), line);
     }
     Ok(adapters)
 }

@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod cases;
 mod client;
+mod fuzz;
 mod journal;
 mod key;
 mod new;
@@ -12,6 +13,7 @@ mod parked;
 mod print;
 mod run;
 mod script;
+mod sessions;
 mod toolchain;
 
 pub use cases::{Input, run_case, run_scripted};
@@ -72,6 +74,8 @@ enum AdapterCommand {
     Try(adapter::TryArgs),
     /// Run an adapter's cases through the real component.
     Test(adapter::TestArgs),
+    /// Feed damaged inputs of an adapter's cases to the real component: whatever comes, it must not trap.
+    Fuzz(fuzz::FuzzArgs),
 }
 
 /// Where a running hub is.
@@ -110,6 +114,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Adapter(AdapterCommand::Inspect(args)) => adapter::inspect(&args, json),
         Command::Adapter(AdapterCommand::Try(args)) => adapter::try_once(args).await,
         Command::Adapter(AdapterCommand::Test(args)) => adapter::test(&args, json).await,
+        Command::Adapter(AdapterCommand::Fuzz(args)) => fuzz::fuzz(&args, json).await,
         Command::Key(command) => key::key(&command, json),
         Command::Journal(command) => journal::journal(command, json).await,
         Command::Bench(command) => bench::bench(command, json).await,

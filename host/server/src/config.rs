@@ -2,6 +2,7 @@
 
 mod adapters;
 mod check;
+pub mod connection;
 mod finding;
 mod limits;
 mod load;

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod attempt;
+mod connection;
 mod driver;
 mod effects;
 mod encode;
@@ -11,12 +12,14 @@ mod operate;
 mod poll;
 mod questions;
 mod relay;
+mod session;
 mod shards;
 mod via;
 mod writer;
 
 pub use adapters::WasmAdapters;
 pub use attempt::Attempter;
+pub use connection::{ConnectionBoard, ConnectionShown, Connections, Line};
 pub use driver::{Committer, Driver, Pending};
 pub use effects::{HubEffects, SystemSecrets, WriteAhead};
 pub use encode::Outbox;
@@ -25,6 +28,7 @@ pub use intake::Hub;
 pub use intake::reused_problem;
 pub use poll::Poller;
 pub use questions::Questions;
+pub use session::Waiting;
 pub use shards::{Lease, Sharing, Turn};
 pub use via::{Via, ViaAmqp, ViaHttp};
 pub use writer::WriterThread;

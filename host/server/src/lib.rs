@@ -12,4 +12,5 @@ pub mod hub;
 pub mod rest;
 pub mod retention;
 pub mod store;
+pub mod tcp;
 pub mod wasm;

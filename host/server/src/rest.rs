@@ -16,7 +16,7 @@ pub use problem::ApiProblem;
 pub use serve::{Limits, serve};
 
 use crate::config::model::{HookConfig, HttpConfig};
-use crate::hub::{Driver, Hub, SystemSecrets};
+use crate::hub::{ConnectionBoard, Driver, Hub, SystemSecrets};
 use axum::Router;
 use axum::extract::Request;
 use axum::routing::any;
@@ -37,6 +37,7 @@ pub struct Api {
     pub hooks: BTreeMap<String, Hook>,
     pub driver: Arc<Driver>,
     pub transport: Option<Arc<dyn Transport>>,
+    pub connections: Arc<ConnectionBoard>,
     pub metrics: Option<PrometheusHandle>,
     pub limits: HttpConfig,
     pub stopping: AtomicBool,

@@ -4,7 +4,7 @@ use crate::hub::{binary, root};
 use std::path::Path;
 use std::process::Command;
 
-const ENTRIES: [&str; 6] = ["deliver", "receive", "poll", "decode", "encode", "answer"];
+const ENTRIES: [&str; 7] = ["deliver", "receive", "poll", "decode", "encode", "answer", "connection"];
 
 /// The adapters' workspace without its adapters.
 fn workspace(at: &Path) {
@@ -42,5 +42,5 @@ fn a_new_adapter_builds_and_passes_its_case_whatever_it_is_for() {
     let (good, _, text) = busbar(&["adapter", "build", "--all"]);
     assert!(good, "{text}");
     let (good, said, text) = busbar(&["adapter", "test"]);
-    assert!(good && said.contains("6 cases passed, 0 failed"), "{said}{text}");
+    assert!(good && said.contains("7 cases passed, 0 failed"), "{said}{text}");
 }

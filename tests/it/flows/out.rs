@@ -113,7 +113,7 @@ async fn outbox(behaviour: &str) -> (TempDir, Arc<MemoryStore>, Outbox) {
     let messages = (1..=3).map(new).collect();
     store.commit(vec![Commit { messages, ..Commit::default() }]).await.unwrap();
     let mut adapters = WasmAdapters::default();
-    adapters.add("files".into(), hostile::caller(behaviour, "", Grants::default(), Limits::default()));
+    adapters.add("files".into(), Arc::new(hostile::caller(behaviour, "", Grants::default(), Limits::default())), None);
     let outbox = Outbox {
         system: "files".into(),
         folder: folder.path().join("out"),

@@ -25,11 +25,11 @@ pub struct InspectArgs {
 pub struct TryArgs {
     /// Name of a built adapter, or path of a .wasm file.
     adapter: String,
-    /// deliver, receive, poll, decode, encode or answer.
+    /// deliver, receive, poll, decode, encode, answer or connection.
     entry: String,
     /// The file to decode; the message or question as CloudEvents JSON, an array of messages to encode;
-    /// the request as JSON (`method`, `path`, `query`, `headers`, `body`); the cursor of a poll. `-` reads
-    /// standard input.
+    /// the request as JSON (`method`, `path`, `query`, `headers`, `body`); the cursor of a poll; an array of what happens
+    /// on a connection. `-` reads standard input.
     #[arg(required_unless_present = "first")]
     input: Option<String>,
     /// For poll: the first one, without a cursor.
@@ -158,6 +158,7 @@ fn print(outcome: &Outcome) {
         ("answer", &outcome.answer),
         ("polled", &outcome.polled),
         ("file", &outcome.file),
+        ("steps", &outcome.steps),
     ];
     for (name, value) in extra.into_iter().filter_map(|(n, v)| v.as_ref().map(|v| (n, v))) {
         println!("{}", json!({ name: value }));
@@ -165,23 +166,33 @@ fn print(outcome: &Outcome) {
     println!("{}", json!({ "result": outcome.result }));
 }
 
+/// The adapters named, or all in `plugins`.
+pub fn adapter_names(given: &[String], plugins: &Path) -> anyhow::Result<Vec<String>> {
+    if !given.is_empty() {
+        return Ok(given.to_vec());
+    }
+    let entries = std::fs::read_dir(plugins).with_context(|| plugins.display().to_string())?;
+    let adapters = entries.flatten().filter(|e| e.path().join("adapter.toml").exists());
+    let mut names: Vec<_> = adapters.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// The folders of an adapter's cases.
+pub fn case_folders(plugins: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let cases = plugins.join(name).join("cases");
+    let entries = std::fs::read_dir(&cases).with_context(|| cases.display().to_string())?;
+    let mut folders: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(|p| p.is_dir()).collect();
+    folders.sort();
+    Ok(folders)
+}
+
 pub async fn test(args: &TestArgs, as_json: bool) -> anyhow::Result<ExitCode> {
     let bench = Bench::new(&args.schemas)?;
-    let mut names = args.names.clone();
-    if names.is_empty() {
-        let entries = std::fs::read_dir(&args.plugins).with_context(|| args.plugins.display().to_string())?;
-        let adapters = entries.flatten().filter(|e| e.path().join("adapter.toml").exists());
-        names = adapters.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-    }
     let (mut passed, mut failed) = (0, 0);
-    for name in &names {
+    for name in &adapter_names(&args.names, &args.plugins)? {
         let loaded = bench.load(&component_path(name)?)?;
-        let cases = args.plugins.join(name).join("cases");
-        let entries = std::fs::read_dir(&cases).with_context(|| cases.display().to_string())?;
-        let mut folders: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(|p| p.is_dir()).collect();
-        folders.sort();
-        for folder in folders {
+        for folder in case_folders(&args.plugins, name)? {
             let case = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let result = run_case(&bench.runtime, &loaded, &bench.rules, &folder).await;
             let error = result.err().map(|e| format!("{e:#}"));

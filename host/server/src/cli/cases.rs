@@ -21,6 +21,8 @@ pub struct Outcome {
     pub polled: Option<Value>,
     /// `{name, content}` of an encoded file.
     pub file: Option<Value>,
+    /// What each event of a connection led to.
+    pub steps: Option<Value>,
     pub messages: Vec<Value>,
     pub state: Map<String, Value>,
     pub seen: Seen,
@@ -29,6 +31,7 @@ pub struct Outcome {
 }
 
 /// The input of one call.
+#[derive(Clone)]
 pub struct Input {
     pub entry: String,
     pub name: String,
@@ -91,7 +94,10 @@ pub async fn run_scripted(
             outcome.answer = answer.map(|message| draft(&message, None));
             outcome
         }
-        other => bail!("no entry point `{other}`; there are deliver, receive, poll, decode, encode, answer"),
+        "connection" => super::sessions::run(caller, &script, &input.bytes).await?,
+        other => bail!(
+            "no entry point `{other}`; there are deliver, receive, poll, decode, encode, answer, connection"
+        ),
     };
     outcome.seen = script.take_seen();
     outcome.host_time = wasm::rfc3339(script.now_ms()).unwrap_or_default();
@@ -162,7 +168,7 @@ fn event(bytes: &[u8]) -> anyhow::Result<Message> {
     stated_event(busbar_core::parse_json(bytes)?)
 }
 
-fn stated_event(mut value: Value) -> anyhow::Result<Message> {
+pub(super) fn stated_event(mut value: Value) -> anyhow::Result<Message> {
     if let Some(map) = value.as_object_mut() {
         map.entry("specversion").or_insert_with(|| "1.0".into());
         map.entry("source").or_insert_with(|| "/case/crm".into());
@@ -181,7 +187,7 @@ fn request(bytes: &[u8]) -> anyhow::Result<HookRequest> {
     Ok(HookRequest { method: input.method, path: input.path, query: input.query, headers, body })
 }
 
-fn outcome<T>(run: Run<T>) -> (Outcome, Option<T>) {
+pub(super) fn outcome<T>(run: Run<T>) -> (Outcome, Option<T>) {
     let (result, value) = match run.result {
         Ok(value) => (json!("ok"), Some(value)),
         Err(failure) => (json!({ "failure": show_failure(&failure) }), None),
@@ -194,6 +200,7 @@ fn outcome<T>(run: Run<T>) -> (Outcome, Option<T>) {
         answer: None,
         polled: None,
         file: None,
+        steps: None,
         messages: run.emitted.into_iter().map(|e| draft(&e.message, e.place)).collect(),
         state: run.state.into_iter().map(write).collect(),
         seen: Seen::default(),
@@ -202,7 +209,7 @@ fn outcome<T>(run: Run<T>) -> (Outcome, Option<T>) {
     (outcome, value)
 }
 
-fn show_failure(failure: &Failure) -> Value {
+pub(super) fn show_failure(failure: &Failure) -> Value {
     let delay = |case: &str, reason: &str, retry_after_ms: &Option<u64>| {
         let mut shown = json!({ "case": case, "reason": reason });
         if let Some(ms) = retry_after_ms {
@@ -287,7 +294,8 @@ impl Outcome {
             "state": self.state,
             "ahead": self.seen.ahead.iter().map(show_ahead).collect::<Vec<_>>(),
         });
-        let extra = [("response", &self.response), ("polled", &self.polled), ("file", &self.file)];
+        let extra =
+            [("response", &self.response), ("polled", &self.polled), ("file", &self.file), ("steps", &self.steps)];
         for (name, value) in extra.into_iter().filter_map(|(n, v)| v.as_ref().map(|v| (n, v))) {
             shown[name] = value.clone();
         }
@@ -319,8 +327,25 @@ pub async fn run_case(
     rules: &Arc<Rules>,
     folder: &Path,
 ) -> anyhow::Result<()> {
-    let setup: Setup = read_json(&folder.join("setup.json"))?.unwrap_or_default();
+    let (setup, input) = read_case(loaded, folder)?;
     let expected: Map<String, Value> = read_json(&folder.join("expected.json"))?.context("no expected.json")?;
+    let shown = run_scripted(runtime, loaded, rules, setup, input).await?.show();
+    let mut differences = Vec::new();
+    for (key, wanted) in &expected {
+        let found = shown.get(key).unwrap_or(&Value::Null);
+        if found != wanted {
+            differences.push(format!("{key}:\n  expected {wanted}\n  found    {found}"));
+        }
+    }
+    if differences.is_empty() { Ok(()) } else { bail!("{}", differences.join("\n")) }
+}
+
+/// What the case in `folder` feeds in.
+///
+/// # Errors
+/// What is wrong with the case.
+pub fn read_case(loaded: &Loaded, folder: &Path) -> anyhow::Result<(Setup, Input)> {
+    let setup: Setup = read_json(&folder.join("setup.json"))?.unwrap_or_default();
     // An adapter with one entry point need not be told which.
     let entry = match (&setup.entry, loaded.inspection.exports.as_slice()) {
         (Some(entry), _) => entry.clone(),
@@ -330,15 +355,7 @@ pub async fn run_case(
     let input = input_file(folder)?;
     let bytes = std::fs::read(&input)?;
     let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let shown = run_scripted(runtime, loaded, rules, setup, Input { entry, name, bytes }).await?.show();
-    let mut differences = Vec::new();
-    for (key, wanted) in &expected {
-        let found = shown.get(key).unwrap_or(&Value::Null);
-        if found != wanted {
-            differences.push(format!("{key}:\n  expected {wanted}\n  found    {found}"));
-        }
-    }
-    if differences.is_empty() { Ok(()) } else { bail!("{}", differences.join("\n")) }
+    Ok((setup, Input { entry, name, bytes }))
 }
 
 fn input_file(folder: &Path) -> anyhow::Result<PathBuf> {

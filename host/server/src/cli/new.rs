@@ -31,6 +31,8 @@ enum Entry {
     Encode,
     /// A question gets its answer.
     Answer,
+    /// Messages both ways over a TCP connection.
+    Connection,
 }
 
 /// `src/lib.rs`, `src/mapping.rs`, and the case: what is fed in, what the world answers, what must come out.
@@ -65,6 +67,7 @@ impl Entry {
             Self::Decode => template!("decode", "input.txt"),
             Self::Encode => template!("encode", "input.json"),
             Self::Answer => template!("answer", "input.json"),
+            Self::Connection => template!("connection", "input.json"),
         }
     }
 }
@@ -117,8 +120,8 @@ fn files(name: &str, template: &Template) -> Vec<(String, String)> {
     let payment = "\"payment.received.v1\"";
     let manifest = format!(
         "name = \"{name}\"\nversion = \"0.1.0\"\ndescription = \"One sentence: what becomes what.\"\nemits = {}\ndelivers = {}\nasks = []\nanswers = {}\nspec = \"Where the format is from\"\n",
-        list(&["receive", "poll", "decode"], payment),
-        list(&["deliver", "encode"], payment),
+        list(&["receive", "poll", "decode", "connection"], payment),
+        list(&["deliver", "encode", "connection"], payment),
         list(&["answer"], "\"account.lookup.v1\""),
     );
     let url = if ["deliver", "poll"].contains(entry) {

@@ -3,11 +3,12 @@
 use crate::config::model::{Grants, Instances, Limits};
 use crate::wasm::{AskFailure, Caller, Effects, HttpFailure, HttpRequest, HttpResponse, Loaded, Runtime, SystemSpec};
 use async_trait::async_trait;
-use busbar_core::{Call, Message, Problem, Rules};
+use busbar_core::{Call, Message, Problem, Rules, StateWrite};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -16,16 +17,19 @@ use time::format_description::well_known::Rfc3339;
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Setup {
-    /// `deliver`, `receive`, `poll`, `decode`, `encode` or `answer`.
+    /// `deliver`, `receive`, `poll`, `decode`, `encode`, `answer` or `connection`.
     pub entry: Option<String>,
     /// Attempts of a delivery, each with the calls of the ones before; the last one's result counts.
     pub attempts: u32,
     pub system: Option<String>,
     pub config: Map<String, Value>,
     pub credentials: BTreeMap<String, String>,
-    /// RFC 3339; the clock stands still there.
+    /// RFC 3339; the clock stands still there, unless a connection's input advances it.
     pub now: Option<String>,
     pub state: BTreeMap<String, String>,
+    /// What a session has written since; it reads it again.
+    #[serde(skip)]
+    pub written: BTreeMap<String, Option<Vec<u8>>>,
     /// Messages that the system stated earlier.
     pub known: Vec<Stated>,
     /// Answers to outgoing requests, in order.
@@ -51,9 +55,9 @@ pub struct Stated {
 pub struct HttpAnswer {
     status: u16,
     headers: BTreeMap<String, String>,
-    body: Value,
+    pub(super) body: Value,
     /// In place of `body`, where that is no UTF-8.
-    body_bytes: Vec<u8>,
+    pub(super) body_bytes: Vec<u8>,
     error: Option<String>,
     text: String,
 }
@@ -81,7 +85,7 @@ pub struct Seen {
 pub struct Script {
     setup: Mutex<Setup>,
     seen: Mutex<Seen>,
-    now_ms: i64,
+    now_ms: AtomicI64,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -97,7 +101,17 @@ impl Script {
             None => OffsetDateTime::now_utc(),
         };
         let now_ms = i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
-        Ok(Self { setup: Mutex::new(setup), seen: Mutex::new(Seen::default()), now_ms })
+        Ok(Self { setup: Mutex::new(setup), seen: Mutex::new(Seen::default()), now_ms: AtomicI64::new(now_ms) })
+    }
+
+    pub fn advance(&self, ms: i64) {
+        self.now_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// What a call wrote, for the calls after it.
+    pub fn remember(&self, writes: &[StateWrite]) {
+        let writes = writes.iter().map(|write| (write.key.clone(), write.value.clone()));
+        locked(&self.setup).written.extend(writes);
     }
 
     pub fn take_seen(&self) -> Seen {
@@ -133,7 +147,7 @@ impl Script {
     }
 }
 
-fn body(value: &Value) -> Vec<u8> {
+pub(super) fn body(value: &Value) -> Vec<u8> {
     match value {
         Value::Null => Vec::new(),
         Value::String(text) => text.clone().into_bytes(),
@@ -214,7 +228,11 @@ impl Effects for Script {
     }
 
     async fn state(&self, key: &str) -> Result<Option<Vec<u8>>, Problem> {
-        Ok(locked(&self.setup).state.get(key).map(|text| text.clone().into_bytes()))
+        let setup = locked(&self.setup);
+        match setup.written.get(key) {
+            Some(written) => Ok(written.clone()),
+            None => Ok(setup.state.get(key).map(|text| text.clone().into_bytes())),
+        }
     }
 
     fn secret(&self, credential: &str) -> Result<SecretString, String> {
@@ -223,7 +241,7 @@ impl Effects for Script {
     }
 
     fn now_ms(&self) -> i64 {
-        self.now_ms
+        self.now_ms.load(Ordering::Relaxed)
     }
 
     // Always the same, so that a case has one result.

@@ -2,6 +2,7 @@
 //! fit, are its grants right.
 
 use super::check::{against, closest};
+use super::connection;
 use super::finding::Report;
 use super::load::System;
 use super::source::{Source, escape};
@@ -35,7 +36,7 @@ pub fn check_adapters(
     for (name, system) in systems {
         let at = format!("/systems/{}", escape(name));
         let Some(adapter) = system.config.adapter.clone() else {
-            for part in ["folder", "out", "poll", "instances", "hook", "config", "grants", "limits"] {
+            for part in ["folder", "out", "poll", "instances", "hook", "connection", "config", "grants", "limits"] {
                 if source.says(&format!("{at}/{part}")) {
                     report.error(
                         "needs-adapter",
@@ -53,6 +54,7 @@ pub fn check_adapters(
         let Some(file) = file.clone() else { continue };
         check_config(schemas.of(&adapter, &file.inspection), source, &at, report);
         check_entries(system, &file.inspection, source, &at, report);
+        connection::check(system.config.connection.as_ref(), &file, source, &at, report);
         check_grants(system, &file.inspection, source, &at, report);
         check_types(system, catalog, source, &at, report);
         system.adapter = Some(file);
@@ -179,6 +181,7 @@ fn check_entries(system: &System, inspection: &Inspection, source: &Source, at: 
         ("hook", system.config.hook.is_some(), "receive"),
         ("poll", system.config.poll.is_some(), "poll"),
         ("out", system.config.out.is_some(), "encode"),
+        ("connection", system.config.connection.is_some(), "connection"),
     ];
     for (part, there, entry) in needs {
         let exported = inspection.exports.iter().any(|e| e == entry);

@@ -27,6 +27,8 @@ pub struct System {
     pub config: SystemConfig,
     pub secrets: BTreeMap<String, SecretString>,
     pub adapter: Option<AdapterFile>,
+    /// Private key of the system's connection.
+    pub tls_key: Option<SecretString>,
 }
 
 /// Reads and checks `folder`. The deployment is there unless the report has errors.
@@ -74,8 +76,10 @@ fn assemble(folder: &Path, config: Config, source: &Source, report: &mut Report)
             let pointer = format!("{at}/credentials/{}", escape(credential));
             (credential.clone(), secrets.read(reference, &pointer))
         });
-        let secrets = found.collect();
-        systems.insert(name.clone(), System { config: system.clone(), secrets, adapter: None });
+        let found = found.collect();
+        let key = system.connection.as_ref().and_then(|c| c.tls.as_ref()).and_then(|tls| tls.key.as_ref());
+        let tls_key = key.map(|key| secrets.read(key, &format!("{at}/connection/tls/key")));
+        systems.insert(name.clone(), System { config: system.clone(), secrets: found, adapter: None, tls_key });
     }
     check::http(&config, source, report);
     check::systems(&config, source, report);

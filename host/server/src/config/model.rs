@@ -1,6 +1,7 @@
 //! The shape of `busbar.toml`. `busbar print config-schema` is generated from here, so the comments
 //! below are its documentation.
 
+pub use super::connection::{ConnectionConfig, TlsConfig};
 pub use super::limits::{Grants, Limits};
 
 use schemars::JsonSchema;
@@ -236,6 +237,8 @@ pub struct SystemConfig {
     pub poll: Option<PollConfig>,
     /// Requests to `/hooks/<system>/…`.
     pub hook: Option<HookConfig>,
+    /// A TCP connection, for the adapter's `connection`.
+    pub connection: Option<ConnectionConfig>,
 }
 
 /// When a failed delivery is tried again.

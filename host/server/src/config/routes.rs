@@ -104,6 +104,7 @@ impl Check<'_> {
             let entry = match (question, &system.config.out) {
                 (true, _) => "answer",
                 (false, Some(_)) => "encode",
+                (false, None) if system.config.connection.is_some() => "connection",
                 (false, None) => "deliver",
             };
             if !file.inspection.exports.iter().any(|e| e == entry) {

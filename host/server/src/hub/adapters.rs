@@ -1,5 +1,6 @@
 //! The port `Adapters` over the wasm runtime: one loaded adapter per system, bounded at once.
 
+use super::connection::Line;
 use crate::wasm::{self, Caller};
 use async_trait::async_trait;
 use busbar_core::ports::{
@@ -11,7 +12,9 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 struct Slot {
-    caller: Caller,
+    caller: Arc<Caller>,
+    /// Deliveries go over the system's connection.
+    line: Option<Line>,
     at_once: Semaphore,
 }
 
@@ -22,9 +25,13 @@ pub struct WasmAdapters {
 }
 
 impl WasmAdapters {
-    pub fn add(&mut self, system: String, caller: Caller) {
+    pub fn add(&mut self, system: String, caller: Arc<Caller>, line: Option<Line>) {
         let at_once = Semaphore::new(caller.system.limits.concurrency.max(1));
-        self.slots.insert(system, Slot { caller, at_once });
+        self.slots.insert(system, Slot { caller, line, at_once });
+    }
+
+    pub fn caller(&self, system: &str) -> Option<Arc<Caller>> {
+        self.slots.get(system).map(|slot| slot.caller.clone())
     }
 
     fn slot(&self, system: &str) -> Result<&Slot, Problem> {
@@ -60,6 +67,7 @@ fn failed<T>(problem: Problem) -> Run<T> {
 impl Adapters for WasmAdapters {
     async fn deliver(&self, system: &str, attempting: Attempting) -> Run<()> {
         match self.slot(system) {
+            Ok(Slot { line: Some(line), .. }) => line.deliver(attempting).await,
             Ok(slot) => counted(slot, "deliver", wasm::deliver(&slot.caller, attempting)).await,
             Err(problem) => failed(problem),
         }

@@ -12,6 +12,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// How long to wait after so many failures in a row of something that is never given up.
+pub fn pause_after(policy: &Policy, failures: u32, failure: &Failure, every: Duration) -> Duration {
+    let policy = Policy { attempts_max: u32::MAX, ..*policy };
+    match decide(&policy, failures, failure, rand::random(), false) {
+        Next::Retry { after_ms } => Duration::from_millis(after_ms),
+        // It will hardly pass, but nobody else would find out that it has.
+        Next::GiveUp => Duration::from_millis(policy.backoff_max_ms).max(every),
+    }
+}
+
 /// Polls one system until `stop`.
 pub struct Poller {
     pub hub: Arc<Hub>,
@@ -52,20 +62,11 @@ impl Poller {
             }
             Err(failure) => {
                 *failures = failures.saturating_add(1);
-                let pause = self.backoff(*failures, &failure);
+                let pause = pause_after(&self.policy, *failures, &failure, self.every);
                 // The detail may quote what the system said about a customer: it is in the journal.
                 tracing::warn!(system = self.system, code = outcome, failures, ?pause, "a poll failed");
                 pause
             }
-        }
-    }
-
-    fn backoff(&self, failures: u32, failure: &Failure) -> Duration {
-        let policy = Policy { attempts_max: u32::MAX, ..self.policy };
-        match decide(&policy, failures, failure, rand::random(), false) {
-            Next::Retry { after_ms } => Duration::from_millis(after_ms),
-            // It will hardly pass, but nobody else would find out that it has.
-            Next::GiveUp => Duration::from_millis(policy.backoff_max_ms).max(self.every),
         }
     }
 

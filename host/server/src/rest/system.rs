@@ -3,6 +3,7 @@
 use super::auth::Caller;
 use super::{ApiProblem, Shared};
 use crate::config::model::Right;
+use crate::hub::ConnectionShown;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -53,6 +54,9 @@ pub struct SystemShown {
     paused: bool,
     /// Deliveries by state.
     deliveries: BTreeMap<String, i64>,
+    /// Of a system with a TCP connection: how that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<ConnectionShown>,
 }
 
 /// The systems of the deployment.
@@ -63,7 +67,9 @@ pub async fn systems(State(api): State<Shared>, caller: Caller) -> Result<Json<V
     for (name, status) in api.driver.statuses() {
         let SystemStatus { in_flight, down_since_ms, paused, .. } = status;
         let deliveries = BTreeMap::new();
-        shown.insert(name.clone(), SystemShown { name, in_flight, down_since_ms, paused, deliveries });
+        let connection = api.connections.of(&name);
+        let system = SystemShown { name: name.clone(), in_flight, down_since_ms, paused, deliveries, connection };
+        shown.insert(name, system);
     }
     for depth in api.hub.store.depths().await? {
         let system = shown

@@ -51,6 +51,12 @@ impl CallState {
 }
 
 impl wit::credentials::Host for CallState {
+    async fn length(&mut self, name: String) -> Result<std::result::Result<u32, String>> {
+        self.may_use(&name)?;
+        let secret = self.effects.secret(&name);
+        Ok(secret.map(|secret| u32::try_from(secret.expose_secret().len()).unwrap_or(u32::MAX)))
+    }
+
     async fn hash(&mut self, algorithm: Algorithm, pieces: Vec<Piece>) -> Result<std::result::Result<Vec<u8>, String>> {
         let mut bytes = Vec::new();
         for piece in pieces {

@@ -19,7 +19,7 @@ pub struct Inspection {
     /// Hex SHA-256 of the file.
     pub sha256: String,
     pub bytes: usize,
-    /// Entry points: `deliver`, `receive`, `poll`, `decode`, `encode`, `answer`.
+    /// Entry points: `deliver`, `receive`, `poll`, `decode`, `encode`, `answer`, `connection`.
     pub exports: Vec<String>,
     /// Imported functions, `interface.function`.
     pub imports: Vec<String>,

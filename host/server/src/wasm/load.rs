@@ -16,6 +16,7 @@ pub struct Loaded {
     pub(crate) decode: Option<exports::decode::GuestIndices>,
     pub(crate) encode: Option<exports::encode::GuestIndices>,
     pub(crate) answer: Option<exports::answer::GuestIndices>,
+    pub(crate) connection: Option<exports::connection::GuestIndices>,
     pub inspection: Inspection,
 }
 
@@ -35,6 +36,7 @@ impl Loaded {
             encode: exports::encode::GuestIndices::new(&pre).ok(),
             decode: exports::decode::GuestIndices::new(&pre).ok(),
             answer: exports::answer::GuestIndices::new(&pre).ok(),
+            connection: exports::connection::GuestIndices::new(&pre).ok(),
             pre,
             inspection,
         })

@@ -140,7 +140,7 @@ pub async fn answer(caller: &Caller, question: Message) -> Run<Message> {
 
 // The guest yields at every epoch tick, so the timeout is honoured even by an endless loop; the
 // store is dropped afterwards, whatever state it is in.
-async fn limited<T>(deadline_ms: u64, call: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
+pub(super) async fn limited<T>(deadline_ms: u64, call: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
     match tokio::time::timeout(Duration::from_millis(deadline_ms), call).await {
         Ok(result) => result,
         Err(_) => {
@@ -173,7 +173,7 @@ fn finish<R, T>(
 
 // The adapter did not live to judge a request that was sent and not answered: nobody knows what came of
 // it, and it must not be repeated blindly (design, section 6, 5).
-fn cut_off(calls: &[Call], problem: Problem) -> Failure {
+pub(super) fn cut_off(calls: &[Call], problem: Problem) -> Failure {
     let open = calls.iter().find(|call| call.outcome == NO_ANSWER && repeat_of(call) == Repeat::Unsafe);
     match open {
         Some(call) => {
@@ -195,7 +195,7 @@ fn text<'a>(call: &'a Call, field: &str) -> &'a str {
     call.request.get(field).and_then(serde_json::Value::as_str).unwrap_or_default()
 }
 
-fn trapped(error: &wasmtime::Error) -> Problem {
+pub(super) fn trapped(error: &wasmtime::Error) -> Problem {
     if let Some(problem) = error.downcast_ref::<Problem>() {
         return problem.clone();
     }
@@ -210,7 +210,7 @@ fn trapped(error: &wasmtime::Error) -> Problem {
     Problem::new(Code::AdapterTrap, text)
 }
 
-fn convert_failure(failure: wit::types::Failure) -> Failure {
+pub(super) fn convert_failure(failure: wit::types::Failure) -> Failure {
     match failure {
         wit::types::Failure::Transient(delay) => {
             Failure::Transient { reason: delay.reason, retry_after_ms: delay.retry_after_ms }

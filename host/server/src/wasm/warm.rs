@@ -31,6 +31,11 @@ impl Caller {
         Self { runtime, loaded, system, effects, idle: Mutex::default() }
     }
 
+    /// What the host itself does for the system.
+    pub fn effects(&self) -> &dyn Effects {
+        self.effects.as_ref()
+    }
+
     pub(super) fn state(&self) -> CallState {
         CallState::new(self.system.clone(), self.effects.clone())
     }
@@ -54,7 +59,7 @@ impl Caller {
         held
     }
 
-    fn fresh(&self, state: CallState) -> Held {
+    pub(super) fn fresh(&self, state: CallState) -> Held {
         let fuel = state.limits().host_call_bytes;
         let mut store = Store::new(&self.runtime.engine, state);
         store.limiter(|state| state);

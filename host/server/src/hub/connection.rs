@@ -1,0 +1,268 @@
+//! Connections of systems: made or waited for, made again after a pause, one session each. What happens on one is in
+//! [`super::session`].
+
+use super::session::{Serving, Waiting};
+use super::shards::Turn;
+use super::{Hub, poll::pause_after};
+use crate::tcp::{Connected, Dialer, Door, Endpoint};
+use crate::wasm::{Caller, Session};
+use busbar_core::ports::{Attempting, Run};
+use busbar_core::{Failure, Policy, Problem, Shards};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// The far end of SCADA or the SMS centre must not wait longer, however long it was away.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// A connection that held so long was a good one, whatever ended it.
+const GOOD: Duration = Duration::from_secs(60);
+
+/// A delivery on its way to a session.
+pub struct Given {
+    pub attempting: Attempting,
+    /// Tells that a session has it; fails when nobody waits any more.
+    pub taken: oneshot::Sender<()>,
+    pub done: oneshot::Sender<Run<()>>,
+}
+
+/// Where the deliveries of a system with a connection go.
+pub struct Line {
+    queue: mpsc::Sender<Given>,
+    ready_timeout: Duration,
+    deadline: Duration,
+}
+
+impl Line {
+    /// `at_once`: deliveries at once. The other end is for [`Connections`].
+    pub fn new(at_once: usize, ready_timeout: Duration, deadline: Duration) -> (Self, Waiting) {
+        let (queue, given) = mpsc::channel(at_once.max(1));
+        (Self { queue, ready_timeout, deadline }, Arc::new(tokio::sync::Mutex::new(given)))
+    }
+
+    /// Gives a message to a session and waits until that has settled it.
+    pub async fn deliver(&self, attempting: Attempting) -> Run<()> {
+        let (taken, mut is_taken) = oneshot::channel();
+        let (done, is_done) = oneshot::channel();
+        let not_ready = || ended(Failure::Transient { reason: "the connection is not ready".into(), retry_after_ms: None });
+        if self.queue.send(Given { attempting, taken, done }).await.is_err() {
+            return not_ready();
+        }
+        if tokio::time::timeout(self.ready_timeout, &mut is_taken).await.is_err() {
+            is_taken.close();
+            if is_taken.try_recv().is_err() {
+                return not_ready();
+            }
+        }
+        let unknown = |text: String| ended(Failure::UnknownOutcome(text));
+        match tokio::time::timeout(self.deadline, is_done).await {
+            Ok(Ok(run)) => run,
+            Ok(Err(_)) => unknown("the session ended before it settled the delivery".into()),
+            Err(_) => unknown(format!("not settled within {} ms (limits.deadline-ms)", self.deadline.as_millis())),
+        }
+    }
+}
+
+fn ended(failure: Failure) -> Run<()> {
+    Run { result: Err(failure), emitted: Vec::new(), state: Vec::new(), calls: Vec::new() }
+}
+
+/// How a system's connection is, for people.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConnectionShown {
+    /// `connecting`, `listening`, `connected` (not logged in), `ready`, or `elsewhere`: another hub has it.
+    pub state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    pub since_ms: i64,
+    /// Code of what ended the last connection, if it ended badly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+/// How the connections of all systems are.
+#[derive(Default)]
+pub struct ConnectionBoard(Mutex<BTreeMap<String, ConnectionShown>>);
+
+impl ConnectionBoard {
+    pub fn of(&self, system: &str) -> Option<ConnectionShown> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(system).cloned()
+    }
+
+    fn change(&self, system: &str, change: impl FnOnce(&mut ConnectionShown)) {
+        change(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(system.to_string()).or_default());
+    }
+}
+
+/// The connections of one system.
+pub struct Connections {
+    pub hub: Arc<Hub>,
+    pub caller: Arc<Caller>,
+    pub given: Waiting,
+    /// Sessions at once of a listener.
+    pub at_once: usize,
+    pub send_timeout: Duration,
+    /// How long to wait after failures.
+    pub policy: Policy,
+    pub turn: Turn,
+    /// Deliveries of every hub need a connection there; what only listens is done by one of them.
+    pub every_hub: bool,
+    pub board: Arc<ConnectionBoard>,
+    pub stop: CancellationToken,
+}
+
+impl Connections {
+    pub async fn run(self, endpoint: Endpoint) {
+        let this = Arc::new(self);
+        match endpoint {
+            Endpoint::Connect(dialer) => this.dial(dialer).await,
+            Endpoint::Listen(door) => this.listen(Arc::new(door)).await,
+        }
+    }
+
+    pub fn system(&self) -> &str {
+        &self.caller.system.name
+    }
+
+    /// Whether the connection is this hub's to have.
+    pub fn is_mine(&self) -> bool {
+        if self.every_hub { *self.turn.0.borrow() != Shards::NONE } else { self.turn.is_mine(self.system()) }
+    }
+
+    async fn dial(&self, dialer: Dialer) {
+        let mut session = None;
+        let mut failures = 0;
+        while !self.stop.is_cancelled() {
+            if !self.is_mine() {
+                // Another hub goes on with what is in the state.
+                session = None;
+                self.show("elsewhere", None);
+                self.rest(LOOK_AGAIN).await;
+                continue;
+            }
+            self.show("connecting", None);
+            let connected = tokio::select! {
+                connected = dialer.connect() => connected,
+                () = self.stop.cancelled() => return,
+            };
+            let began = Instant::now();
+            let result = match connected {
+                Ok(connected) => self.serve(&mut session, connected).await,
+                Err(reason) => Err(Failure::Transient { reason, retry_after_ms: None }),
+            };
+            failures = if began.elapsed() >= GOOD { 0 } else { failures + 1 };
+            let failure = self.ended(result);
+            self.rest(pause_after(&self.policy, failures, &failure, Duration::ZERO).min(PAUSE_MAX)).await;
+        }
+    }
+
+    async fn listen(self: &Arc<Self>, door: Arc<Door>) {
+        let places = Arc::new(Semaphore::new(self.at_once));
+        let mut sessions = tokio::task::JoinSet::new();
+        while !self.stop.is_cancelled() {
+            if sessions.is_empty() {
+                self.show("listening", None);
+            }
+            while sessions.try_join_next().is_some() {}
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let stream = tokio::select! {
+                stream = door.knock() => stream,
+                () = self.stop.cancelled() => break,
+            };
+            if !self.is_mine() {
+                continue; // Another hub listens: whoever stands between sends it there.
+            }
+            let (this, door) = (self.clone(), door.clone());
+            sessions.spawn(async move {
+                let _place = place;
+                let result = match door.greet(stream).await {
+                    Ok(connected) => this.serve(&mut None, connected).await,
+                    Err(reason) => Err(Failure::Transient { reason, retry_after_ms: None }),
+                };
+                this.ended(result);
+            });
+        }
+        while sessions.join_next().await.is_some() {}
+    }
+
+    /// Talks over one connection until it ends; `session` is there again for the next one while it is sound.
+    async fn serve(&self, session: &mut Option<Session>, (socket, peer): Connected) -> Result<(), Failure> {
+        let mut held = match session.take() {
+            Some(held) => held,
+            None => Session::open(self.caller.clone()).await.map_err(Failure::Hub)?,
+        };
+        self.show("connected", Some(&peer));
+        tracing::info!(system = self.system(), peer, "connected");
+        let mut serving = Serving::new(self, &mut held, socket, peer);
+        let result = serving.run().await;
+        serving.end().await;
+        if held.is_sound() {
+            *session = Some(held);
+        }
+        result
+    }
+
+    /// Writes down how a connection ended, and gives the failure that the pause is made for.
+    fn ended(&self, result: Result<(), Failure>) -> Failure {
+        let closed = || Failure::Transient { reason: "the connection was closed".into(), retry_after_ms: None };
+        let code = result.as_ref().err().map(|failure| failure.problem().code.as_str());
+        let system = self.system().to_string();
+        metrics::gauge!("busbar_connection_ready", "system" => system.clone()).set(0.0);
+        metrics::counter!("busbar_connections_ended_total", "system" => system, "outcome" => code.unwrap_or("closed"))
+            .increment(1);
+        self.board.change(self.system(), |shown| shown.last_error = code.map(str::to_string));
+        match result {
+            // What the far end says may be about a customer: the detail of such a failure is in the journal.
+            Err(failure) => {
+                let reason = match &failure {
+                    Failure::Transient { reason, .. } => reason.as_str(),
+                    _ => "",
+                };
+                tracing::warn!(system = self.system(), code, reason, "a connection ended");
+                // However wrong it was, the next connection may be right.
+                match failure {
+                    Failure::Transient { .. } | Failure::RateLimited { .. } => failure,
+                    other => Failure::Other(other.problem().detail),
+                }
+            }
+            Ok(()) => {
+                tracing::info!(system = self.system(), "a connection was closed");
+                closed()
+            }
+        }
+    }
+
+    pub fn show(&self, state: &str, peer: Option<&str>) {
+        let now_ms = self.hub.clock.now_ms();
+        if state == "ready" {
+            metrics::gauge!("busbar_connection_ready", "system" => self.system().to_string()).set(1.0);
+        }
+        self.board.change(self.system(), |shown| {
+            if shown.state != state {
+                (shown.state, shown.since_ms) = (state.to_string(), now_ms);
+            }
+            shown.peer = peer.map(str::to_string);
+        });
+    }
+
+    async fn rest(&self, pause: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    /// The named credential, to be sent.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn secret(&self, name: &str) -> Result<secrecy::SecretString, Failure> {
+        let missing = |text| Failure::Hub(Problem::new(busbar_core::Code::MissingGrant, text));
+        self.caller.effects().secret(name).map_err(missing)
+    }
+}

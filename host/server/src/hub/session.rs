@@ -1,0 +1,347 @@
+//! One connection at work: bytes, timers and messages go to the session, one at a time. What it states is written down
+//! before anything is sent, so that the far end's acknowledgement is never ahead of the journal.
+
+use super::connection::{Connections, Given};
+use crate::tcp::Socket;
+use crate::wasm::{Event, Piece, Session, Step};
+use busbar_core::ports::Run;
+use busbar_core::record::{CONNECTION, NO_ANSWER, OK, maybe_sent};
+use busbar_core::{
+    Call, Code, Commit, Failure, IntakeKind, IntakeOutcome, NewMessage, OnDiffering, Problem, StateWrite,
+};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+const READ_BYTES: usize = 16 << 10;
+/// Of what was sent or received, in the record.
+const SHOWN_BYTES: usize = 4 << 10;
+const STORE_RETRY: Duration = Duration::from_millis(250);
+
+/// Deliveries that wait for a session, shared by all sessions of a system.
+pub type Waiting = Arc<Mutex<mpsc::Receiver<Given>>>;
+
+/// A delivery that the session has.
+struct Open {
+    done: oneshot::Sender<Run<()>>,
+    call: Call,
+    started: Instant,
+}
+
+/// A connection with its session.
+pub struct Serving<'a> {
+    parts: &'a Connections,
+    session: &'a mut Session,
+    socket: Box<dyn Socket>,
+    peer: String,
+    ready: bool,
+    timer: Option<tokio::time::Instant>,
+    open: HashMap<i64, Open>,
+}
+
+enum Next {
+    Read(std::io::Result<usize>),
+    Timer,
+    Given(Option<Given>),
+    Stop,
+    Turn,
+}
+
+impl<'a> Serving<'a> {
+    pub fn new(parts: &'a Connections, session: &'a mut Session, socket: Box<dyn Socket>, peer: String) -> Self {
+        Self { parts, session, socket, peer, ready: false, timer: None, open: HashMap::new() }
+    }
+
+    /// Until the connection ends: `Ok` when somebody closed it in order.
+    pub async fn run(&mut self) -> Result<(), Failure> {
+        let mut buffer = vec![0; READ_BYTES];
+        let mut turn = self.parts.turn.0.clone();
+        let mut stopping = false;
+        let mut closed = self.event(Event::Connected(self.peer.clone())).await?;
+        loop {
+            if closed || (stopping && self.open.is_empty()) {
+                return Ok(());
+            }
+            // Nobody waits for those any more: they took longer than limits.deadline-ms.
+            self.open.retain(|_, open| !open.done.is_closed());
+            let room = self.ready && !stopping && self.open.len() < self.parts.caller.system.limits.concurrency;
+            let timer = self.timer;
+            let next = tokio::select! {
+                read = self.socket.read(&mut buffer) => Next::Read(read),
+                () = sleep_until(timer), if timer.is_some() => Next::Timer,
+                given = take(&self.parts.given), if room => Next::Given(given),
+                () = self.parts.stop.cancelled(), if !stopping => Next::Stop,
+                changed = turn.changed() => if changed.is_ok() { Next::Turn } else { Next::Stop },
+            };
+            closed = match next {
+                Next::Read(Ok(0)) => return Ok(()),
+                Next::Read(Ok(count)) => {
+                    let bytes = buffer.get(..count).unwrap_or_default().to_vec();
+                    count_bytes(self.parts.system(), "in", count);
+                    self.event(Event::Bytes(bytes)).await?
+                }
+                Next::Read(Err(error)) => return Err(lost(&error)),
+                Next::Timer => self.event(Event::Timer).await?,
+                Next::Given(Some(given)) => self.give(given).await?,
+                Next::Given(None) | Next::Stop => {
+                    stopping = true;
+                    false
+                }
+                Next::Turn => !self.parts.is_mine(),
+            };
+        }
+    }
+
+    /// Nothing more comes: whatever is not settled now was sent, and nobody knows what came of it.
+    pub async fn end(&mut self) {
+        for (delivery, outcome) in self.session.disconnected().await {
+            self.settle(delivery, outcome);
+        }
+        let unknown = "the connection ended before the far end answered";
+        for delivery in self.open.keys().copied().collect::<Vec<_>>() {
+            self.settle(delivery, Err(Failure::UnknownOutcome(unknown.into())));
+        }
+    }
+
+    /// Whether the connection is to be closed.
+    async fn event(&mut self, event: Event) -> Result<bool, Failure> {
+        let received = match &event {
+            Event::Bytes(bytes) => Some(shown(bytes)),
+            _ => None,
+        };
+        self.timer = None;
+        let run = self.session.step(event).await;
+        match run.result {
+            Ok(step) => self.follow(step, Run { result: Ok(()), ..without(run.emitted, run.state, run.calls) }, received).await,
+            Err(failure) => {
+                self.refused(&failure, run.calls, received).await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn give(&mut self, given: Given) -> Result<bool, Failure> {
+        let Given { attempting, taken, done } = given;
+        let effects = self.parts.caller.effects();
+        if taken.send(()).is_err() {
+            return Ok(false); // It was too late, and is tried again.
+        }
+        let delivery = attempting.delivery;
+        let call = Call {
+            attempt: attempting.attempt,
+            ordinal: 0,
+            kind: CONNECTION.into(),
+            request: json!({ "peer": self.peer }),
+            answer: None,
+            outcome: NO_ANSWER.into(),
+            started_at_ms: effects.now_ms(),
+            duration_us: 0,
+        };
+        if let Err(problem) = effects.ahead(delivery, &call).await {
+            let run = Run { result: Err(Failure::Hub(problem)), ..without(Vec::new(), Vec::new(), Vec::new()) };
+            let _ = done.send(run);
+            return Ok(false);
+        }
+        self.open.insert(delivery, Open { done, call, started: Instant::now() });
+        let maybe_sent = maybe_sent(&attempting.recorded);
+        let run = self.session.step(Event::Message { delivery, message: attempting.message, maybe_sent }).await;
+        match run.result {
+            Ok(step) => {
+                if let Some(open) = self.open.get_mut(&delivery) {
+                    open.call.request["body"] = shown_pieces(&step.send);
+                }
+                let rest = without(run.emitted, run.state, run.calls);
+                self.follow(step, Run { result: Ok(()), ..rest }, None).await
+            }
+            // Nothing was sent.
+            Err(failure) => {
+                self.settle(delivery, Err(failure.clone()));
+                if self.session.is_sound() { Ok(false) } else { Err(failure) }
+            }
+        }
+    }
+
+    /// Commits, sends, settles, in this order.
+    async fn follow(&mut self, step: Step, run: Run<()>, received: Option<Value>) -> Result<bool, Failure> {
+        self.commit(run, received).await?;
+        let bytes = self.filled(&step.send)?;
+        if !bytes.is_empty() {
+            self.send(&bytes).await?;
+        }
+        for (delivery, outcome) in step.settled {
+            self.settle(delivery, outcome);
+        }
+        let now = tokio::time::Instant::now();
+        self.timer = step.timer_ms.map(|ms| now + Duration::from_millis(ms.into()));
+        if step.ready != self.ready {
+            self.ready = step.ready;
+            self.parts.show(if step.ready { "ready" } else { "connected" }, Some(&self.peer));
+        }
+        if let Some(why) = &step.close {
+            tracing::info!(system = self.parts.system(), peer = self.peer, why, "the adapter closes the connection");
+        }
+        Ok(step.close.is_some())
+    }
+
+    /// Writes down what a step stated. It waits for a store that is down: nothing is read or sent meanwhile.
+    async fn commit(&mut self, run: Run<()>, received: Option<Value>) -> Result<(), Failure> {
+        if run.emitted.is_empty() && run.state.is_empty() {
+            return Ok(());
+        }
+        let hub = &self.parts.hub;
+        let admitted = run.emitted.into_iter().map(|e| hub.rules.admit_valid(e.message, e.place));
+        let messages = admitted.collect::<Result<Vec<NewMessage>, Problem>>().map_err(Failure::Hub)?;
+        let stated = !messages.is_empty();
+        let intake = stated.then(|| hub.new_intake(IntakeKind::Connection, self.parts.system(), &self.peer));
+        let commit = Commit {
+            intake,
+            messages,
+            on_differing: Some(OnDiffering::Keep),
+            state: run.state,
+            calls: if stated { self.with_bytes(run.calls, received) } else { Vec::new() },
+            at_ms: hub.clock.now_ms(),
+            ..Commit::default()
+        };
+        loop {
+            match hub.committer.commit(commit.clone()).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(refusal)) => {
+                    return Err(Failure::Hub(Problem::new(Code::Internal, format!("refused: {refusal:?}"))));
+                }
+                Err(problem) => tracing::warn!(system = self.parts.system(), %problem, "a connection waits for the store"),
+            }
+            tokio::time::sleep(STORE_RETRY).await;
+            if self.parts.stop.is_cancelled() || !self.parts.is_mine() {
+                return Err(Failure::Hub(Problem::new(Code::StoreUnavailable, "the hub stops")));
+            }
+        }
+    }
+
+    /// Writes down what the far end, or the adapter, did wrong.
+    async fn refused(&mut self, failure: &Failure, calls: Vec<Call>, received: Option<Value>) {
+        let hub = &self.parts.hub;
+        let problem = failure.problem();
+        metrics::counter!("busbar_refused_total", "kind" => "connection", "code" => problem.code.as_str()).increment(1);
+        let mut intake = hub.new_intake(IntakeKind::Connection, self.parts.system(), &self.peer);
+        intake.outcome = IntakeOutcome::Refused;
+        intake.error = Some(problem.record());
+        let (at_ms, calls) = (intake.at_ms, self.with_bytes(calls, received));
+        let commit = Commit { intake: Some(intake), calls, at_ms, ..Commit::default() };
+        if let Err(problem) = hub.committer.commit(commit).await {
+            tracing::warn!(system = self.parts.system(), %problem, "a failed connection was not written down");
+        }
+    }
+
+    /// The record of a step: what came in, then what the adapter called.
+    fn with_bytes(&self, calls: Vec<Call>, received: Option<Value>) -> Vec<Call> {
+        let Some(body) = received else { return calls };
+        let came = Call {
+            attempt: 1,
+            ordinal: 0,
+            kind: CONNECTION.into(),
+            request: json!({ "peer": self.peer, "body": body }),
+            answer: None,
+            outcome: OK.into(),
+            started_at_ms: self.parts.hub.clock.now_ms(),
+            duration_us: 0,
+        };
+        let rest = calls.into_iter().map(|call| Call { ordinal: call.ordinal.saturating_add(1), ..call });
+        std::iter::once(came).chain(rest).collect()
+    }
+
+    fn filled(&self, pieces: &[Piece]) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        for piece in pieces {
+            match piece {
+                Piece::Plain(plain) => bytes.extend_from_slice(plain),
+                Piece::Secret(name) => bytes.extend_from_slice(self.parts.secret(name)?.expose_secret().as_bytes()),
+            }
+        }
+        Ok(bytes)
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let socket = &mut self.socket;
+        let sending = async {
+            socket.write_all(bytes).await?;
+            socket.flush().await
+        };
+        match tokio::time::timeout(self.parts.send_timeout, sending).await {
+            Ok(Ok(())) => {
+                count_bytes(self.parts.system(), "out", bytes.len());
+                Ok(())
+            }
+            Ok(Err(error)) => Err(lost(&error)),
+            Err(_) => Err(transient("the far end does not read (connection.send-timeout-ms)".into())),
+        }
+    }
+
+    fn settle(&mut self, delivery: i64, outcome: Result<(), Failure>) {
+        let Some(Open { done, mut call, started }) = self.open.remove(&delivery) else {
+            tracing::warn!(system = self.parts.system(), delivery, "the adapter settled a delivery that it does not have");
+            return;
+        };
+        let word = outcome.as_ref().err().map_or("ok", |failure| failure.problem().code.as_str());
+        // Where it stays open the next attempt must know.
+        if !matches!(outcome, Err(Failure::UnknownOutcome(_))) {
+            call.answer = Some(json!({ "settled": word }));
+            call.outcome = OK.into();
+        }
+        call.duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let run = Run { result: outcome, ..without(Vec::new(), Vec::new(), vec![call]) };
+        let _ = done.send(run);
+    }
+}
+
+fn without(emitted: Vec<busbar_core::ports::Emitted>, state: Vec<StateWrite>, calls: Vec<Call>) -> Run<()> {
+    Run { result: Ok(()), emitted, state, calls }
+}
+
+async fn take(given: &Waiting) -> Option<Given> {
+    given.lock().await.recv().await
+}
+
+async fn sleep_until(timer: Option<tokio::time::Instant>) {
+    if let Some(at) = timer {
+        tokio::time::sleep_until(at).await;
+    }
+}
+
+fn transient(reason: String) -> Failure {
+    Failure::Transient { reason, retry_after_ms: None }
+}
+
+fn lost(error: &std::io::Error) -> Failure {
+    transient(format!("the connection broke: {error}"))
+}
+
+fn count_bytes(system: &str, direction: &'static str, count: usize) {
+    metrics::counter!("busbar_connection_bytes_total", "system" => system.to_string(), "direction" => direction)
+        .increment(u64::try_from(count).unwrap_or_default());
+}
+
+/// Bytes for the record: as text where they are, else in hex; the beginning of many.
+fn shown(bytes: &[u8]) -> Value {
+    let part = bytes.get(..SHOWN_BYTES).unwrap_or(bytes);
+    let more = if part.len() < bytes.len() { format!("… ({} bytes)", bytes.len()) } else { String::new() };
+    let text = std::str::from_utf8(part).ok().filter(|t| t.chars().all(|c| !c.is_control() || "\r\n\t".contains(c)));
+    match text {
+        Some(text) => format!("{text}{more}").into(),
+        None => format!("{}{more}", crate::wasm::hex(part)).into(),
+    }
+}
+
+fn shown_pieces(pieces: &[Piece]) -> Value {
+    let part = |piece: &Piece| match piece {
+        Piece::Plain(plain) => shown(plain),
+        Piece::Secret(name) => format!("<{name}>").into(),
+    };
+    match pieces {
+        [one] => part(one),
+        several => several.iter().map(part).collect(),
+    }
+}
