@@ -1,6 +1,8 @@
 //! Every genuine file of `../shared/samples`, through its adapter's component: the right messages, or one clear refusal.
 //! What is expected of each stands in `fixtures/samples/<adapter>.toml`, written from the file, not from the output.
 
+mod traces;
+
 use crate::hub::{LOADED, RUNTIME, root};
 use busbar_core::Rules;
 use busbar_server::cli::{Input, Setup, run_scripted};
@@ -46,6 +48,16 @@ struct Sample {
     /// Of `poll`: the answers after the one that the file is the body of.
     #[serde(default)]
     then: Vec<Value>,
+    /// Of `connection`: how the recording is written, and whose lines are the far end's; see [`traces::records`].
+    #[serde(default)]
+    form: String,
+    from: Option<String>,
+    /// Each record is the beginning of a connection of its own.
+    #[serde(default)]
+    each: bool,
+    /// With `each`: how many of the records were refused, by code.
+    #[serde(default)]
+    refused: BTreeMap<String, usize>,
     /// Anything else that `setup.json` of a case may have.
     #[serde(default)]
     setup: Map<String, Value>,
@@ -118,23 +130,99 @@ impl Sample {
     /// What came out, and whether that was expected.
     async fn run(&self, adapter: &str, rules: &Arc<Rules>, path: PathBuf) -> (String, bool) {
         let bytes = std::fs::read(&path).unwrap();
+        if self.each {
+            return self.run_each(adapter, rules, &bytes).await;
+        }
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let setup = self.setup(&bytes);
-        let input = Input { entry: self.entry.clone(), name, bytes: self.input(bytes) };
+        let bytes = if self.entry == "connection" {
+            traces::events([traces::records(&self.form, self.from.as_deref(), &bytes).concat().as_slice()])
+        } else {
+            self.input(bytes)
+        };
+        let input = Input { entry: self.entry.clone(), name, bytes };
         let shown = run_scripted(&RUNTIME, &LOADED[adapter], rules, setup, input).await.unwrap().show();
-        if shown["result"] == "ok" {
-            let mut messages: BTreeMap<String, usize> = BTreeMap::new();
-            for message in shown["messages"].as_array().unwrap() {
-                *messages.entry(message["type"].as_str().unwrap().into()).or_default() += 1;
-            }
+        // On a connection, what came before a failure was stated.
+        if shown["result"] == "ok" || (self.entry == "connection" && self.messages.is_some()) {
+            let messages = counted([&shown]);
             let texts: Vec<_> = messages.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-            return (texts.join(", "), self.messages.as_ref() == Some(&messages));
+            let as_said = self.messages.as_ref() == Some(&messages);
+            if shown["result"] == "ok" || !as_said || self.rejected.is_none() {
+                return (texts.join(", "), as_said && shown["result"] == "ok");
+            }
         }
         let failure = &shown["result"]["failure"];
         let code = failure["code"].as_str().or(failure["case"].as_str()).unwrap().to_string();
         let found = Rejected { code, place: failure["place"].as_str().map(String::from) };
         let text = format!("{} at {}: {}", found.code, failure["place"], failure["reason"]);
         (text, self.rejected.as_ref() == Some(&found))
+    }
+}
+
+/// How many messages of each type.
+fn counted<'a>(shown: impl IntoIterator<Item = &'a Value>) -> BTreeMap<String, usize> {
+    let mut messages: BTreeMap<String, usize> = BTreeMap::new();
+    for message in shown.into_iter().flat_map(|shown| shown["messages"].as_array().unwrap()) {
+        *messages.entry(message["type"].as_str().unwrap().into()).or_default() += 1;
+    }
+    messages
+}
+
+impl Sample {
+    async fn fed(&self, adapter: &str, rules: &Arc<Rules>, events: Vec<u8>) -> Value {
+        let input = Input { entry: self.entry.clone(), name: "trace".into(), bytes: events };
+        run_scripted(&RUNTIME, &LOADED[adapter], rules, self.setup(&[]), input).await.unwrap().show()
+    }
+
+    /// Every record by itself.
+    async fn run_each(&self, adapter: &str, rules: &Arc<Rules>, file: &[u8]) -> (String, bool) {
+        let (mut all, mut refused) = (Vec::new(), BTreeMap::<String, usize>::new());
+        for record in traces::records(&self.form, self.from.as_deref(), file) {
+            let shown = self.fed(adapter, rules, traces::events([record.as_slice()])).await;
+            if let Some(code) = shown["result"]["failure"]["code"].as_str() {
+                *refused.entry(code.into()).or_default() += 1;
+            }
+            all.push(shown);
+        }
+        let messages = counted(&all);
+        let expected = self.messages.as_ref() == Some(&messages) && self.refused == refused;
+        (format!("{} connections: {messages:?}, refused {refused:?}", all.len()), expected)
+    }
+
+    /// Whether the same comes out however the bytes are cut; how often that was tried.
+    async fn cut(&self, adapter: &str, rules: &Arc<Rules>, file: &[u8]) -> usize {
+        let records = traces::records(&self.form, self.from.as_deref(), file);
+        let streams = if self.each { records } else { vec![records.concat()] };
+        let mut tried = 0;
+        for stream in streams {
+            let whole = traces::whole(&self.fed(adapter, rules, traces::events([stream.as_slice()])).await);
+            let single = traces::whole(&self.fed(adapter, rules, traces::events(stream.chunks(1))).await);
+            assert_eq!(single, whole, "{adapter}, {}: byte by byte", self.file);
+            for at in 1..stream.len() {
+                let (one, other) = stream.split_at(at);
+                let parts = traces::whole(&self.fed(adapter, rules, traces::events([one, other])).await);
+                assert_eq!(parts, whole, "{adapter}, {}: cut at byte {at}", self.file);
+            }
+            tried += stream.len();
+        }
+        tried
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recorded_connection_gives_the_same_however_tcp_cuts_it() {
+    let base = root().join("../shared/samples");
+    if !base.exists() {
+        println!("skipped: no {}", base.display());
+        return;
+    }
+    let catalog = busbar_server::config::catalog(&root().join("schemas")).unwrap();
+    let rules = Arc::new(Rules::new(catalog, Vec::new()));
+    for adapter in LOADED.keys().filter(|name| root().join(format!("tests/fixtures/samples/{name}.toml")).exists()) {
+        for sample in listed(adapter).sample.iter().filter(|sample| sample.entry == "connection") {
+            let file = std::fs::read(base.join(&sample.file)).unwrap();
+            println!("{adapter}, {}: cut in {} ways", sample.file, sample.cut(adapter, &rules, &file).await);
+        }
     }
 }
 

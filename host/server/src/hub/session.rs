@@ -7,7 +7,8 @@ use crate::wasm::{Event, Piece, Session, Step};
 use busbar_core::ports::Run;
 use busbar_core::record::{CONNECTION, NO_ANSWER, OK, maybe_sent};
 use busbar_core::{
-    Call, Code, Commit, Failure, IntakeKind, IntakeOutcome, NewMessage, OnDiffering, Problem, StateWrite,
+    Call, Code, Commit, Failure, IntakeKind, IntakeOutcome, NewMessage, OnDiffering, Problem, Shards,
+    StateWrite,
 };
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -15,11 +16,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 const READ_BYTES: usize = 16 << 10;
 /// Of what was sent or received, in the record.
 const SHOWN_BYTES: usize = 4 << 10;
+const HANG_UP: Duration = Duration::from_millis(500);
 const STORE_RETRY: Duration = Duration::from_millis(250);
 
 /// Deliveries that wait for a session, shared by all sessions of a system.
@@ -75,7 +77,7 @@ impl<'a> Serving<'a> {
                 () = sleep_until(timer), if timer.is_some() => Next::Timer,
                 given = take(&self.parts.given), if room => Next::Given(given),
                 () = self.parts.stop.cancelled(), if !stopping => Next::Stop,
-                changed = turn.changed() => if changed.is_ok() { Next::Turn } else { Next::Stop },
+                () = changed(&mut turn) => Next::Turn,
             };
             closed = match next {
                 Next::Read(Ok(0)) => return Ok(()),
@@ -98,6 +100,7 @@ impl<'a> Serving<'a> {
 
     /// Nothing more comes: whatever is not settled now was sent, and nobody knows what came of it.
     pub async fn end(&mut self) {
+        self.hang_up().await;
         for (delivery, outcome) in self.session.disconnected().await {
             self.settle(delivery, outcome);
         }
@@ -105,6 +108,18 @@ impl<'a> Serving<'a> {
         for delivery in self.open.keys().copied().collect::<Vec<_>>() {
             self.settle(delivery, Err(Failure::UnknownOutcome(unknown.into())));
         }
+    }
+
+    // With bytes unread, closing at once would take back what the far end has not read yet (RFC 9293, section 3.10.4).
+    async fn hang_up(&mut self) {
+        let mut rest = vec![0; READ_BYTES];
+        let socket = &mut self.socket;
+        let leaving = async {
+            socket.shutdown().await?;
+            while socket.read(&mut rest).await? > 0 {}
+            Ok::<_, std::io::Error>(())
+        };
+        let _ = tokio::time::timeout(HANG_UP, leaving).await;
     }
 
     /// Whether the connection is to be closed.
@@ -303,6 +318,13 @@ fn without(emitted: Vec<busbar_core::ports::Emitted>, state: Vec<StateWrite>, ca
 
 async fn take(given: &Waiting) -> Option<Given> {
     given.lock().await.recv().await
+}
+
+/// Never, where the hub has the store to itself.
+async fn changed(turn: &mut watch::Receiver<Shards>) {
+    if turn.changed().await.is_err() {
+        std::future::pending().await
+    }
 }
 
 async fn sleep_until(timer: Option<tokio::time::Instant>) {
