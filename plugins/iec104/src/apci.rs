@@ -94,8 +94,7 @@ mod tests {
     #[test]
     fn the_three_kinds() {
         let bytes = [0x68, 4, 0x43, 0, 0, 0, 0x68, 4, 1, 0, 0x9c, 0, 0x68, 5, 0x02, 0x01, 0x04, 0, 7, 0x68, 4, 7];
-        let expected =
-            [Frame::Unnumbered(TESTFR_ACT), Frame::Supervisory(78), Frame::Information(129, 2, vec![7])];
+        let expected = [Frame::Unnumbered(TESTFR_ACT), Frame::Supervisory(78), Frame::Information(129, 2, vec![7])];
         assert_eq!(all(&bytes).unwrap(), expected);
         assert_eq!(all(&[0x68]).unwrap(), []);
         assert_eq!(supervisory(78), [0x68, 4, 1, 0, 0x9c, 0]);

@@ -9,7 +9,7 @@ use crate::apci::{self, Frame};
 use crate::asdu::{self, Asdu, Meaning};
 use crate::link::Link;
 use crate::mapping::{self, Known, News, Position};
-use crate::settings::{Address, ClosedWhen, Settings};
+use crate::settings::{Address, ClosedWhen, Places, Settings};
 use crate::times;
 
 /// The host takes 1000 messages and 8 MiB in a call; a frame has at most 244 objects.
@@ -24,8 +24,8 @@ const INTERROGATION_MS: u64 = 60_000;
 
 pub struct Scada {
     settings: Settings,
-    points: BTreeMap<Address, usize>,
-    counters: BTreeMap<Address, usize>,
+    points: Places,
+    counters: Places,
     stations: BTreeSet<u16>,
     known: Shards<Known>,
     link: Link,
@@ -329,7 +329,8 @@ impl Scada {
         let round = self.next_round_ms.unwrap_or(u64::MAX);
         let deadline = self.link.deadline(&self.settings).min(round);
         let wait_ms = if self.broken.is_some() || call.is_full() { 1 } else { deadline.saturating_sub(now_ms).max(1) };
-        call.step.timer_ms = Some(u32::try_from(wait_ms).unwrap_or(u32::MAX));
+        let is_open = call.step.close.is_none();
+        call.step.timer_ms = is_open.then(|| u32::try_from(wait_ms).unwrap_or(u32::MAX));
         call.step.ready = self.link.is_started;
         Ok(call.step)
     }

@@ -48,6 +48,8 @@ impl Default for Settings {
 
 /// Common address and address of an information object.
 pub type Address = (u16, u32);
+/// Where in a list each address is.
+pub type Places = BTreeMap<Address, usize>;
 
 /// A switch.
 #[derive(Deserialize)]
@@ -155,11 +157,11 @@ impl Settings {
         self.points.iter().map(|point| point.station).chain(counters).collect()
     }
 
-    /// Where in the lists each address is.
+    /// The places of the points and of the counters.
     ///
     /// # Errors
     /// `bad-config`: an address named twice; times or windows that do not fit.
-    pub fn check(&self) -> Result<(BTreeMap<Address, usize>, BTreeMap<Address, usize>), Rejection> {
+    pub fn check(&self) -> Result<(Places, Places), Rejection> {
         let refuse = |reason: String| Err(rejection("bad-config", reason, "config"));
         if self.t2_s >= self.t1_s {
             return refuse("`t2-s` must be less than `t1-s`".to_owned());

@@ -111,7 +111,8 @@ impl Far {
         let said = drafts.iter().map(|draft| {
             let data: Value = serde_json::from_str(&draft.data).unwrap();
             let text = |name: &str| data[name].as_str().unwrap_or("-").trim_start_matches("2021-06-16T").to_owned();
-            let fields = [text("id"), text("status"), data["revision"].to_string(), text("startedAt"), text("restoredAt")];
+            let fields =
+                [text("id"), text("status"), data["revision"].to_string(), text("startedAt"), text("restoredAt")];
             fields.map(|field| field.trim_end_matches("+03:00").to_owned()).join(" ")
         });
         said.collect()
@@ -199,7 +200,8 @@ fn what_breaks_the_protocol() {
     let mut far = Far::new(json!({}), MapStore::default());
     far.connect();
     assert_eq!(far.refused(&frame(0, 0, &tagless(1, 3))), "not-started frame 1, type 3");
-    for wrong in [json!({ "t2-s": 15 }), json!({ "counters": [{ "station": 2, "object": 5, "metering-point": "x" }] })] {
+    for wrong in [json!({ "t2-s": 15 }), json!({ "counters": [{ "station": 2, "object": 5, "metering-point": "x" }] })]
+    {
         let settings = serde_json::from_value(settings(wrong)).unwrap();
         assert_eq!(Scada::new(settings, &mut MapStore::default()).err().unwrap().code, "bad-config");
     }
@@ -308,7 +310,12 @@ fn other_points() {
     assert_eq!(far.said(), ["2-5-1623864540000 restored 2 20:29:00 -", "2-5-1623864600000 started 1 - -"]);
     assert_eq!(far.seen.warnings, [""; 0]);
     // Unknown types, commands, unknown points: acknowledged, warned of once.
-    let more = [&[200, 1, 3, 0][..], &[46, 1, 6, 0, 2, 0, 5, 0, 0, 1], &[9, 1, 3, 0, 2, 0, 5, 0, 0, 1, 1, 0], &[1, 1, 3, 0, 2, 0, 6, 0, 0, 1]];
+    let more = [
+        &[200, 1, 3, 0][..],
+        &[46, 1, 6, 0, 2, 0, 5, 0, 0, 1],
+        &[9, 1, 3, 0, 2, 0, 5, 0, 0, 1, 1, 0],
+        &[1, 1, 3, 0, 2, 0, 6, 0, 0, 1],
+    ];
     for (send, asdu) in (5..).zip(more.iter().chain(&more)) {
         let asdu = if asdu.len() == 4 { [*asdu, &[0, 0]].concat() } else { asdu.to_vec() };
         far.get(&frame(send, 0, &asdu)).unwrap();
@@ -360,6 +367,15 @@ fn a_flood_is_said_in_parts() {
 }
 
 #[test]
+fn more_than_can_be_said_is_no_memory() {
+    let frames: Vec<u8> = (0..70_000_u32).flat_map(|n| frame((n % 0x8000) as u16, 0, &tagless(2, 3))).collect();
+    assert_eq!(Far::quiet().refused(&frames), "too-much frame 2");
+    let mut far = Far::quiet();
+    // In parts it is taken, and the numbers begin anew at 0.
+    frames.chunks(4096).for_each(|part| drop(far.get(part).unwrap()));
+}
+
+#[test]
 fn cut_anywhere_it_says_the_same() {
     let trace: Vec<u8> = [
         bytes(STARTED),
@@ -400,7 +416,9 @@ fn cut_anywhere_it_says_the_same() {
 
 #[test]
 fn mutations_never_trap() {
-    let seed = [bytes(STARTED), frame(0, 2, &double(1, 10)), frame(1, 2, &tagless(2, 20)), frame(2, 2, &[70, 1, 4, 0, 2, 0])].concat();
+    let seed =
+        [bytes(STARTED), frame(0, 2, &double(1, 10)), frame(1, 2, &tagless(2, 20)), frame(2, 2, &[70, 1, 4, 0, 2, 0])]
+            .concat();
     for input in mutations::of(&seed, 5000) {
         let mut far = Far::new(json!({}), MapStore::default());
         far.connect();

@@ -82,8 +82,11 @@ fn said(points: &[Value], now_ms: u64, parts: &[&[u8]]) -> Vec<String> {
 
 #[test]
 fn all_of_them() {
-    let javarmi: Vec<String> =
-        (10010..=10019).filter(|point| *point != 10011).chain([15000]).map(|point| format!("37133/{point} started")).collect();
+    let javarmi: Vec<String> = (10010..=10019)
+        .filter(|point| *point != 10011)
+        .chain([15000])
+        .map(|point| format!("37133/{point} started"))
+        .collect();
     let javarmi = javarmi.join("\n");
     for (name, now, expected) in [
         // All tags are of one moment: 3/2 opens without a tag, then twice with one; 3/1 twice.

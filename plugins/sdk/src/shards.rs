@@ -60,7 +60,11 @@ impl<T: Serialize + DeserializeOwned + PartialEq> Shards<T> {
         for (number, shard) in self.shards.iter().enumerate().filter(|(_, shard)| shard.is_changed) {
             let value = serde_json::to_vec(&shard.records).unwrap_or_default();
             if value.len() > SHARD_BYTES_MAX {
-                return Err(format!("{} records of {} are more than the state holds", self.iter().count(), self.prefix));
+                return Err(format!(
+                    "{} records of {} are more than the state holds",
+                    self.iter().count(),
+                    self.prefix
+                ));
             }
             values.push((key(self.prefix, number), value));
         }
