@@ -27,6 +27,7 @@ pub mod readings;
 pub mod replies;
 mod settings;
 mod sink;
+pub mod sms;
 pub mod template;
 pub mod texts;
 mod warnings;
