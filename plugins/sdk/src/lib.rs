@@ -18,6 +18,7 @@ pub mod form;
 mod heap;
 pub mod ids;
 mod lines;
+pub mod loose;
 pub mod memory;
 pub mod money;
 pub mod mutations;

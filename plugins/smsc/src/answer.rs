@@ -3,35 +3,14 @@
 //! Source: SMSC.ru HTTP API, «Ответ сервера и коды ошибок» of each page.
 
 use busbar_sdk::http::{HttpError, Response};
+use busbar_sdk::loose::Loose;
 use busbar_sdk::replies::{self, Outcome};
 use busbar_sdk::{Delay, Failure, rejected, transient};
-use serde::Deserialize;
 use serde_json::Value;
 
 const MINUTE_MS: u64 = 60_000;
 /// Characters of the gateway's words in a reason.
 const WORDS_MAX: usize = 200;
-
-/// A number or a text: the gateway writes either.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(untagged)]
-pub enum Loose {
-    Text(String),
-    Number(serde_json::Number),
-}
-
-impl Loose {
-    pub fn text(&self) -> String {
-        match self {
-            Self::Text(text) => text.trim().to_owned(),
-            Self::Number(number) => number.to_string(),
-        }
-    }
-
-    pub fn number(&self) -> Option<i64> {
-        self.text().parse().ok()
-    }
-}
 
 /// An error that the gateway names by its code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +51,10 @@ pub fn told(reply: Result<Response, HttpError>, what: &str) -> Result<Told, Fail
         return Err(replies::failure_of(outcome, &response, what));
     }
     let body: Value = serde_json::from_slice(&response.body).map_err(|error| bad(&format!("{what}: {error}"), ""))?;
-    let Some(code) = body.get("error_code") else { return Ok(Ok(body)) };
-    let code = serde_json::from_value::<Loose>(code.clone()).ok().and_then(|code| code.number());
+    if body.get("error_code").is_none() {
+        return Ok(Ok(body));
+    }
+    let code = Loose::at(&body, "error_code").and_then(|code| code.number());
     let code = code.ok_or_else(|| bad("this is no number", "error_code"))?;
     let words = body.get("error").and_then(Value::as_str).unwrap_or_default();
     Ok(Err(Refusal { code, words: words.chars().take(WORDS_MAX).collect() }))

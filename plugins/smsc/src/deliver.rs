@@ -4,10 +4,11 @@
 //! a minute (error 9), and after it `status.php` knows the id. So whenever an attempt may have sent the message, it is asked first.
 
 use busbar_sdk::log::Level;
+use busbar_sdk::loose::Loose;
 use busbar_sdk::{Failure, Message};
 use serde_json::Value;
 
-use crate::answer::{self, Loose, Told};
+use crate::answer::{self, Told};
 use crate::hub::Hub;
 use crate::mapping::{Order, Sent, Settings};
 use crate::receipt::{self, Outcome, Receipt};
@@ -73,21 +74,22 @@ fn is_there(order: &Order, hub: &mut impl Hub) -> Result<bool, Failure> {
     let reply = hub.post(STATUS, order.question(), true);
     let body = answer::told(reply, STATUS)?.map_err(|refusal| refusal.failure(STATUS))?;
     let first = body.get(0).unwrap_or(&body);
-    let status = loose(first, "status").and_then(|status| status.number());
+    let status = Loose::at(first, "status").and_then(|status| status.number());
     Ok(status.ok_or_else(|| answer::bad("status.php states no status", "status"))? != NOT_FOUND)
 }
 
 /// What the gateway says of a message that it took.
 fn accepted(settings: &Settings, order: &Order, body: &Value, hub: &mut impl Hub) -> Result<Sent, Failure> {
-    if loose(body, "id").is_none() {
+    if Loose::at(body, "id").is_none() {
         return Err(answer::bad("send.php states no id", "id"));
     }
-    let parts = loose(body, "cnt").and_then(|parts| usize::try_from(parts.number()?).ok()).filter(|parts| *parts > 0);
+    let parts =
+        Loose::at(body, "cnt").and_then(|parts| usize::try_from(parts.number()?).ok()).filter(|parts| *parts > 0);
     if parts.is_some() && parts != order.sent.parts {
         let text = format!("{}: sent in {parts:?} parts, not in {:?} as counted here", order.own, order.sent.parts);
         hub.note(Level::Warn, &text);
     }
-    let cost = loose(body, "cost").and_then(|cost| receipt::cost(settings, &cost));
+    let cost = Loose::at(body, "cost").and_then(|cost| receipt::cost(settings, &cost));
     Ok(Sent { parts: parts.or(order.sent.parts), cost, ..order.sent.clone() })
 }
 
@@ -121,8 +123,4 @@ fn undeliverable(
 
 fn is_bad_answer(failure: &Failure) -> bool {
     matches!(failure, Failure::Rejected(rejection) if rejection.code == "bad-answer")
-}
-
-fn loose(body: &Value, name: &str) -> Option<Loose> {
-    serde_json::from_value(body.get(name)?.clone()).ok()
 }

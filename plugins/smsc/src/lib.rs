@@ -13,7 +13,9 @@ mod tests;
 use busbar_sdk::credentials::{self, Digest, Piece};
 use busbar_sdk::http::{self, Authorization, HttpError, Request, Response};
 use busbar_sdk::memory::{HostStore, Store};
-use busbar_sdk::{Draft, Failure, Header, HookRequest, HookResponse, Message, Polled, clock, log, messages, settings};
+use busbar_sdk::{
+    Draft, Failure, Header, HookRequest, HookResponse, Message, Polled, clock, log, messages, replies, settings,
+};
 use mapping::Settings;
 
 busbar_sdk::adapter! { deliver: deliver, receive: receive, poll: poll }
@@ -55,11 +57,11 @@ impl hub::Hub for Host<'_> {
     }
 
     fn post(&mut self, page: &str, form: Vec<u8>, anew: bool) -> Result<Response, HttpError> {
-        let header = |name: &str, value: String| Header { name: name.to_owned(), value };
-        let mut headers = vec![header("content-type", "application/x-www-form-urlencoded".to_owned())];
+        let kind = "application/x-www-form-urlencoded".to_owned();
+        let mut headers = vec![Header { name: "content-type".to_owned(), value: kind }];
         if anew {
             // Another request to the host, which would give the answer of an earlier attempt; the same to the gateway.
-            headers.push(header("x-asked-at", clock::now_ms().to_string()));
+            headers.push(replies::asked_at(clock::now_ms()));
         }
         let request = Request {
             method: "POST".to_owned(),

@@ -4,13 +4,14 @@
 
 use busbar_sdk::dates;
 use busbar_sdk::log::Level;
+use busbar_sdk::loose::Loose;
 use busbar_sdk::{Failure, Polled, rejected};
 use form_urlencoded::Serializer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::Date;
 
-use crate::answer::{self, Loose};
+use crate::answer;
 use crate::hub::Hub;
 use crate::mapping::{Sent, Settings};
 use crate::receipt::{self, Outcome, Receipt, Taken};

@@ -5,11 +5,11 @@
 use busbar_sdk::dates;
 use busbar_sdk::decimal::Decimal;
 use busbar_sdk::log::Level;
+use busbar_sdk::loose::Loose;
 use busbar_sdk::money::Money;
 use busbar_sdk::{Draft, Failure, ids};
 use serde_json::{Map, Value, json};
 
-use crate::answer::Loose;
 use crate::hub::Hub;
 use crate::mapping::{self, Sent, Settings};
 

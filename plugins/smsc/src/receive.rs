@@ -5,10 +5,10 @@
 use busbar_sdk::credentials::Digest;
 use busbar_sdk::encoding::{self, Encoding};
 use busbar_sdk::log::Level;
+use busbar_sdk::loose::Loose;
 use busbar_sdk::{Draft, Failure, HookRequest, HookResponse, dates, form, ids, phones, rejected, texts, transient};
 use serde_json::{Map, Value, json};
 
-use crate::answer::Loose;
 use crate::hub::Hub;
 use crate::mapping::{Settings, Verify};
 use crate::receipt::{self, Outcome, Receipt, Taken};
