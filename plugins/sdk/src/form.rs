@@ -28,7 +28,28 @@ fn pairs(form: &[u8]) -> Vec<(String, String)> {
     form_urlencoded::parse(form).into_owned().take(PARAMETERS_MAX + 1).collect()
 }
 
-fn is_form(request: &HookRequest) -> bool {
+/// The pairs with the bytes that were sent, for forms in another encoding than UTF-8; nothing for too many of them. Of a name that
+/// is there twice the first counts.
+pub fn raw(form: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
+    let decoded = |part: &[u8]| {
+        let spaced: Vec<u8> = part.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+        percent_encoding::percent_decode(&spaced).collect::<Vec<u8>>()
+    };
+    let mut pairs = Vec::new();
+    for pair in form.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+        let mut parts = pair.splitn(2, |byte| *byte == b'=');
+        let name = decoded(parts.next().unwrap_or_default());
+        let value = decoded(parts.next().unwrap_or_default());
+        pairs.push((String::from_utf8_lossy(&name).into_owned(), value));
+        if pairs.len() > PARAMETERS_MAX {
+            return None;
+        }
+    }
+    Some(pairs)
+}
+
+/// Whether the body says that it is a form, or says nothing.
+pub fn is_form(request: &HookRequest) -> bool {
     header(&request.headers, "content-type")
         .is_none_or(|value| value.trim_start().to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"))
 }
@@ -49,5 +70,16 @@ mod tests {
         assert_eq!(parameters(&request("GET", "a=1&A=2", "")), None);
         assert_eq!(parameters(&request("PUT", "a=1", "")), None);
         assert_eq!(parameters(&request("GET", &"a&".repeat(101), "")), None);
+    }
+
+    #[test]
+    fn with_the_bytes_that_were_sent() {
+        let pair = |name: &str, value: &[u8]| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            raw(b"a=%c4%E0+1&b&=x&c=1=2&&"),
+            Some(vec![pair("a", b"\xC4\xE0 1"), pair("b", b""), pair("", b"x"), pair("c", b"1=2"),])
+        );
+        assert_eq!(raw(b"%zz=%"), Some(vec![pair("%zz", b"%")]));
+        assert_eq!(raw("a&".repeat(101).as_bytes()), None);
     }
 }
