@@ -6,6 +6,7 @@
 //! [`Warnings`], [`memory::HostStore`], [`Lines::of_input`], [`xml::Xml::of_input`], [`xml::XmlWriter::of_output`], the macro [`adapter!`]) is pure
 //! and runs natively in unit tests.
 
+pub mod acquiring;
 pub mod bindings;
 pub mod cim;
 mod connection;
@@ -34,6 +35,7 @@ mod sink;
 pub mod sms;
 pub mod template;
 pub mod texts;
+pub mod waiting;
 mod warnings;
 pub mod xml;
 #[cfg(feature = "zip")]

@@ -1,0 +1,269 @@
+//! What the gateways of internet acquiring share: the invoice that a page is made for, the messages of the page, of the
+//! payment and of the refund, and patterns that find an account in the number of an order.
+
+use regex_lite::Regex;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use time::{Duration, PrimitiveDateTime, Time};
+
+use crate::money::Money;
+use crate::{Draft, Failure, Message, dates, draft, rejected};
+
+/// Characters of a number or an account.
+pub const NUMBER_CHARS_MAX: usize = 64;
+const URL_BYTES_MAX: usize = 2048;
+const REASON_CHARS_MAX: usize = 500;
+
+/// The data of invoice.issued.v1 as far as a page to pay at needs it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Invoice {
+    pub account: String,
+    pub number: String,
+    issued_on: String,
+    pub amount: Money,
+}
+
+impl Invoice {
+    /// Hundredths; nothing where nothing is to be paid.
+    ///
+    /// # Errors
+    /// `bad-amount` for parts of a hundredth.
+    pub fn due(&self) -> Result<Option<i128>, Failure> {
+        let minor = self.amount.minor();
+        let minor =
+            minor.ok_or_else(|| rejected("bad-amount", "the sum has parts of a kopeck", "/data/amount/value"))?;
+        Ok((minor > 0).then_some(minor))
+    }
+
+    /// # Errors
+    /// `bad-currency` where it is in another.
+    pub fn must_be_in(&self, currency: &str) -> Result<(), Failure> {
+        if self.amount.currency == currency {
+            return Ok(());
+        }
+        Err(rejected("bad-currency", format!("payments here are in {currency}"), "/data/amount/currency"))
+    }
+
+    /// The template with `{account}` and `{invoice}` replaced, cut to so many characters.
+    pub fn described(&self, template: &str, chars: usize) -> String {
+        let text = template.replace("{account}", &self.account).replace("{invoice}", &self.number);
+        cut(&text, chars)
+    }
+
+    /// The last second of the day that is so many days after the one it was issued on. Of the message alone, so that a
+    /// request made again is the same request.
+    pub fn until(&self, days: u32) -> Option<PrimitiveDateTime> {
+        let day = dates::parse_iso_date(&self.issued_on)?.checked_add(Duration::days(i64::from(days)))?;
+        Some(PrimitiveDateTime::new(day, Time::from_hms(23, 59, 59).ok()?))
+    }
+}
+
+/// A page to pay an invoice at.
+pub struct Page<'a> {
+    pub invoice: &'a Invoice,
+    pub amount: Money,
+    pub url: &'a str,
+    /// Of the payment at the gateway.
+    pub number: &'a str,
+    pub issuer: &'a str,
+    pub expires_at: Option<String>,
+    /// When it was made, where the gateway says so.
+    pub at: Option<String>,
+}
+
+impl Page<'_> {
+    /// `payment.link.issued.v1`.
+    pub fn draft(self, id: String) -> Draft {
+        let mut data = json!({
+            "account": self.invoice.account,
+            "invoice": self.invoice.number,
+            "amount": self.amount,
+            "url": self.url,
+            "number": self.number,
+            "issuer": { "kind": "payment-service", "name": self.issuer },
+        });
+        if let (Some(data), Some(moment)) = (data.as_object_mut(), self.expires_at) {
+            data.insert("expiresAt".to_owned(), moment.into());
+        }
+        let subject = Some(self.invoice.account.clone());
+        Draft { subject, time: self.at, ..draft(id, "payment.link.issued.v1", data.to_string()) }
+    }
+}
+
+/// Whether a payer can be sent there.
+pub fn is_page(url: &str) -> bool {
+    url.starts_with("https://") && url.len() <= URL_BYTES_MAX && !url.contains(char::is_whitespace)
+}
+
+/// Money that a gateway took.
+pub struct Payment<'a> {
+    pub account: Option<String>,
+    /// Where the account was looked for.
+    pub sought: &'a str,
+    pub amount: Money,
+    pub fee: Option<Money>,
+    /// RFC 3339, local to the utility.
+    pub at: String,
+    /// Of the payment at the gateway.
+    pub number: &'a str,
+    pub invoice: Option<String>,
+}
+
+impl Payment<'_> {
+    /// `payment.received.v1`, or `payment.rejected.v1` where there is no account.
+    pub fn draft(self, id: String) -> Draft {
+        let mut data = Map::new();
+        let mut put = |key: &str, value: Value| drop(data.insert(key.to_owned(), value));
+        match &self.account {
+            Some(account) => put("account", account.as_str().into()),
+            None => {
+                let text = format!("no customer account in {}", self.sought);
+                put("reason", json!({ "code": "no-account", "text": text }));
+            }
+        }
+        if let Some(fee) = self.fee {
+            put("fee", json!(fee));
+        }
+        put("amount", json!(self.amount));
+        put("channel", "acquiring".into());
+        put("paidOn", day(&self.at));
+        put("paidAt", self.at.as_str().into());
+        put("document", json!({ "number": self.number }));
+        if let Some(invoice) = self.invoice {
+            put("invoice", invoice.into());
+        }
+        let r#type = if self.account.is_some() { "payment.received.v1" } else { "payment.rejected.v1" };
+        let subject = self.account.or_else(|| Some(self.number.to_owned()));
+        Draft { subject, time: Some(self.at), ..draft(id, r#type, Value::Object(data).to_string()) }
+    }
+}
+
+/// Money that went back.
+pub struct Refund<'a> {
+    pub account: String,
+    pub amount: Money,
+    /// RFC 3339, local to the utility.
+    pub at: String,
+    /// Numbers at the gateway: of the payment, and of the refund where it has one.
+    pub payment: &'a str,
+    pub number: Option<&'a str>,
+    /// In words; what kind of reason it is, gateways do not say.
+    pub reason: Option<&'a str>,
+}
+
+impl Refund<'_> {
+    /// `payment.refunded.v1`.
+    pub fn draft(self, id: String) -> Draft {
+        let mut data = json!({
+            "account": self.account,
+            "amount": self.amount,
+            "channel": "acquiring",
+            "refundedOn": day(&self.at),
+            "refundedAt": self.at,
+            "payment": { "number": self.payment },
+        });
+        if let Some(data) = data.as_object_mut() {
+            if let Some(number) = self.number {
+                data.insert("document".to_owned(), json!({ "number": number }));
+            }
+            if let Some(text) = self.reason.map(str::trim).filter(|text| !text.is_empty()) {
+                data.insert("reason".to_owned(), json!({ "code": "other", "text": cut(text, REASON_CHARS_MAX) }));
+            }
+        }
+        let draft = draft(id, "payment.refunded.v1", data.to_string());
+        Draft { subject: Some(self.account), time: Some(self.at), ..draft }
+    }
+}
+
+/// What a message stated earlier says: of a page, a payment (also a rejected one).
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Stated {
+    pub account: Option<String>,
+    pub invoice: Option<String>,
+    pub amount: Option<Money>,
+}
+
+/// Of what `lookup` gave; nothing where it gave nothing.
+pub fn stated(message: Option<Message>) -> Option<Stated> {
+    serde_json::from_str(&message?.data).ok()
+}
+
+/// A regular expression of the settings; its first group is what is looked for.
+pub struct Pattern(Regex);
+
+impl Pattern {
+    /// # Errors
+    /// `rejected(bad-config)` where it does not compile or has no group.
+    pub fn new(text: &str, setting: &str) -> Result<Self, Failure> {
+        let wrong = |why: &str| rejected("bad-config", format!("`{text}` {why}"), format!("config, {setting}"));
+        let regex = Regex::new(text).map_err(|error| wrong(&error.to_string()))?;
+        if regex.captures_len() < 2 { Err(wrong("has no group")) } else { Ok(Self(regex)) }
+    }
+
+    /// At most [`NUMBER_CHARS_MAX`] characters.
+    pub fn find(&self, text: &str) -> Option<String> {
+        let found = self.0.captures(text)?.get(1)?.as_str();
+        is_number(found).then(|| found.to_owned())
+    }
+
+    /// The same without blanks in it.
+    pub fn account(&self, text: &str) -> Option<String> {
+        self.find(text).filter(|account| !account.contains(char::is_whitespace))
+    }
+}
+
+/// Whether it can be a number in a message: one to [`NUMBER_CHARS_MAX`] characters.
+pub fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.chars().count() <= NUMBER_CHARS_MAX
+}
+
+fn day(at: &str) -> Value {
+    at.get(..10).unwrap_or_default().into()
+}
+
+fn cut(text: &str, chars: usize) -> String {
+    text.chars().take(chars).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invoice(amount: &str) -> Invoice {
+        let data = json!({ "account": "500100200300", "number": "17", "issuedOn": "2026-11-01", "amount": { "value": amount, "currency": "RUB" } });
+        serde_json::from_value(data).unwrap()
+    }
+
+    #[test]
+    fn what_is_due() {
+        assert_eq!(invoice("1052.98").due().unwrap(), Some(105_298));
+        assert_eq!((invoice("0").due().unwrap(), invoice("-10.00").due().unwrap()), (None, None));
+        assert!(invoice("1.0001").due().is_err());
+        assert!(invoice("1").must_be_in("RUB").is_ok() && invoice("1").must_be_in("KZT").is_err());
+        assert_eq!(invoice("1").described("Счёт {invoice}, ЛС {account}", 12), "Счёт 17, ЛС ");
+    }
+
+    #[test]
+    fn until_the_end_of_a_day() {
+        let until = |days| invoice("1").until(days).map(dates::compact_date_time);
+        assert_eq!(until(30).as_deref(), Some("20261201235959"));
+        assert_eq!(until(u32::MAX), None);
+    }
+
+    #[test]
+    fn patterns_need_a_group() {
+        assert!(Pattern::new("[0-9]+", "x").is_err() && Pattern::new("(", "x").is_err());
+        let pattern = Pattern::new("^(.*)-", "x").ok().unwrap();
+        assert_eq!((pattern.find("1 2-3").as_deref(), pattern.account("1 2-3")), (Some("1 2"), None));
+        assert_eq!(pattern.find(&format!("{}-", "1".repeat(65))), None);
+    }
+
+    #[test]
+    fn pages() {
+        assert!(is_page("https://pay.example/1"));
+        for url in ["http://pay.example/1", "javascript:x", "https://pay.example/ 1", ""] {
+            assert!(!is_page(url), "{url}");
+        }
+    }
+}
