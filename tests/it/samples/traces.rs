@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 
+const TURNS: usize = 50;
+
 /// The bytes of the far end in a recording: `hex-lines` (`label`, tabulator, hex; with `from` only lines of that label),
 /// `ami-blocks` (text of both sides in blocks; those that begin with `Action:` are ours) or `raw`.
 pub fn records(form: &str, from: Option<&str>, file: &[u8]) -> Vec<Vec<u8>> {
@@ -35,7 +37,9 @@ fn unhex(hex: &str) -> Vec<u8> {
 pub fn events<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let hex = |piece: &[u8]| piece.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let pieces = pieces.into_iter().filter(|p| !p.is_empty()).map(|piece| json!({ "bytes": hex(piece) }));
-    let events: Vec<Value> = std::iter::once(json!({ "connect": "10.0.0.1:1" })).chain(pieces).collect();
+    // A session may take much in several turns, by its timer.
+    let turns = std::iter::repeat_n(json!({ "timer": true }), TURNS);
+    let events: Vec<Value> = std::iter::once(json!({ "connect": "10.0.0.1:1" })).chain(pieces).chain(turns).collect();
     serde_json::to_vec(&events).unwrap()
 }
 

@@ -37,15 +37,23 @@ pub async fn run(caller: Caller, script: &Arc<Script>, input: &[u8]) -> anyhow::
     let mut steps = Vec::new();
     // Everything together, as one call would show it.
     let mut all = Run { result: Ok(()), emitted: Vec::new(), state: Vec::new(), calls: Vec::new() };
+    let mut closed = false;
     for (index, event) in events.into_iter().enumerate() {
+        closed &= event.connect.is_none();
         if let Some(ms) = event.advance_ms {
             script.advance(ms);
             continue;
         }
         if event.disconnect {
             steps.push(show_settled(&session.disconnected().await));
+            closed = true;
             continue;
         }
+        // The host has closed the connection: nothing more comes.
+        if closed {
+            continue;
+        }
+        let given = event.message.is_some();
         let run = session.step(happened(event).with_context(|| format!("event {index}"))?).await;
         script.remember(&run.state);
         all.emitted.extend(run.emitted);
@@ -55,6 +63,7 @@ pub async fn run(caller: Caller, script: &Arc<Script>, input: &[u8]) -> anyhow::
             Ok(step) => steps.push(show_step(&step)),
             Err(failure) => {
                 steps.push(json!({ "failure": show_failure(&failure) }));
+                closed = !given;
                 all.result = Err(failure);
             }
         }
