@@ -227,8 +227,8 @@ impl Document<'_> {
     /// Of the metadata of its type, e.g. `InvoiceMetadata`, or of the list that has taken their place.
     fn money(&self, name: &str, key: &str) -> Option<Value> {
         let typed = self.info.as_object()?.iter().find_map(|(kind, metadata)| {
-            let total = kind.ends_with("Metadata").then(|| text(metadata, name)).flatten()?;
-            Some((total, Loose::at(metadata, "Currency").map(|currency| currency.text())))
+            let total = kind.ends_with("Metadata").then(|| Loose::at(metadata, name)).flatten()?;
+            Some((total.text(), Loose::at(metadata, "Currency").map(|currency| currency.text())))
         });
         let (total, number) = typed.or_else(|| Some((self.metadata(key)?, self.metadata("Currency"))))?;
         let currency = number.as_deref().map_or(Some("RUB"), money::currency_of_number)?;
