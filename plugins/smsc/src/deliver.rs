@@ -40,6 +40,8 @@ pub fn deliver(settings: &Settings, message: &Message, hub: &mut impl Hub) -> Re
     match told {
         // The host would give this answer to each later attempt: what may pass is asked about and sent again here.
         Err(refusal) if !matches!(refusal.code, 1 | 5 | 7 | 8) => again(settings, &order, hub),
+        // Nobody knows what such an answer says.
+        Ok(body) if Loose::at(&body, "id").is_none() => again(settings, &order, hub),
         told => judge(settings, &order, told, hub),
     }
 }
