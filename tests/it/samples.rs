@@ -107,6 +107,9 @@ fn from_wire(bytes: &[u8]) -> Map<String, Value> {
 impl Sample {
     fn setup(&self, bytes: &[u8]) -> Setup {
         let mut setup = json!({ "config": self.config, "credentials": self.credentials });
+        if self.entry == "connection" {
+            setup["now"] = "2026-11-22T12:00:00Z".into(); // Also in what is stated: runs are compared.
+        }
         setup.as_object_mut().unwrap().extend(self.setup.clone());
         if self.entry == "poll" {
             let first = json!({ "status": 200, "body-bytes": bytes });
@@ -136,7 +139,7 @@ impl Sample {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let setup = self.setup(&bytes);
         let bytes = if self.entry == "connection" {
-            traces::events([traces::records(&self.form, self.from.as_deref(), &bytes).concat().as_slice()])
+            traces::events(traces::records(&self.form, self.from.as_deref(), &bytes).iter().map(Vec::as_slice))
         } else {
             self.input(bytes)
         };
@@ -192,18 +195,24 @@ impl Sample {
     /// Whether the same comes out however the bytes are cut; how often that was tried.
     async fn cut(&self, adapter: &str, rules: &Arc<Rules>, file: &[u8]) -> usize {
         let records = traces::records(&self.form, self.from.as_deref(), file);
-        let streams = if self.each { records } else { vec![records.concat()] };
+        let traces = if self.each { records.into_iter().map(|r| vec![r]).collect() } else { vec![records] };
         let mut tried = 0;
-        for stream in streams {
-            let whole = traces::whole(&self.fed(adapter, rules, traces::events([stream.as_slice()])).await);
-            let single = traces::whole(&self.fed(adapter, rules, traces::events(stream.chunks(1))).await);
+        for trace in traces {
+            let pieces: Vec<&[u8]> = trace.iter().map(Vec::as_slice).collect();
+            let whole = traces::whole(&self.fed(adapter, rules, traces::events(pieces.clone())).await);
+            let bytes = trace.iter().flat_map(|record| record.chunks(1));
+            let single = traces::whole(&self.fed(adapter, rules, traces::events(bytes)).await);
             assert_eq!(single, whole, "{adapter}, {}: byte by byte", self.file);
-            for at in 1..stream.len() {
-                let (one, other) = stream.split_at(at);
-                let parts = traces::whole(&self.fed(adapter, rules, traces::events([one, other])).await);
-                assert_eq!(parts, whole, "{adapter}, {}: cut at byte {at}", self.file);
+            // The far end speaks in turn: its records stay apart, and one of them is cut.
+            for (record, piece) in pieces.iter().enumerate() {
+                for at in 1..piece.len() {
+                    let (one, other) = piece.split_at(at);
+                    let cut = [&pieces[..record], &[one, other], &pieces[record + 1..]].concat();
+                    let parts = traces::whole(&self.fed(adapter, rules, traces::events(cut)).await);
+                    assert_eq!(parts, whole, "{adapter}, {}: record {record} cut at byte {at}", self.file);
+                    tried += 1;
+                }
             }
-            tried += stream.len();
         }
         tried
     }

@@ -17,6 +17,8 @@ pub const NO_ANSWER: &str = "no-answer";
 pub const RECORDED: &str = "recorded";
 /// Not sent: an earlier attempt sent it, and nobody knows what came of it.
 pub const WITHHELD: &str = "withheld";
+/// Answered, and the adapter says that nothing was done by it.
+pub const NOTHING_DONE: &str = "nothing-done";
 /// Not sent: it could not be written ahead.
 pub const NOT_SENT: &str = "not-sent";
 
@@ -62,11 +64,23 @@ pub struct Record {
 impl Record {
     /// `calls`: everything the earlier attempts did.
     pub fn new(calls: Vec<Call>) -> Self {
-        // What was answered from the record, or withheld, was not sent: counting it would answer one
-        // request twice.
-        let mut sent: Vec<_> = calls.into_iter().filter(was_sent).collect();
-        sent.sort_by_key(|call| (call.attempt, call.ordinal));
-        Self { sent: sent.into() }
+        let mut calls = calls;
+        calls.sort_by_key(|call| (call.attempt, call.ordinal));
+        let mut sent = VecDeque::new();
+        for call in calls {
+            // An answer that was believed, and then was not.
+            if call.outcome == NOTHING_DONE
+                && let Some(at) = sent.iter().rposition(|earlier: &Call| earlier.request == call.request)
+            {
+                sent.remove(at);
+            }
+            // What was answered from the record, or withheld, was not sent: counting it would answer one
+            // request twice.
+            if was_sent(&call) {
+                sent.push_back(call);
+            }
+        }
+        Self { sent }
     }
 
     /// `request`: as the journal shows it, see [`Call::request`].
@@ -218,6 +232,17 @@ mod tests {
     fn a_repeat_of_the_far_ends_kind_uses_what_a_later_attempt_heard() {
         let calls = vec![call(1, 0, post(1), NO_ANSWER, 0), call(2, 0, post(1), OK, 201)];
         assert_eq!(Record::new(calls).verdict(&post(1), Repeat::Idempotent), answered(20, 201));
+    }
+
+    #[test]
+    fn an_answer_by_which_nothing_was_done_is_no_answer() {
+        let calls = vec![call(1, 0, post(1), NOTHING_DONE, 200), call(1, 1, post(2), OK, 200)];
+        let mut record = Record::new(calls);
+        assert_eq!(record.verdict(&post(1), Repeat::Unsafe), Verdict::Send);
+        assert_eq!(record.verdict(&post(2), Repeat::Unsafe), answered(11, 200));
+        // Also of one that was answered from the record, by an adapter that knows better.
+        let calls = vec![call(1, 0, post(1), OK, 200), call(2, 0, post(1), NOTHING_DONE, 200)];
+        assert_eq!(Record::new(calls).verdict(&post(1), Repeat::Unsafe), Verdict::Send);
     }
 
     #[test]

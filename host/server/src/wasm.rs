@@ -23,7 +23,7 @@ pub use engine::Runtime;
 pub(crate) use host::{RESERVED, rfc3339};
 pub(crate) use http::show_request;
 pub use load::Loaded;
-pub use session::{Event, Piece, Session, Settled, Step};
 pub use run::{answer, decode, deliver, encode, poll, receive};
+pub use session::{Event, Piece, Session, Settled, Step};
 pub use state::SystemSpec;
 pub use warm::Caller;

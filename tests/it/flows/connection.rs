@@ -262,7 +262,8 @@ async fn whatever_goes_wrong_on_a_connection_is_written_down_and_the_next_one_wo
         assert_eq!(line.welcome().await, count.to_string(), "before {text}");
         line.say(text).await;
         assert_eq!(line.heard().await, "", "{text}"); // Closed, and nothing was acknowledged.
-        let newest = wait_for(code, async || hub.intakes("system=line").await.into_iter().find(|i| i["error"]["code"] == code));
+        let newest =
+            wait_for(code, async || hub.intakes("system=line").await.into_iter().find(|i| i["error"]["code"] == code));
         let newest = newest.await;
         assert_eq!((&newest["outcome"], &newest["kind"]), (&json!("refused"), &json!("connection")));
         if code == "bad-line" {
@@ -316,7 +317,15 @@ async fn the_far_end_may_connect_to_the_hub_if_it_is_known() {
 /// A certificate of `name` with its key, signed by itself, and good as its own authority.
 fn certificate(hub: &std::path::Path, file: &str, name: &str) {
     let mut openssl = std::process::Command::new("openssl");
-    openssl.current_dir(hub).args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+    openssl.current_dir(hub).args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    ]);
     openssl.args(["-days", "30", "-subj", "/CN=test", "-addext", &format!("subjectAltName=DNS:{name}")]);
     openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
     openssl.args(["-keyout", &format!("{file}.key"), "-out", &format!("{file}.pem")]);
@@ -328,9 +337,22 @@ fn certificate(hub: &std::path::Path, file: &str, name: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_is_spoken_and_both_ends_are_verified() {
     let port = crate::servers::free_port();
-    let end = |name: &str, connection: &str| system(connection).replace("systems.line", &format!("systems.{name}")).replace("[[routes]]\ntypes = [\"payment.received.v1\"]\nto = [\"line\"]\nwhen = 'source == \"/test/cash\"'\n", "");
-    let door = |ca: &str| format!(r#"{{ listen = "127.0.0.1:{port}", tls = {{ ca = "{ca}", certificate = "door.pem", key = {{ file = "door.key" }} }} }}"#);
-    let caller = |name: &str| format!(r#"{{ connect = ["127.0.0.1:{port}"], tls = {{ ca = "door.pem", server-name = "{name}", certificate = "caller.pem", key = {{ file = "caller.key" }} }} }}"#);
+    let end = |name: &str, connection: &str| {
+        system(connection).replace("systems.line", &format!("systems.{name}")).replace(
+            "[[routes]]\ntypes = [\"payment.received.v1\"]\nto = [\"line\"]\nwhen = 'source == \"/test/cash\"'\n",
+            "",
+        )
+    };
+    let door = |ca: &str| {
+        format!(
+            r#"{{ listen = "127.0.0.1:{port}", tls = {{ ca = "{ca}", certificate = "door.pem", key = {{ file = "door.key" }} }} }}"#
+        )
+    };
+    let caller = |name: &str| {
+        format!(
+            r#"{{ connect = ["127.0.0.1:{port}"], tls = {{ ca = "door.pem", server-name = "{name}", certificate = "caller.pem", key = {{ file = "caller.key" }} }} }}"#
+        )
+    };
     let cases = [
         (door("caller.pem"), caller("door.example"), true),
         (door("caller.pem"), caller("other.example"), false),

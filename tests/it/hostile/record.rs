@@ -50,6 +50,20 @@ async fn an_answered_post_is_answered_from_the_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_says_that_nothing_was_done_is_no_answer() {
+    let moody = Standin::start(|_, before| (200, if before < 2 { "not now" } else { "done" })).await;
+    let caller = caller("post-not-now", &moody.url, private(&moody.url), limits());
+    let mut record = Vec::new();
+    for attempt in 1..=4 {
+        let run = deliver(&caller, attempting(attempt, record.clone())).await;
+        assert_eq!(run.result.is_ok(), attempt > 2, "{run:?}");
+        record.extend(run.calls);
+    }
+    // Twice in vain, once for good; the fourth attempt is answered from the record.
+    assert_eq!(moody.count("POST", "/"), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_post_without_an_answer_is_withheld_from_later_attempts() {
     let slow = Standin::slow(|_, _| (200, String::new(), Duration::from_secs(2))).await;
     let plain = caller("post", &slow.url, private(&slow.url), limits());

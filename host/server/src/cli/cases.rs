@@ -95,9 +95,9 @@ pub async fn run_scripted(
             outcome
         }
         "connection" => super::sessions::run(caller, &script, &input.bytes).await?,
-        other => bail!(
-            "no entry point `{other}`; there are deliver, receive, poll, decode, encode, answer, connection"
-        ),
+        other => {
+            bail!("no entry point `{other}`; there are deliver, receive, poll, decode, encode, answer, connection")
+        }
     };
     outcome.seen = script.take_seen();
     outcome.host_time = wasm::rfc3339(script.now_ms()).unwrap_or_default();

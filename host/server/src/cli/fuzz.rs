@@ -22,8 +22,28 @@ use std::time::{Duration, Instant};
 const INPUT_BYTES_MAX: usize = 256 << 10;
 /// What often ends a parser badly.
 const NASTY: [&[u8]; 22] = [
-    b"<", b">", b"&", b"\"", b"'", b"{", b"}", b"[", b"]", b",", b";", b":", b"=", b"\0", b"\xff", b"\r\n", b"-1", b"1e999",
-    b"99999999999999999999", b"0.0000000000000000001", b"<!DOCTYPE x [<!ENTITY a \"b\">]>&a;", b"\xd0",
+    b"<",
+    b">",
+    b"&",
+    b"\"",
+    b"'",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b";",
+    b":",
+    b"=",
+    b"\0",
+    b"\xff",
+    b"\r\n",
+    b"-1",
+    b"1e999",
+    b"99999999999999999999",
+    b"0.0000000000000000001",
+    b"<!DOCTYPE x [<!ENTITY a \"b\">]>&a;",
+    b"\xd0",
 ];
 
 #[derive(Args)]

@@ -71,7 +71,12 @@ pub fn check(config: Option<&ConnectionConfig>, file: &AdapterFile, source: &Sou
         // One with other entries may be there for those.
         if file.inspection.exports.iter().all(|e| e == "connection") {
             let remedy = "add `connection = { connect = [\"host:port\"] }`";
-            report.error("never-connected", source.key(at), "the adapter talks over a connection, and there is none", remedy);
+            report.error(
+                "never-connected",
+                source.key(at),
+                "the adapter talks over a connection, and there is none",
+                remedy,
+            );
         }
         return;
     };

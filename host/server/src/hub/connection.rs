@@ -48,7 +48,8 @@ impl Line {
     pub async fn deliver(&self, attempting: Attempting) -> Run<()> {
         let (taken, mut is_taken) = oneshot::channel();
         let (done, is_done) = oneshot::channel();
-        let not_ready = || ended(Failure::Transient { reason: "the connection is not ready".into(), retry_after_ms: None });
+        let not_ready =
+            || ended(Failure::Transient { reason: "the connection is not ready".into(), retry_after_ms: None });
         if self.queue.send(Given { attempting, taken, done }).await.is_err() {
             return not_ready();
         }

@@ -7,8 +7,7 @@ use crate::wasm::{Event, Piece, Session, Step};
 use busbar_core::ports::Run;
 use busbar_core::record::{CONNECTION, NO_ANSWER, OK, maybe_sent};
 use busbar_core::{
-    Call, Code, Commit, Failure, IntakeKind, IntakeOutcome, NewMessage, OnDiffering, Problem, Shards,
-    StateWrite,
+    Call, Code, Commit, Failure, IntakeKind, IntakeOutcome, NewMessage, OnDiffering, Problem, Shards, StateWrite,
 };
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -131,7 +130,9 @@ impl<'a> Serving<'a> {
         self.timer = None;
         let run = self.session.step(event).await;
         match run.result {
-            Ok(step) => self.follow(step, Run { result: Ok(()), ..without(run.emitted, run.state, run.calls) }, received).await,
+            Ok(step) => {
+                self.follow(step, Run { result: Ok(()), ..without(run.emitted, run.state, run.calls) }, received).await
+            }
             Err(failure) => {
                 self.refused(&failure, run.calls, received).await;
                 Err(failure)
@@ -227,7 +228,9 @@ impl<'a> Serving<'a> {
                 Ok(Err(refusal)) => {
                     return Err(Failure::Hub(Problem::new(Code::Internal, format!("refused: {refusal:?}"))));
                 }
-                Err(problem) => tracing::warn!(system = self.parts.system(), %problem, "a connection waits for the store"),
+                Err(problem) => {
+                    tracing::warn!(system = self.parts.system(), %problem, "a connection waits for the store")
+                }
             }
             tokio::time::sleep(STORE_RETRY).await;
             if self.parts.stop.is_cancelled() || !self.parts.is_mine() {
@@ -297,7 +300,11 @@ impl<'a> Serving<'a> {
 
     fn settle(&mut self, delivery: i64, outcome: Result<(), Failure>) {
         let Some(Open { done, mut call, started }) = self.open.remove(&delivery) else {
-            tracing::warn!(system = self.parts.system(), delivery, "the adapter settled a delivery that it does not have");
+            tracing::warn!(
+                system = self.parts.system(),
+                delivery,
+                "the adapter settled a delivery that it does not have"
+            );
             return;
         };
         let word = outcome.as_ref().err().map_or("ok", |failure| failure.problem().code.as_str());

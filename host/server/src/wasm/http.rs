@@ -7,7 +7,8 @@ use super::host::{granted, trap};
 use super::state::CallState;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use busbar_core::record::{HTTP, NO_ANSWER, NOT_SENT, OK, RECORDED, Repeat, Verdict, WITHHELD};
+use busbar_core::Call;
+use busbar_core::record::{HTTP, NO_ANSWER, NOT_SENT, NOTHING_DONE, OK, RECORDED, Repeat, Verdict, WITHHELD};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -18,6 +19,14 @@ type Answer = std::result::Result<wit::http::Response, wit::http::HttpError>;
 impl wit::http::Host for CallState {
     async fn send(&mut self, request: wit::http::Request) -> Result<Answer> {
         self.exchange(request, false).await
+    }
+
+    async fn nothing_done(&mut self) -> Result<()> {
+        let answered = |call: &&mut Call| call.kind == HTTP && [OK, RECORDED].contains(&call.outcome.as_str());
+        if let Some(call) = self.calls.iter_mut().rev().find(answered) {
+            call.outcome = NOTHING_DONE.into();
+        }
+        Ok(())
     }
 
     async fn send_idempotent(&mut self, request: wit::http::Request) -> Result<Answer> {

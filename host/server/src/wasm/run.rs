@@ -140,7 +140,10 @@ pub async fn answer(caller: &Caller, question: Message) -> Run<Message> {
 
 // The guest yields at every epoch tick, so the timeout is honoured even by an endless loop; the
 // store is dropped afterwards, whatever state it is in.
-pub(super) async fn limited<T>(deadline_ms: u64, call: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
+pub(super) async fn limited<T>(
+    deadline_ms: u64,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> wasmtime::Result<T> {
     match tokio::time::timeout(Duration::from_millis(deadline_ms), call).await {
         Ok(result) => result,
         Err(_) => {
