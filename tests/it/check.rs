@@ -37,7 +37,7 @@ fn furnish(place: &Path, case: &str) -> PathBuf {
     std::fs::write(folder.join("secrets/empty"), "\n").unwrap();
     std::fs::write(folder.join("broken-schemas/a.b/v1.json"), "{").unwrap();
     std::fs::write(folder.join("wrong-schemas/a.b/v1.json"), r#"{"type": 5}"#).unwrap();
-    for name in ["osmp", "rest-json", "client-bank-exchange"] {
+    for name in ["osmp", "rest-json", "client-bank-exchange", "iec104"] {
         std::os::unix::fs::symlink(adapters().join(name).with_extension("wasm"), adapter(&folder, name)).unwrap();
     }
     for name in ["unpinned", "changed"] {
@@ -59,7 +59,7 @@ fn digests(folder: &Path) -> String {
         let wasm = std::fs::read(adapter(folder, if name == "changed" { "rest-json" } else { name })).unwrap();
         format!("{}  {name}.wasm\n", busbar_server::wasm::inspect::inspect(&wasm).unwrap().sha256)
     };
-    ["osmp", "rest-json", "client-bank-exchange", "changed", "foreign", "picky"].map(line).concat()
+    ["osmp", "rest-json", "client-bank-exchange", "iec104", "changed", "foreign", "picky"].map(line).concat()
 }
 
 /// A component whose only content is the import of an instance that the host does not have

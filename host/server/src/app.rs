@@ -96,22 +96,7 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
     let url = store_url(&deployment);
     let opened = writer.run(async move { SqlStore::open(&url).await }).await.context("opening the store")?;
     let store = Arc::new(opened.context("opening the store")?);
-    let topology = topology(&deployment);
-    // Where others may use the store as well, nothing is this hub's before it has a lease.
-    let owned = watch::Sender::new(if is_shared(&deployment) { Shards::NONE } else { Shards::ALL });
-    let transport = transport(&deployment, &topology, owned.subscribe()).await?;
-    let mut base = Base {
-        rules: deployment.rules.clone(),
-        store: store.clone(),
-        clock: Arc::new(SystemClock),
-        questions: Arc::new(OnceLock::new()),
-        transport,
-        topology,
-        owned,
-        lease: Arc::new(if is_shared(&deployment) { Lease::none() } else { Lease::for_ever() }),
-        waiting: BTreeMap::new(),
-        board: Arc::default(),
-    };
+    let mut base = base(&deployment, store.clone()).await?;
     let wasm_adapters = Arc::new(adapters(&deployment, &mut base).await?);
     let adapters: Arc<dyn Adapters> = wasm_adapters.clone();
     let via = Arc::new(via(&deployment, &base)?);
@@ -164,6 +149,25 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
     tasks.spawn(retention);
     tasks.spawn(serve(listener, api.clone(), intake.clone()));
     Ok(Running { address, api, intake, delivery, leases, tasks, sharing, driver })
+}
+
+async fn base(deployment: &Deployment, store: Arc<dyn Store>) -> anyhow::Result<Base> {
+    let topology = topology(deployment);
+    // Where others may use the store as well, nothing is this hub's before it has a lease.
+    let shared = is_shared(deployment);
+    let owned = watch::Sender::new(if shared { Shards::NONE } else { Shards::ALL });
+    Ok(Base {
+        rules: deployment.rules.clone(),
+        store,
+        clock: Arc::new(SystemClock),
+        questions: Arc::new(OnceLock::new()),
+        transport: transport(deployment, &topology, owned.subscribe()).await?,
+        topology,
+        owned,
+        lease: Arc::new(if shared { Lease::none() } else { Lease::for_ever() }),
+        waiting: BTreeMap::new(),
+        board: Arc::default(),
+    })
 }
 
 fn retention(deployment: &Deployment, store: Arc<SqlStore>, base: &Base) -> Retention {

@@ -11,7 +11,7 @@ mod routes;
 mod source;
 
 pub use finding::{Finding, Report, Severity};
-pub use load::{Deployment, System, load};
+pub use load::{Deployment, System, load, systems};
 pub use model::Config;
 
 use busbar_core::Catalog;

@@ -50,6 +50,10 @@ pub struct TryArgs {
 pub struct TestArgs {
     /// Names of adapters; all built ones where absent.
     names: Vec<String>,
+    /// Run a deployment's own cases instead, `<folder>/cases/<system>/<case>/`, with the systems' settings of its
+    /// `busbar.toml`: they show that its mappings do what is meant.
+    #[arg(long, conflicts_with = "names")]
+    deployment: Option<PathBuf>,
     /// Folder of the adapters' workspace.
     #[arg(long, default_value = "plugins")]
     plugins: PathBuf,
@@ -178,10 +182,37 @@ pub fn adapter_names(given: &[String], plugins: &Path) -> anyhow::Result<Vec<Str
     Ok(names)
 }
 
-/// The folders of an adapter's cases.
-pub fn case_folders(plugins: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
-    let cases = plugins.join(name).join("cases");
-    let entries = std::fs::read_dir(&cases).with_context(|| cases.display().to_string())?;
+/// A folder of cases and what is tested by them.
+struct Tested {
+    name: String,
+    adapter: String,
+    place: PathBuf,
+    /// Of a deployment's system.
+    settings: Option<serde_json::Map<String, Value>>,
+}
+
+fn tested(args: &TestArgs) -> anyhow::Result<Vec<Tested>> {
+    let Some(deployment) = &args.deployment else {
+        let of = |name: String| {
+            let place = args.plugins.join(&name).join("cases");
+            Tested { adapter: name.clone(), name, place, settings: None }
+        };
+        return Ok(adapter_names(&args.names, &args.plugins)?.into_iter().map(of).collect());
+    };
+    let systems = config::systems(deployment).map_err(anyhow::Error::msg)?;
+    let mut all = Vec::new();
+    for place in case_folders(&deployment.join("cases"))? {
+        let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let system = systems.get(&name).with_context(|| format!("no system `{name}` in {}", deployment.display()))?;
+        let adapter = system.adapter.clone().with_context(|| format!("system `{name}` has no adapter"))?;
+        all.push(Tested { name, adapter, place, settings: Some(system.config.clone()) });
+    }
+    Ok(all)
+}
+
+/// The folders in a folder of cases.
+pub fn case_folders(cases: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(cases).with_context(|| cases.display().to_string())?;
     let mut folders: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(|p| p.is_dir()).collect();
     folders.sort();
     Ok(folders)
@@ -190,11 +221,11 @@ pub fn case_folders(plugins: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> 
 pub async fn test(args: &TestArgs, as_json: bool) -> anyhow::Result<ExitCode> {
     let bench = Bench::new(&args.schemas)?;
     let (mut passed, mut failed) = (0, 0);
-    for name in &adapter_names(&args.names, &args.plugins)? {
-        let loaded = bench.load(&component_path(name)?)?;
-        for folder in case_folders(&args.plugins, name)? {
+    for Tested { name, adapter, place, settings } in tested(args)? {
+        let loaded = bench.load(&component_path(&adapter)?)?;
+        for folder in case_folders(&place)? {
             let case = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let result = run_case(&bench.runtime, &loaded, &bench.rules, &folder).await;
+            let result = run_case(&bench.runtime, &loaded, &bench.rules, &folder, settings.as_ref()).await;
             let error = result.err().map(|e| format!("{e:#}"));
             if error.is_some() {
                 failed += 1

@@ -317,7 +317,7 @@ impl Outcome {
     }
 }
 
-/// Runs the case in `folder`; the error says what came out otherwise than expected.
+/// Runs the case in `folder`, with the settings of a deployment's system where given; the error says what came out otherwise than expected.
 ///
 /// # Errors
 /// The difference, key by key, or what is wrong with the case itself.
@@ -326,8 +326,12 @@ pub async fn run_case(
     loaded: &Arc<Loaded>,
     rules: &Arc<Rules>,
     folder: &Path,
+    settings: Option<&Map<String, Value>>,
 ) -> anyhow::Result<()> {
-    let (setup, input) = read_case(loaded, folder)?;
+    let (mut setup, input) = read_case(loaded, folder)?;
+    if let Some(settings) = settings {
+        setup.config = settings.clone();
+    }
     let expected: Map<String, Value> = read_json(&folder.join("expected.json"))?.context("no expected.json")?;
     let shown = run_scripted(runtime, loaded, rules, setup, input).await?.show();
     let mut differences = Vec::new();

@@ -99,7 +99,7 @@ pub async fn fuzz(args: &FuzzArgs, as_json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn seeds(args: &FuzzArgs, name: &str, loaded: &Loaded) -> anyhow::Result<Vec<(Setup, Input)>> {
-    let folders = case_folders(&args.plugins, name)?;
+    let folders = case_folders(&args.plugins.join(name).join("cases"))?;
     let mut seeds = folders.iter().map(|folder| read_case(loaded, folder)).collect::<Result<Vec<_>, _>>()?;
     let decodes = seeds.iter().find(|(_, input)| input.entry == "decode").map(|(setup, _)| setup.clone());
     if let (Some(corpus), Some(setup)) = (&args.corpus, decodes) {

@@ -69,7 +69,7 @@ pub fn check(config: Option<&ConnectionConfig>, file: &AdapterFile, source: &Sou
     let here = format!("{at}/connection");
     let Some(config) = config else {
         // One with other entries may be there for those.
-        if file.inspection.exports.iter().all(|e| e == "connection") {
+        if file.inspection.exports == ["connection"] {
             let remedy = "add `connection = { connect = [\"host:port\"] }`";
             report.error(
                 "never-connected",

@@ -31,6 +31,21 @@ pub struct System {
     pub tls_key: Option<SecretString>,
 }
 
+/// What `folder` says of its systems, unchecked: neither secrets nor adapters are looked at.
+///
+/// # Errors
+/// `busbar.toml` cannot be read, or is none.
+pub fn systems(folder: &Path) -> Result<BTreeMap<String, SystemConfig>, String> {
+    let path = folder.join("busbar.toml");
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let (source, syntax) = Source::parse(text);
+    if let Some((message, _)) = syntax.into_iter().next() {
+        return Err(format!("{}: {message}", path.display()));
+    }
+    let config: Config = serde_json::from_value(source.value).map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(config.systems)
+}
+
 /// Reads and checks `folder`. The deployment is there unless the report has errors.
 pub fn load(folder: &Path) -> (Option<Deployment>, Report) {
     let path = folder.join("busbar.toml");
