@@ -6,6 +6,7 @@ use crate::server::{Server, serve};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use percent_encoding::percent_decode_str;
@@ -84,30 +85,51 @@ impl Crm {
     }
 }
 
+/// What it knows: the type and the data of its answer to a question, or nothing for what is no question.
+pub type Knows = fn(&Event) -> Option<(&'static str, Value)>;
+
 /// Starts it; port 0 takes any free one.
 pub async fn start(addr: SocketAddr) -> io::Result<Crm> {
+    start_knowing(addr, |_| None).await
+}
+
+/// The same, with answers to questions.
+pub async fn start_knowing(addr: SocketAddr, knows: Knows) -> io::Result<Crm> {
     let ledger = Arc::new(Mutex::new(Ledger::default()));
-    let router = Router::new().route("/events", post(receive)).with_state(Arc::clone(&ledger));
+    let router = Router::new().route("/events", post(receive)).with_state((Arc::clone(&ledger), knows));
     Ok(Crm { server: serve(addr, router).await?, ledger })
 }
 
 async fn receive(
-    State(ledger): State<Arc<Mutex<Ledger>>>,
+    State((ledger, knows)): State<(Arc<Mutex<Ledger>>, Knows)>,
     headers: HeaderMap,
     body: Bytes,
-) -> (StatusCode, Json<Value>) {
+) -> Response {
     let mut ledger = lock(&ledger);
     match parse(&headers, &body) {
         Ok(event) => {
-            let id = event.id.clone();
+            let (id, answer) = (event.id.clone(), knows(&event));
             ledger.keep(event);
-            (StatusCode::OK, Json(json!({ "received": id })))
+            match answer {
+                Some((kind, data)) => answered(&id, kind, data),
+                None => Json(json!({ "received": id })).into_response(),
+            }
         }
         Err(error) => {
             ledger.refused += 1;
-            (StatusCode::BAD_REQUEST, Json(json!({ "error": error })))
+            (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response()
         }
     }
+}
+
+fn answered(question: &str, kind: &str, data: Value) -> Response {
+    let headers = [
+        ("ce-specversion", "1.0".to_owned()),
+        ("ce-id", format!("answer-{question}")),
+        ("ce-source", "/crm".to_owned()),
+        ("ce-type", kind.to_owned()),
+    ];
+    (headers, Json(data)).into_response()
 }
 
 fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Event, String> {

@@ -1,7 +1,7 @@
 //! The demo: stand-ins and hub up, inputs in, story out, everything down.
 
 mod checks;
-mod child;
+pub mod child;
 mod inputs;
 mod observed;
 pub mod paint;
@@ -143,16 +143,16 @@ async fn start_portal() -> anyhow::Result<portal::Portal> {
     started.map_err(|error| taken(PORTAL_PORT, "the portal's stand-in", error))
 }
 
-fn local(port: u16) -> SocketAddr {
+pub fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-async fn free(port: u16, whose: &str) -> anyhow::Result<()> {
+pub async fn free(port: u16, whose: &str) -> anyhow::Result<()> {
     let bound = tokio::net::TcpListener::bind(local(port)).await;
     bound.map(drop).map_err(|error| taken(port, whose, error))
 }
 
-fn taken(port: u16, whose: &str, error: impl Into<anyhow::Error>) -> anyhow::Error {
+pub fn taken(port: u16, whose: &str, error: impl Into<anyhow::Error>) -> anyhow::Error {
     let error: anyhow::Error = error.into();
     let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     if kind != Some(std::io::ErrorKind::AddrInUse) {
@@ -164,7 +164,7 @@ fn taken(port: u16, whose: &str, error: impl Into<anyhow::Error>) -> anyhow::Err
     )
 }
 
-fn show_log(log: &Path) {
+pub fn show_log(log: &Path) {
     let tail = child::tail(log);
     if !tail.is_empty() {
         paint::title(&format!("The end of the hub's log ({})", log.display()));

@@ -6,13 +6,17 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod asterisk;
 pub mod billing;
 pub mod crm;
+pub mod desk;
 pub mod faults;
 pub mod hub;
 pub mod money;
 pub mod portal;
+pub mod scada;
 pub mod server;
+pub mod sms_centre;
 pub mod statement;
 pub mod terminal;
 

@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod demo;
+mod stories;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -21,15 +22,17 @@ struct Args {
     /// The hub's program [default: `busbar` beside this one].
     #[arg(long, value_name = "PATH")]
     busbar: Option<PathBuf>,
-    /// The deployment's folder; its data/ and inbox/ are emptied first.
-    #[arg(long, value_name = "FOLDER", default_value = "deploy/demo")]
-    deployment: PathBuf,
+    /// The deployment's folder; its data/ and inbox/ are emptied first [default: `deploy/demo`, or the story's own].
+    #[arg(long, value_name = "FOLDER")]
+    deployment: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    /// Play the story of an example deployment.
+    Story { story: stories::Story },
     /// Write the bank's files again into a folder.
     #[command(hide = true)]
     WriteInputs { folder: PathBuf },
@@ -40,12 +43,16 @@ async fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.command {
         Some(Command::WriteInputs { folder }) => demo::write_inputs(&folder),
-        None => {
+        command => {
             let interrupted = CancellationToken::new();
             tokio::spawn(wait_for_signal(interrupted.clone()));
             let busbar = args.busbar.unwrap_or_else(beside_this_program);
-            let options = demo::Options { stay: args.stay, busbar, deployment: args.deployment };
-            demo::run(&options, &interrupted).await
+            let own = |default: &str| args.deployment.clone().unwrap_or_else(|| default.into());
+            let options = |default| demo::Options { stay: args.stay, busbar, deployment: own(default) };
+            match command {
+                Some(Command::Story { story }) => stories::run(story, &options(story.folder()), &interrupted).await,
+                _ => demo::run(&options("deploy/demo"), &interrupted).await,
+            }
         }
     };
     result.unwrap_or_else(|error| {
