@@ -6,7 +6,7 @@ use busbar_sdk::acquiring::{self, Invoice, Page, Pattern, Payment, Refund};
 use busbar_sdk::credentials::Piece;
 use busbar_sdk::dates::{self, Offset};
 use busbar_sdk::money::Money;
-use busbar_sdk::{Draft, Failure, Rejection, ids, rejected, rejection};
+use busbar_sdk::{Draft, Failure, Rejection, ids, rejection};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -61,9 +61,15 @@ impl Settings {
         })
     }
 
-    /// Now, local: neither a notification nor a state says when.
+    /// RFC 3339 of seconds since 1970.
+    fn local(&self, seconds: i64) -> String {
+        let local = dates::local_of_unix_seconds(seconds, self.offset);
+        local.map(|local| dates::rfc3339(local, self.offset)).unwrap_or_default()
+    }
+
+    /// Now: neither a notification nor a state says when.
     fn now(&self, now_ms: u64) -> String {
-        dates::local_of_unix_ms(now_ms, self.offset).map(|now| dates::rfc3339(now, self.offset)).unwrap_or_default()
+        self.local(i64::try_from(now_ms / 1000).unwrap_or_default())
     }
 }
 
@@ -120,14 +126,9 @@ impl Order {
     ) -> Result<Option<Self>, Failure> {
         invoice.must_be_in(CURRENCY)?;
         let Some(minor) = invoice.due()? else { return Ok(None) };
-        let until = invoice.until(settings.link_days);
-        let now_seconds = i64::try_from(now_ms / 1000).unwrap_or_default();
-        let until = until.filter(|until| dates::unix_seconds(*until, settings.offset) > now_seconds);
-        let until = until.ok_or_else(|| {
-            rejected("expired", "the page could not be paid at any more, see link-days", "/data/issuedOn")
-        })?;
+        let until = invoice.expiry(settings.link_days, settings.offset, now_ms)?;
         let number = ids::derived(&["tbank", source, id]);
-        Ok(Some(Self { minor, number, expires_at: dates::rfc3339(until, settings.offset) }))
+        Ok(Some(Self { minor, number, expires_at: settings.local(until) }))
     }
 
     /// The fields without the token. `again`: how many orders of this one were found made already, with pages that nobody knows.
