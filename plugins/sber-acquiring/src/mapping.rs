@@ -7,7 +7,7 @@ use busbar_sdk::acquiring::{self, NUMBER_CHARS_MAX, Payment, Refund, Stated};
 use busbar_sdk::dates::{self, Offset};
 use busbar_sdk::http::{HttpError, Response};
 use busbar_sdk::money::Money;
-use busbar_sdk::{Draft, Failure, HookRequest, HookResponse, Message, form, ids, rejected};
+use busbar_sdk::{Draft, Failure, HookRequest, HookResponse, Message, form, hex, ids, rejected};
 
 use crate::settings::Settings;
 
@@ -68,7 +68,7 @@ impl Callback {
     /// The checksum over all parameters but itself, in the order of their names.
     fn authenticate(&self, settings: &Settings, hub: &impl Hub) -> Result<(), Failure> {
         let forged = || Failure::Unauthorized("no valid checksum".to_owned());
-        let signature = self.text("checksum").and_then(unhexed).ok_or_else(forged)?;
+        let signature = self.text("checksum").and_then(hex::decoded).ok_or_else(forged)?;
         let mut signed: Vec<&(String, String)> =
             self.0.iter().filter(|(name, _)| !UNSIGNED.contains(&name.as_str())).collect();
         signed.sort();
@@ -227,12 +227,4 @@ fn moment(text: &str) -> Option<i64> {
     };
     let local = dates::parse_russian_date_time(&format!("{day:0>2}.{month:02}.{year} {clock}"), ' ')?;
     Some(dates::unix_seconds(local, offset))
-}
-
-fn unhexed(text: &str) -> Option<Vec<u8>> {
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    let digits: Vec<char> = text.chars().collect();
-    digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).ok()).collect()
 }

@@ -92,18 +92,6 @@ pub fn signed(settings: &Settings, fields: &Map<String, Value>) -> Vec<Piece> {
     named.into_iter().map(|(_, piece)| piece).collect()
 }
 
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The 32 bytes of a token.
-pub fn unhexed(text: &str) -> Option<Vec<u8>> {
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..64).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
-}
-
 /// A request for a page to pay at.
 pub struct Order {
     /// Hundredths.

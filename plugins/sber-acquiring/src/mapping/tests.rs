@@ -20,9 +20,8 @@ impl Hub for Fake {
     }
 
     fn verify(&self, _: &str, data: &[u8], signature: &[u8]) -> Result<bool, String> {
-        assert_eq!(signature.len(), 32);
         *self.signed.borrow_mut() = String::from_utf8(data.to_vec()).unwrap();
-        Ok(self.genuine)
+        Ok(self.genuine && signature.len() == 32)
     }
 
     fn post(&mut self, _: &str, _: String) -> Result<Response, HttpError> {
