@@ -6,7 +6,9 @@ use busbar_sdk::http::{HttpError, Response};
 use busbar_sdk::memory::Store;
 use busbar_sdk::replies::{self, Outcome};
 use busbar_sdk::waiting::{self, Fate};
-use busbar_sdk::{Draft, Failure, Header, HookRequest, HookResponse, Message, Polled, data_of, hex, rejected, transient};
+use busbar_sdk::{
+    Draft, Failure, Header, HookRequest, HookResponse, Message, Polled, data_of, hex, rejected, transient,
+};
 use serde_json::{Map, Value};
 
 use crate::mapping::{self, Fields, Order, Settings};
