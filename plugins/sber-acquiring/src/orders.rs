@@ -54,7 +54,9 @@ pub fn deliver(
     let number: String =
         ids::derived(&["sber-acquiring", &message.source, &message.id]).chars().take(NUMBER_DIGITS).collect();
     let amount = minor.to_string();
-    let description = invoice.described(&settings.description, DESCRIPTION_CHARS_MAX);
+    // The gateway refuses these in a description.
+    let description =
+        invoice.described(&settings.description, DESCRIPTION_CHARS_MAX).replace(['%', '+', '\r', '\n'], " ");
     for again in 1..=ORDERS_MAX {
         let number = match again {
             1 => format!("{OWN_ORDERS}{number}"),
