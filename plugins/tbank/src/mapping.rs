@@ -209,7 +209,7 @@ impl Fields {
 /// page it was paid at. `amount`: where it is not that of the fields.
 ///
 /// # Errors
-/// See [`Fields::number`]; the code of the fields for a sum that is none.
+/// See [`Fields::number`]; the code of the fields for a sum that is none, or not that of the page.
 pub fn payment(
     settings: &Settings,
     fields: &Fields,
@@ -219,11 +219,16 @@ pub fn payment(
 ) -> Result<Draft, Rejection> {
     let number = fields.number("PaymentId")?;
     let page = page.unwrap_or_default();
+    let amount = amount.map_or_else(|| fields.sum(), Ok)?;
+    // Values stand under the token without their names and borders: digits could have moved from one to the next.
+    if page.amount.as_ref().is_some_and(|asked| asked.minor() != amount.minor()) {
+        return Err(rejection(fields.code, "Amount is not that of the page", fields.place("Amount")));
+    }
     let of_order = || settings.account.as_ref()?.account(&fields.text("OrderId")?);
     let payment = Payment {
         account: page.account.or_else(of_order),
         sought: "OrderId",
-        amount: amount.map_or_else(|| fields.sum(), Ok)?,
+        amount,
         fee: None,
         at: settings.now(now_ms),
         number: &number,
