@@ -3,13 +3,21 @@
 //! Source: payment gateway documentation (RBS), callback notifications: checksum by symmetric cryptography, table of
 //! additional parameters.
 
+use busbar_sdk::acquiring::{self, NUMBER_CHARS_MAX, Payment, Refund, Stated};
 use busbar_sdk::dates::{self, Offset};
+use busbar_sdk::http::{HttpError, Response};
 use busbar_sdk::money::Money;
+<<<<<<< HEAD
 use busbar_sdk::{Draft, Failure, HookRequest, HookResponse, Message, form, ids, rejected, texts};
 use regex_lite::Regex;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use time::Date;
+=======
+use busbar_sdk::{Draft, Failure, HookRequest, HookResponse, Message, form, hex, ids, rejected};
+
+use crate::settings::Settings;
+>>>>>>> dd817723d4fd3a273b7539b99ab510bb32b5efd8
 
 #[cfg(test)]
 mod tests;
@@ -18,57 +26,19 @@ mod tests;
 const UNSIGNED: [&str; 2] = ["checksum", "sign_alias"];
 /// Bytes of a value; the gateway's own are far shorter.
 const VALUE_BYTES_MAX: usize = 2000;
-const NUMBER_CHARS: usize = 64;
-
-/// The system's settings, as in `config.schema.json`.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct RawSettings {
-    credential: String,
-    account_parameter: Option<String>,
-    account_pattern: String,
-    invoice_pattern: Option<String>,
-    currency: Option<String>,
-    utc_offset: Option<Offset>,
-}
-
-pub struct Settings {
-    credential: String,
-    account_parameter: String,
-    account: Regex,
-    invoice: Option<Regex>,
-    currency: String,
-    offset: Offset,
-}
-
-impl Settings {
-    /// # Errors
-    /// `rejected(bad-config)` naming a pattern that does not compile or has no group.
-    pub fn compiled(raw: RawSettings) -> Result<Self, Failure> {
-        Ok(Self {
-            credential: raw.credential,
-            account_parameter: raw.account_parameter.unwrap_or_else(|| "orderNumber".to_owned()),
-            account: pattern(&raw.account_pattern, "account-pattern")?,
-            invoice: raw.invoice_pattern.as_deref().map(|text| pattern(text, "invoice-pattern")).transpose()?,
-            currency: raw.currency.unwrap_or_else(|| "RUB".to_owned()),
-            offset: raw.utc_offset.unwrap_or(Offset::MOSCOW),
-        })
-    }
-}
-
-fn pattern(text: &str, setting: &str) -> Result<Regex, Failure> {
-    let wrong = |why: String| rejected("bad-config", format!("`{text}` {why}"), format!("config, {setting}"));
-    let regex = Regex::new(text).map_err(|error| wrong(error.to_string()))?;
-    if regex.captures_len() < 2 { Err(wrong("has no group".to_owned())) } else { Ok(regex) }
-}
+/// How the numbers of orders begin that this adapter registers: they hold no account.
+pub const OWN_ORDERS: &str = "busbar-";
 
 /// What the adapter needs of the hub.
 pub trait Hub {
     fn now_ms(&self) -> u64;
     fn verify(&self, credential: &str, data: &[u8], signature: &[u8]) -> Result<bool, String>;
+    /// `path` below the API's base; a form, to which login and password are added.
+    fn post(&mut self, path: &str, form: String) -> Result<Response, HttpError>;
     fn lookup(&self, id: &str) -> Option<Message>;
     fn emit(&mut self, draft: Draft);
     fn note(&mut self, text: &str);
+    fn warn(&mut self, text: &str);
 }
 
 /// Serves one callback. The gateway takes any other status than 200 for a failure and calls again.
@@ -106,7 +76,11 @@ impl Callback {
     /// The checksum over all parameters but itself, in the order of their names.
     fn authenticate(&self, settings: &Settings, hub: &impl Hub) -> Result<(), Failure> {
         let forged = || Failure::Unauthorized("no valid checksum".to_owned());
+<<<<<<< HEAD
         let signature = self.text("checksum").and_then(|text| texts::unhexed(text, 32)).ok_or_else(forged)?;
+=======
+        let signature = self.text("checksum").and_then(hex::decoded).ok_or_else(forged)?;
+>>>>>>> dd817723d4fd3a273b7539b99ab510bb32b5efd8
         let mut signed: Vec<&(String, String)> =
             self.0.iter().filter(|(name, _)| !UNSIGNED.contains(&name.as_str())).collect();
         signed.sort();
@@ -125,7 +99,7 @@ impl Callback {
 
     fn required(&self, name: &str) -> Result<&str, Failure> {
         let text = self.text(name).ok_or_else(|| rejected("missing-field", format!("{name} is not stated"), name))?;
-        if text.chars().count() > NUMBER_CHARS { Err(bad(name, "is longer than 64 characters")) } else { Ok(text) }
+        if text.chars().count() > NUMBER_CHARS_MAX { Err(bad(name, "is longer than 64 characters")) } else { Ok(text) }
     }
 
     /// Kopecks.
@@ -138,21 +112,22 @@ impl Callback {
         minor.ok_or_else(|| bad(name, "is no positive number of kopecks"))
     }
 
-    /// The day, and the moment with its offset: the callback's own where it states one, or else now.
-    fn moment(&self, settings: &Settings, hub: &impl Hub) -> Result<(Date, String), Failure> {
+    /// RFC 3339, local: the callback's own moment where it states one, or else now.
+    fn moment(&self, settings: &Settings, hub: &impl Hub) -> Result<String, Failure> {
         let stated = match self.text("callbackCreationDate") {
             Some(text) => Some(moment(text).ok_or_else(|| bad("callbackCreationDate", "is no moment"))?),
             None => None,
         };
         let seconds = stated.unwrap_or_else(|| i64::try_from(hub.now_ms() / 1000).unwrap_or_default());
-        let local = dates::local_of_unix_seconds(seconds, settings.offset);
-        let local = local.ok_or_else(|| bad("callbackCreationDate", "is no moment"))?;
-        Ok((local.date(), dates::rfc3339(local, settings.offset)))
+        settings.local(seconds).ok_or_else(|| bad("callbackCreationDate", "is no moment"))
     }
 
+    /// The customer account, in a parameter of a portal's choice.
     fn account(&self, settings: &Settings) -> Option<String> {
-        group(&settings.account, self.text(&settings.account_parameter)?)
-            .filter(|account| account.chars().count() <= NUMBER_CHARS && !account.contains(char::is_whitespace))
+        if self.text("orderNumber").is_some_and(|number| number.starts_with(OWN_ORDERS)) {
+            return None;
+        }
+        settings.account.as_ref()?.account(self.text(&settings.account_parameter)?)
     }
 }
 
@@ -164,37 +139,32 @@ fn deposited(settings: &Settings, callback: &Callback, order: &str, hub: &mut im
     }
     // What was taken, where stated, or else what the order was registered for.
     let amount = Money::of_minor(callback.minor(&["depositedAmount", "amount"])?, &settings.currency);
-    let (day, at) = callback.moment(settings, hub)?;
     let number = callback.required("orderNumber")?;
-    let account = callback.account(settings);
-    let mut data = Map::new();
-    let mut put = |key: &str, value: Value| drop(data.insert(key.to_owned(), value));
-    match &account {
-        Some(account) => put("account", account.as_str().into()),
-        None => {
-            let text = format!("no customer account in {}", settings.account_parameter);
-            put("reason", json!({ "code": "no-account", "text": text }));
-        }
-    }
-    put("amount", json!(amount));
-    put("channel", "acquiring".into());
-    put("paidOn", dates::iso_date(day).into());
-    put("paidAt", at.as_str().into());
-    put("document", json!({ "number": order }));
-    if let Some(invoice) = settings.invoice.as_ref().and_then(|regex| group(regex, number)) {
-        put("invoice", invoice.into());
-    }
-    let r#type = if account.is_some() { "payment.received.v1" } else { "payment.rejected.v1" };
-    let subject = account.or_else(|| Some(order.to_owned()));
-    hub.emit(Draft { subject, time: Some(at), ..busbar_sdk::draft(id, r#type, Value::Object(data).to_string()) });
+    let page = page(order, hub);
+    let of_number = || settings.invoice.as_ref()?.find(number);
+    let payment = Payment {
+        account: page.account.or_else(|| callback.account(settings)),
+        sought: &settings.account_parameter,
+        amount,
+        fee: None,
+        at: callback.moment(settings, hub)?,
+        number: order,
+        invoice: page.invoice.or_else(of_number),
+    };
+    hub.emit(payment.draft(id));
     Ok(())
+}
+
+/// What was stated of the page that the order was paid at, where it was made here.
+pub fn page(order: &str, hub: &impl Hub) -> Stated {
+    acquiring::stated(hub.lookup(&link_id(order))).unwrap_or_default()
 }
 
 fn refunded(settings: &Settings, callback: &Callback, order: &str, hub: &mut impl Hub) -> Result<(), Failure> {
     let minor = callback.minor(&["operationRefundedAmount"])?;
     // A refund in parts: its own number, or else the sum of all so far, tells each from the one before.
     let which = callback.text("externalRefundId").or(callback.text("refundedAmount")).unwrap_or_default();
-    let id = ids::derived(&["sber-acquiring", "refunded", order, which, &minor.to_string()]);
+    let id = refund_id(order, which, minor);
     let amount = Money::of_minor(minor, &settings.currency);
     give_back(settings, callback, order, Some(amount), id, hub)
 }
@@ -221,45 +191,35 @@ fn give_back(
         hub.note(&format!("order {order}: known already"));
         return Ok(());
     }
-    let payment = hub.lookup(&payment_id(order)).and_then(|message| serde_json::from_str::<Stated>(&message.data).ok());
-    let (account, paid) = payment.map_or((None, None), |payment| (payment.account, Some(payment.amount)));
-    let Some(account) = account.or_else(|| callback.account(settings)) else {
+    let paid = acquiring::stated(hub.lookup(&payment_id(order))).unwrap_or_default();
+    let account = paid.account.or_else(|| page(order, hub).account).or_else(|| callback.account(settings));
+    let Some(account) = account else {
         hub.note(&format!("order {order}: money went back, but no customer account is known"));
         return Ok(());
     };
-    let amount = amount.or(paid).ok_or_else(|| rejected("missing-field", "the sum is not known", "amount"))?;
-    let (day, at) = callback.moment(settings, hub)?;
-    let mut data = json!({
-        "account": account,
-        "amount": amount,
-        "channel": "acquiring",
-        "refundedOn": dates::iso_date(day),
-        "refundedAt": at,
-        "payment": { "number": order },
-    });
-    let number = callback.text("externalRefundId").filter(|number| number.chars().count() <= NUMBER_CHARS);
-    if let (Some(data), Some(number)) = (data.as_object_mut(), number) {
-        data.insert("document".to_owned(), json!({ "number": number }));
-    }
-    let draft = busbar_sdk::draft(id, "payment.refunded.v1", data.to_string());
-    hub.emit(Draft { subject: Some(account), time: Some(at), ..draft });
+    let refund = Refund {
+        account,
+        amount: amount.or(paid.amount).ok_or_else(|| rejected("missing-field", "the sum is not known", "amount"))?,
+        at: callback.moment(settings, hub)?,
+        payment: order,
+        number: callback.text("externalRefundId").filter(|number| acquiring::is_number(number)),
+        reason: None,
+    };
+    hub.emit(refund.draft(id));
     Ok(())
 }
 
-/// The data of payment.received.v1 or payment.rejected.v1 as far as it is used.
-#[derive(Deserialize)]
-struct Stated {
-    account: Option<String>,
-    amount: Money,
-}
-
-fn payment_id(order: &str) -> String {
+pub fn payment_id(order: &str) -> String {
     ids::derived(&["sber-acquiring", "deposited", order])
 }
 
-fn group(regex: &Regex, text: &str) -> Option<String> {
-    let found = regex.captures(text)?.get(1)?.as_str();
-    (!found.is_empty() && found.chars().count() <= NUMBER_CHARS).then(|| found.to_owned())
+/// `which`: the refund's own number, or else the sum of all so far.
+pub fn refund_id(order: &str, which: &str, minor: i128) -> String {
+    ids::derived(&["sber-acquiring", "refunded", order, which, &minor.to_string()])
+}
+
+pub fn link_id(order: &str) -> String {
+    ids::derived(&["sber-acquiring", "link", order])
 }
 
 fn bad(name: &str, what: &str) -> Failure {

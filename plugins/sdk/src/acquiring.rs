@@ -4,8 +4,9 @@
 use regex_lite::Regex;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use time::{Duration, PrimitiveDateTime, Time};
+use time::Duration;
 
+use crate::dates::Offset;
 use crate::money::Money;
 use crate::{Draft, Failure, Message, dates, draft, rejected};
 
@@ -51,11 +52,18 @@ impl Invoice {
         cut(&text, chars)
     }
 
-    /// The last second of the day that is so many days after the one it was issued on. Of the message alone, so that a
-    /// request made again is the same request.
-    pub fn until(&self, days: u32) -> Option<PrimitiveDateTime> {
-        let day = dates::parse_iso_date(&self.issued_on)?.checked_add(Duration::days(i64::from(days)))?;
-        Some(PrimitiveDateTime::new(day, Time::from_hms(23, 59, 59).ok()?))
+    /// Seconds since 1970 of the end of the day that is so many days after the one it was issued on: when its page expires. Of the
+    /// message alone, so that a request made again is the same request.
+    ///
+    /// # Errors
+    /// `expired` where that is over.
+    pub fn expiry(&self, days: u32, offset: Offset, now_ms: u64) -> Result<i64, Failure> {
+        let day = dates::parse_iso_date(&self.issued_on);
+        let end = day.and_then(|day| day.checked_add(Duration::days(i64::from(days) + 1))).map(dates::start_of_day);
+        let end = end.map(|end| dates::unix_seconds(end, offset) - 1);
+        end.filter(|end| i64::try_from(now_ms / 1000).is_ok_and(|now| *end > now)).ok_or_else(|| {
+            rejected("expired", "the page could not be paid at any more, see link-days", "/data/issuedOn")
+        })
     }
 }
 
@@ -246,9 +254,10 @@ mod tests {
 
     #[test]
     fn until_the_end_of_a_day() {
-        let until = |days| invoice("1").until(days).map(dates::compact_date_time);
-        assert_eq!(until(30).as_deref(), Some("20261201235959"));
-        assert_eq!(until(u32::MAX), None);
+        let until = |days, now_ms| invoice("1").expiry(days, Offset::MOSCOW, now_ms).ok();
+        // 2026-12-01T23:59:59+03:00
+        assert_eq!(until(30, 1_795_330_800_000), Some(1_796_158_799));
+        assert_eq!((until(30, 1_796_158_799_000), until(u32::MAX, 0)), (None, None));
     }
 
     #[test]

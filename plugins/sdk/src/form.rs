@@ -24,6 +24,11 @@ pub fn parameters(request: &HookRequest) -> Option<Vec<(String, String)>> {
     Some(pairs)
 }
 
+/// The pairs as a form, or as a query.
+pub fn encoded(pairs: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
 fn pairs(form: &[u8]) -> Vec<(String, String)> {
     form_urlencoded::parse(form).into_owned().take(PARAMETERS_MAX + 1).collect()
 }
@@ -60,6 +65,12 @@ mod tests {
 
     fn request(method: &str, query: &str, body: &str) -> HookRequest {
         HookRequest { method: method.into(), path: "/".into(), query: query.into(), headers: vec![], body: body.into() }
+    }
+
+    #[test]
+    fn written() {
+        assert_eq!(encoded(&[("a", "я x"), ("b", "&=")]), "a=%D1%8F+x&b=%26%3D");
+        assert_eq!(encoded(&[]), "");
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod failures;
 pub mod form;
 #[cfg(target_arch = "wasm32")]
 mod heap;
+pub mod hex;
 pub mod ids;
 mod lines;
 pub mod loose;

@@ -6,7 +6,9 @@ use busbar_sdk::http::{HttpError, Response};
 use busbar_sdk::memory::Store;
 use busbar_sdk::replies::{self, Outcome};
 use busbar_sdk::waiting::{self, Fate};
-use busbar_sdk::{Draft, Failure, Header, HookRequest, HookResponse, Message, Polled, data_of, rejected, transient};
+use busbar_sdk::{
+    Draft, Failure, Header, HookRequest, HookResponse, Message, Polled, data_of, hex, rejected, transient,
+};
 use serde_json::{Map, Value};
 
 use crate::mapping::{self, Fields, Order, Settings};
@@ -97,7 +99,7 @@ pub fn receive(
 
 fn authenticate(settings: &Settings, map: &Map<String, Value>, hub: &impl Hub) -> Result<(), Failure> {
     let forged = || Failure::Unauthorized("no valid token".to_owned());
-    let token = map.get("Token").and_then(Value::as_str).and_then(mapping::unhexed).ok_or_else(forged)?;
+    let token = map.get("Token").and_then(Value::as_str).and_then(hex::decoded).ok_or_else(forged)?;
     let verified = hub.verify(&mapping::signed(settings, map), &token);
     let genuine = verified.map_err(|text| rejected("bad-config", text, "config, credential"))?;
     if genuine { Ok(()) } else { Err(forged()) }
@@ -222,7 +224,7 @@ fn answer(path: &str, settings: &Settings, mut map: Map<String, Value>, hub: &mu
     let what = format!("POST {path}");
     let hash = hub.hash(&mapping::signed(settings, &map));
     let hash = hash.map_err(|text| rejected("bad-config", text, "config, credential"))?;
-    map.insert("Token".to_owned(), mapping::hex(&hash).into());
+    map.insert("Token".to_owned(), hex::encoded(&hash).into());
     let reply = hub.post(path, Value::Object(map).to_string().into_bytes());
     let response = reply.map_err(|error| replies::failure_of_error(error, &what, true))?;
     let outcome = replies::outcome_of_status(response.status);

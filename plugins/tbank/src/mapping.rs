@@ -6,7 +6,7 @@ use busbar_sdk::acquiring::{self, Invoice, Page, Pattern, Payment, Refund};
 use busbar_sdk::credentials::Piece;
 use busbar_sdk::dates::{self, Offset};
 use busbar_sdk::money::Money;
-use busbar_sdk::{Draft, Failure, Rejection, ids, rejected, rejection};
+use busbar_sdk::{Draft, Failure, Rejection, ids, rejection};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -61,9 +61,15 @@ impl Settings {
         })
     }
 
-    /// Now, local: neither a notification nor a state says when.
+    /// RFC 3339 of seconds since 1970.
+    fn local(&self, seconds: i64) -> String {
+        let local = dates::local_of_unix_seconds(seconds, self.offset);
+        local.map(|local| dates::rfc3339(local, self.offset)).unwrap_or_default()
+    }
+
+    /// Now: neither a notification nor a state says when.
     fn now(&self, now_ms: u64) -> String {
-        dates::local_of_unix_ms(now_ms, self.offset).map(|now| dates::rfc3339(now, self.offset)).unwrap_or_default()
+        self.local(i64::try_from(now_ms / 1000).unwrap_or_default())
     }
 }
 
@@ -84,18 +90,6 @@ pub fn signed(settings: &Settings, fields: &Map<String, Value>) -> Vec<Piece> {
     named.push(("Password", Piece::Secret(settings.credential.clone())));
     named.sort_by_key(|(name, _)| *name);
     named.into_iter().map(|(_, piece)| piece).collect()
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The 32 bytes of a token.
-pub fn unhexed(text: &str) -> Option<Vec<u8>> {
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..64).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
 }
 
 /// A request for a page to pay at.
@@ -120,14 +114,9 @@ impl Order {
     ) -> Result<Option<Self>, Failure> {
         invoice.must_be_in(CURRENCY)?;
         let Some(minor) = invoice.due()? else { return Ok(None) };
-        let until = invoice.until(settings.link_days);
-        let now_seconds = i64::try_from(now_ms / 1000).unwrap_or_default();
-        let until = until.filter(|until| dates::unix_seconds(*until, settings.offset) > now_seconds);
-        let until = until.ok_or_else(|| {
-            rejected("expired", "the page could not be paid at any more, see link-days", "/data/issuedOn")
-        })?;
+        let until = invoice.expiry(settings.link_days, settings.offset, now_ms)?;
         let number = ids::derived(&["tbank", source, id]);
-        Ok(Some(Self { minor, number, expires_at: dates::rfc3339(until, settings.offset) }))
+        Ok(Some(Self { minor, number, expires_at: settings.local(until) }))
     }
 
     /// The fields without the token. `again`: how many orders of this one were found made already, with pages that nobody knows.
@@ -220,7 +209,7 @@ impl Fields {
 /// page it was paid at. `amount`: where it is not that of the fields.
 ///
 /// # Errors
-/// See [`Fields::number`]; the code of the fields for a sum that is none.
+/// See [`Fields::number`]; the code of the fields for a sum that is none, or not that of the page.
 pub fn payment(
     settings: &Settings,
     fields: &Fields,
@@ -230,11 +219,16 @@ pub fn payment(
 ) -> Result<Draft, Rejection> {
     let number = fields.number("PaymentId")?;
     let page = page.unwrap_or_default();
+    let amount = amount.map_or_else(|| fields.sum(), Ok)?;
+    // Values stand under the token without their names and borders: digits could have moved from one to the next.
+    if page.amount.as_ref().is_some_and(|asked| asked.minor() != amount.minor()) {
+        return Err(rejection(fields.code, "Amount is not that of the page", fields.place("Amount")));
+    }
     let of_order = || settings.account.as_ref()?.account(&fields.text("OrderId")?);
     let payment = Payment {
         account: page.account.or_else(of_order),
         sought: "OrderId",
-        amount: amount.map_or_else(|| fields.sum(), Ok)?,
+        amount,
         fee: None,
         at: settings.now(now_ms),
         number: &number,

@@ -1,12 +1,14 @@
 //! What is done for an invoice and for a notification.
 
+use busbar_sdk::acquiring::{self, Invoice};
 use busbar_sdk::http::{HttpError, Response};
 use busbar_sdk::replies::{self, Outcome};
 use busbar_sdk::{Draft, Failure, HookRequest, HookResponse, Message, data_of, rejected, transient};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::mapping::{self, Order, Payment, Refund, Settings, bad_answer};
+use crate::mapping::{self, Payment, Refund, Settings, bad_answer};
+use crate::order::{Bill, Kind, Order};
 
 /// Bytes of a notification; the service's own have one or two thousand.
 const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -26,17 +28,22 @@ pub trait Hub {
 /// A payment page for an invoice.
 ///
 /// # Errors
-/// See [`Order::of`], [`Payment::link`] and [`object`].
+/// See [`Order::of`], [`Bill::link`], [`Payment::link`] and [`object`].
 pub fn deliver(settings: &Settings, message: &Message, hub: &mut impl Hub) -> Result<(), Failure> {
-    let invoice = data_of(message)?;
-    let Some(order) = Order::of(settings, message, &invoice)? else {
+    let invoice: Invoice = data_of(message)?;
+    let Some(order) = Order::of(settings, message, &invoice, hub.now_ms())? else {
         hub.note(&format!("invoice {}: nothing to pay, no page is made", message.id));
         return Ok(());
     };
-    let payment: Payment = object(hub.post("/payments", &order.key, order.body), "POST /payments")?;
-    match payment.link(settings, &invoice)? {
+    let reply = hub.post(order.path, &order.key, order.body);
+    let what = format!("POST {}", order.path);
+    let link = match settings.page {
+        Kind::Invoice => object::<Bill>(reply, &what)?.link(settings, &invoice)?,
+        Kind::Payment => object::<Payment>(reply, &what)?.link(settings, &invoice)?,
+    };
+    match link {
         Some(draft) => hub.emit(draft),
-        None => hub.note(&format!("payment {}: paid already", payment.id)),
+        None => hub.note(&format!("invoice {}: paid already", message.id)),
     }
     Ok(())
 }
@@ -122,7 +129,7 @@ pub fn state_refund(settings: &Settings, refund: &Refund, place: &str, hub: &mut
         return Ok(());
     }
     let stated = hub.lookup(&mapping::payment_id(&refund.payment_id));
-    let account = match stated.and_then(|message| serde_json::from_str::<Stated>(&message.data).ok()) {
+    let account = match acquiring::stated(stated) {
         Some(stated) => stated.account,
         None => {
             if !is_id(&refund.payment_id) {
@@ -141,12 +148,6 @@ pub fn state_refund(settings: &Settings, refund: &Refund, place: &str, hub: &mut
         None => hub.note(&format!("refund {}: money went back, but no customer account is known", refund.id)),
     }
     Ok(())
-}
-
-/// The data of payment.received.v1 or payment.rejected.v1 as far as it is used.
-#[derive(Deserialize)]
-struct Stated {
-    account: Option<String>,
 }
 
 /// An object that the API must know.

@@ -1,7 +1,8 @@
-//! ЮKassa: glue between the host and [`hub`], [`mapping`] and [`poll`].
+//! ЮKassa: glue between the host and [`hub`], [`mapping`], [`order`] and [`poll`].
 
 pub mod hub;
 pub mod mapping;
+pub mod order;
 pub mod poll;
 
 use busbar_sdk::http::{self, Authorization, HttpError, Request, Response};

@@ -45,8 +45,7 @@ impl Hub for World {
     }
 
     fn verify(&self, _: &[Piece], hash: &[u8]) -> Result<bool, String> {
-        assert_eq!(hash.len(), 32);
-        Ok(!self.forged)
+        Ok(!self.forged && hash.len() == 32)
     }
 
     fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Response, HttpError> {
@@ -124,10 +123,6 @@ fn the_text_under_a_token() {
     assert_eq!(text, "19200Подарочная карта на 1000 рублей21090<password>MerchantTerminalKey");
     let fields = json!({ "Success": true, "RebillId": "", "Pan": null, "Password": "known" });
     assert_eq!(text_of(&signed(&settings(), fields.as_object().unwrap())), "<password>true");
-    assert_eq!(unhexed(&hex(&[0, 171, 255].repeat(11)[..32])).unwrap().len(), 32);
-    for text in ["", "5a", &"ы".repeat(32), &"5g".repeat(32)] {
-        assert_eq!(unhexed(text), None);
-    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use busbar_sdk::http::{HttpError, Response};
-use busbar_sdk::{HookRequest, parse_settings};
+use busbar_sdk::{Failure, HookRequest, Message, mutations, parse_settings};
+use serde_json::json;
 
 use super::*;
 use crate::hub::{self, Hub};
@@ -167,19 +168,49 @@ fn a_refund_asks_for_its_payment_once() {
     assert_eq!((&data["refundedAt"], data.get("reason")), (&json!("2026-11-22T09:00:00+03:00"), None));
 }
 
+fn invoice(value: &str) -> Message {
+    let data = json!({ "account": "500100200300", "number": "17", "issuedOn": "2026-11-01",
+        "amount": { "value": value, "currency": "RUB" } });
+    message("invoice.issued.v1", &data.to_string())
+}
+
+const BILL: &str = r#"{"id":"in-e44e8088-bd73-43b1-959a-954f3a7d0c54","status":"pending","created_at":"2026-11-22T07:00:00.139Z",
+    "expires_at":"2026-11-30T20:59:59.000Z","delivery_method":{"type":"self","url":"https://pay.example/my/i/1"}}"#;
+
 #[test]
-fn an_order() {
-    let invoice = |value: &str| {
-        let data = json!({ "account": "500100200300", "number": "17", "issuedOn": "2026-11-01",
-            "amount": { "value": value, "currency": "RUB" } });
-        message("invoice.issued.v1", &data.to_string())
+fn a_page_of_an_invoice() {
+    let deliver = |answer: &str| {
+        let mut world = World::answering(&[(200, answer)]);
+        (hub::deliver(&settings(), &invoice("1052.98"), &mut world), world)
     };
+    let (result, world) = deliver(BILL);
+    result.unwrap();
+    let key = ids::derived(&["yookassa", "invoice", "/demo/billing", "invoice-17"]);
+    assert_eq!(world.asked, [format!("/invoices {key}")]);
+    let data: Value = serde_json::from_str(&world.drafts[0].data).unwrap();
+    assert_eq!(data["url"], "https://pay.example/my/i/1");
+    assert_eq!(
+        (&data["amount"]["value"], &data["expiresAt"]),
+        (&json!("1052.98"), &json!("2026-11-30T23:59:59+03:00"))
+    );
+    let (result, world) = deliver(&BILL.replace("pending", "succeeded"));
+    assert!(result.is_ok() && world.drafts.is_empty());
+    assert!(deliver(&BILL.replace("pending", "canceled")).0.is_err());
+    for bytes in mutations::of(BILL.as_bytes(), 2_000) {
+        drop(deliver(&String::from_utf8_lossy(&bytes)));
+    }
+}
+
+#[test]
+fn a_page_of_a_payment() {
     let pending = PAYMENT.replace("succeeded", "pending");
     let paged =
         pending.replacen('{', r#"{"confirmation":{"type":"redirect","confirmation_url":"https://pay.example/1"},"#, 1);
+    let settings: Settings =
+        parse_settings(r#"{"credential":"shop","page":"payment","return-url":"https://portal.example/paid"}"#).unwrap();
     let deliver = |value: &str, status: u16, answer: &str| {
         let mut world = World::answering(&[(status, answer)]);
-        let result = hub::deliver(&settings(), &invoice(value), &mut world);
+        let result = hub::deliver(&settings, &invoice(value), &mut world);
         (result, world)
     };
     let (result, world) = deliver("1052.98", 200, &paged);

@@ -1,0 +1,130 @@
+//! What is done for an invoice, for a call of ResultURL, and for links of which none came.
+
+use busbar_sdk::acquiring::{self, Invoice, Stated};
+use busbar_sdk::credentials::{Digest, Piece};
+use busbar_sdk::http::{HttpError, Response};
+use busbar_sdk::memory::Store;
+use busbar_sdk::replies::{self, Outcome};
+use busbar_sdk::waiting::{self, Fate};
+use busbar_sdk::{
+    Draft, Failure, Header, HookRequest, HookResponse, Message, Polled, data_of, form, hex, rejected, transient,
+};
+
+use crate::mapping::{self, Call, Link, Settings};
+use crate::state::State;
+
+/// What the adapter needs of the hub.
+pub trait Hub {
+    fn now_ms(&self) -> u64;
+    fn hash(&self, digest: Digest, pieces: &[Piece]) -> Result<Vec<u8>, String>;
+    fn verify(&self, digest: Digest, pieces: &[Piece], hash: &[u8]) -> Result<bool, String>;
+    fn get(&mut self, url: &str) -> Result<Response, HttpError>;
+    fn lookup(&self, id: &str) -> Option<Message>;
+    fn emit(&mut self, draft: Draft);
+    fn note(&mut self, text: &str);
+    fn warn(&mut self, text: &str);
+}
+
+/// A signed link for an invoice. Nobody is asked: the service learns of it when the payer opens it.
+///
+/// # Errors
+/// See [`Link::of`], [`Link::draft`].
+pub fn deliver(
+    settings: &Settings,
+    message: &Message,
+    store: &mut impl Store,
+    hub: &mut impl Hub,
+) -> Result<(), Failure> {
+    let invoice: Invoice = data_of(message)?;
+    let Some(link) = Link::of(settings, (&message.source, &message.id), &invoice, hub.now_ms())? else {
+        hub.note(&format!("invoice {}: nothing to pay, no link is made", message.id));
+        return Ok(());
+    };
+    let signature = signature(settings, &link.signed(settings), hub)?;
+    let number = link.number.clone();
+    hub.emit(link.draft(settings, &signature)?);
+    waiting::add(store, hub.now_ms(), &number)
+}
+
+fn signature(settings: &Settings, pieces: &[Piece], hub: &impl Hub) -> Result<String, Failure> {
+    let hash = hub.hash(settings.digest(), pieces);
+    hash.map(|hash| hex::encoded(&hash)).map_err(|text| rejected("bad-config", text, "config, hash"))
+}
+
+/// Serves one call of ResultURL. The service takes any other answer than `OK` and the number for a failure and calls again.
+///
+/// # Errors
+/// `bad-request`, see [`Call::of`]; `unauthorized` without a valid signature; `bad-field` for a sum that is none although it is signed.
+pub fn receive(settings: &Settings, request: &HookRequest, hub: &mut impl Hub) -> Result<HookResponse, Failure> {
+    let parameters = form::parameters(request).ok_or_else(|| {
+        rejected("bad-request", "neither GET nor POST of a form, too many parameters, or one with two values", "")
+    })?;
+    let call = Call::of(&parameters)?;
+    let forged = || Failure::Unauthorized("no valid signature".to_owned());
+    let hash = hex::decoded(&call.signature).ok_or_else(forged)?;
+    let verified = hub.verify(settings.digest(), &call.signed(settings), &hash);
+    if !verified.map_err(|text| rejected("bad-config", text, "config, hash"))? {
+        return Err(forged());
+    }
+    let number = &call.number;
+    if call.is_test && !settings.test {
+        hub.warn(&format!("invoice {number}: a test payment, nothing is stated"));
+    } else if hub.lookup(&mapping::payment_id(number)).is_some() {
+        hub.note(&format!("invoice {number}: known already"));
+    } else {
+        hub.emit(call.payment(settings, page(number, hub), hub.now_ms())?);
+    }
+    let header = Header { name: "content-type".to_owned(), value: "text/plain".to_owned() };
+    Ok(HookResponse { status: 200, headers: vec![header], body: format!("OK{number}").into_bytes() })
+}
+
+/// What was stated of a link that was made here.
+fn page(number: &str, hub: &impl Hub) -> Stated {
+    acquiring::stated(hub.lookup(&mapping::link_id(number))).unwrap_or_default()
+}
+
+/// Asks about links of which no call came.
+///
+/// # Errors
+/// See [`waiting::poll`]; what the service answers to the question itself.
+pub fn poll(
+    settings: &Settings,
+    cursor: Option<&[u8]>,
+    store: &mut impl Store,
+    hub: &mut impl Hub,
+) -> Result<Polled, Failure> {
+    let now_ms = hub.now_ms();
+    waiting::poll(store, cursor, now_ms, settings.link_days(), &mut |_, number| {
+        if hub.lookup(&mapping::payment_id(number)).is_some() {
+            return Ok(Fate::Known);
+        }
+        let asked = ask(settings, number, hub);
+        waiting::fate(asked, |text| hub.warn(&format!("invoice {number}: {text}")))
+    })
+}
+
+fn ask(settings: &Settings, number: &str, hub: &mut impl Hub) -> Result<Fate, Failure> {
+    let what = "GET OpStateExt";
+    let signature = signature(settings, &settings.signed_question(number), hub)?;
+    let query = form::encoded(&[("MerchantLogin", &settings.login), ("InvoiceID", number), ("Signature", &signature)]);
+    let reply = hub.get(&format!("{}/WebService/Service.asmx/OpStateExt?{query}", settings.base_url));
+    let response = reply.map_err(|error| replies::failure_of_error(error, what, true))?;
+    let outcome = replies::outcome_of_status(response.status);
+    if outcome != Outcome::Ok {
+        return Err(replies::failure_of(outcome, &response, what));
+    }
+    match State::of(settings, &response.body)? {
+        State::Paid(paid) => {
+            let now_seconds = i64::try_from(hub.now_ms() / 1000).unwrap_or_default();
+            hub.emit(paid.draft(settings, number, page(number, hub), now_seconds)?);
+            Ok(Fate::Over)
+        }
+        State::GoneBack => {
+            hub.note(&format!("invoice {number}: paid, and given back at once; nothing is stated"));
+            Ok(Fate::Over)
+        }
+        State::Waits => Ok(Fate::Waits),
+        State::Unauthorized(text) => Err(Failure::Unauthorized(format!("{what}: {text}"))),
+        State::Failed(text) => Err(transient(format!("{what}: {text}"), None)),
+    }
+}

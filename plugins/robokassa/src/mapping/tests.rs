@@ -1,0 +1,235 @@
+#![allow(clippy::unwrap_used)]
+
+use busbar_sdk::http::{HttpError, Response};
+use busbar_sdk::memory::MapStore;
+use busbar_sdk::{HookRequest, Message, mutations};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::hub::{self, Hub};
+
+const INVOICE: &str = r#"{"account":"500100200300","number":"2026-11-000017","issuedOn":"2026-11-01",
+    "amount":{"value":"1052.98","currency":"RUB"}}"#;
+const CALL: &str = "OutSum=1052.980000&InvId=17&SignatureValue=5A5A5A5A5A5A5A5A5A5A5A5A5A5A5A5A&Fee=10.5&Shp_invoice=1042\
+    &Shp_account=500100200300";
+const STATE: &str = r#"<?xml version="1.0" encoding="utf-8"?>
+<OperationStateResponse xmlns="http://auth.robokassa.ru/Merchant/WebService/"><Result><Code>0</Code></Result>
+<State><Code>100</Code><RequestDate>2026-11-22T12:00:00+03:00</RequestDate>
+<StateDate>2026-11-22T09:30:00.1234567+03:00</StateDate></State>
+<Info><IncCurrLabel>BankCard</IncCurrLabel><IncSum>1084.57</IncSum><OutSum>1052.980000</OutSum></Info></OperationStateResponse>"#;
+
+// Hashes are the host's: here the text that is hashed is looked at, and the cases compare whole signatures.
+#[derive(Default)]
+struct World {
+    hours: u64,
+    answers: Vec<String>,
+    asked: Vec<String>,
+    drafts: Vec<Draft>,
+    warned: Vec<String>,
+}
+
+fn text_of(pieces: &[Piece]) -> String {
+    let text = |piece: &Piece| match piece {
+        Piece::Plain(bytes) => String::from_utf8(bytes.clone()).unwrap(),
+        Piece::Secret(name) => format!("<{name}>"),
+    };
+    pieces.iter().map(text).collect()
+}
+
+impl Hub for World {
+    fn now_ms(&self) -> u64 {
+        1_795_330_800_000 + self.hours * 3_600_000
+    }
+
+    fn hash(&self, _: Digest, pieces: &[Piece]) -> Result<Vec<u8>, String> {
+        Ok(text_of(pieces).into_bytes())
+    }
+
+    fn verify(&self, _: Digest, _: &[Piece], hash: &[u8]) -> Result<bool, String> {
+        Ok(hash.len() == 16)
+    }
+
+    fn get(&mut self, url: &str) -> Result<Response, HttpError> {
+        self.asked.push(url.to_owned());
+        if self.answers.is_empty() {
+            return Err(HttpError::NoAnswer("no more".to_owned()));
+        }
+        Ok(Response { status: 200, headers: Vec::new(), body: self.answers.remove(0).into_bytes() })
+    }
+
+    fn lookup(&self, id: &str) -> Option<Message> {
+        self.drafts.iter().find(|draft| draft.id == id).map(|draft| message(&draft.type_, &draft.data))
+    }
+
+    fn emit(&mut self, draft: Draft) {
+        self.drafts.push(draft);
+    }
+
+    fn note(&mut self, _: &str) {}
+
+    fn warn(&mut self, text: &str) {
+        self.warned.push(text.to_owned());
+    }
+}
+
+fn message(r#type: &str, data: &str) -> Message {
+    Message {
+        id: "invoice-17".to_owned(),
+        source: "/demo/billing".to_owned(),
+        type_: r#type.to_owned(),
+        subject: None,
+        time: None,
+        partition_key: None,
+        correlation_id: None,
+        data: data.to_owned(),
+    }
+}
+
+fn settings() -> Settings {
+    serde_json::from_value(json!({ "login": "zes", "credential-1": "one", "credential-2": "two" })).unwrap()
+}
+
+fn receive(query: &str, world: &mut World) -> Result<String, Failure> {
+    let request =
+        HookRequest { method: "GET".into(), path: "/".into(), query: query.into(), headers: vec![], body: vec![] };
+    let response = hub::receive(&settings(), &request, world)?;
+    Ok(String::from_utf8(response.body).unwrap())
+}
+
+fn data(draft: &Draft) -> Value {
+    serde_json::from_str(&draft.data).unwrap()
+}
+
+#[test]
+fn what_is_signed() {
+    let invoice = serde_json::from_str::<Invoice>(INVOICE).unwrap();
+    let link = Link::of(&settings(), ("/demo/billing", "invoice-17"), &invoice, 0).ok().flatten().unwrap();
+    let wanted = format!("zes:1052.98:{}:<one>:Shp_account=500100200300:Shp_invoice=2026-11-000017", link.number);
+    assert_eq!(text_of(&link.signed(&settings())), wanted);
+    assert_eq!(text_of(&settings().signed_question("17")), "zes:17:<two>");
+    let parameters = |text: &str| -> Vec<(String, String)> {
+        text.split('&').filter_map(|pair| pair.split_once('=')).map(|(a, b)| (a.into(), b.into())).collect()
+    };
+    let call = Call::of(&parameters(CALL)).ok().unwrap();
+    assert_eq!(text_of(&call.signed(&settings())), "1052.980000:17:<two>:Shp_account=500100200300:Shp_invoice=1042");
+    // What everybody signs in another way is not sent.
+    let invoice = serde_json::from_str::<Invoice>(&INVOICE.replace("2026-11-000017", "11/ЮЛ")).unwrap();
+    let link = Link::of(&settings(), ("/demo/billing", "invoice-17"), &invoice, 0).ok().flatten().unwrap();
+    assert!(text_of(&link.signed(&settings())).ends_with(":<one>:Shp_account=500100200300"));
+}
+
+#[test]
+fn a_call_and_its_repeat() {
+    let mut world = World::default();
+    for _ in 0..2 {
+        assert_eq!(receive(CALL, &mut world).unwrap(), "OK17");
+    }
+    assert_eq!(world.drafts.len(), 1);
+    assert_eq!(
+        data(&world.drafts[0]),
+        json!({
+            "account": "500100200300", "amount": { "value": "1052.98", "currency": "RUB" }, "channel": "acquiring",
+            "paidOn": "2026-11-22", "paidAt": "2026-11-22T10:00:00+03:00", "document": { "number": "17" }, "invoice": "1042",
+        })
+    );
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for (from, to, wanted) in [
+        ("1052.980000", "1052.981", "bad-field"),
+        ("1052.980000", "0.00", "bad-field"),
+        ("1052.980000", "-1.00", "bad-field"),
+        ("InvId=17", "InvId=1%007", "bad-field"),
+        ("InvId=17", "InvId=00000000000000000017", "bad-field"),
+        ("&InvId=17", "", "missing-field"),
+        ("OutSum=", "Sum=", "missing-field"),
+        ("SignatureValue=5A5A", "SignatureValue=", "unauthorized"),
+        ("SignatureValue=5A5A", "SignatureValue=5x5x", "unauthorized"),
+        ("Fee=10.5", "InvId=18", "bad-request"),
+    ] {
+        let code = match receive(&CALL.replace(from, to), &mut World::default()) {
+            Err(Failure::Rejected(rejection)) => rejection.code,
+            Err(Failure::Unauthorized(_)) => "unauthorized".to_owned(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(code, wanted, "{to}");
+    }
+    let mut world = World::default();
+    receive(&format!("{CALL}&IsTest=1"), &mut world).unwrap();
+    assert_eq!((world.drafts.len(), world.warned.len()), (0, 1));
+}
+
+#[test]
+fn sums() {
+    for (text, wanted) in [
+        ("1052.98", Some(105_298)),
+        ("1052.980000", Some(105_298)),
+        ("1052.9", Some(105_290)),
+        ("1052", Some(105_200)),
+        ("1052.", None),
+        ("1052.981", None),
+        ("1,5", None),
+        ("1.5.0", None),
+        ("1.ы", None),
+        ("", None),
+    ] {
+        assert_eq!(minor(text), wanted, "{text}");
+    }
+}
+
+/// A link was made; two hours later the service answers this.
+fn asked(answer: &str) -> (World, Option<Failure>) {
+    let mut store = MapStore::default();
+    let mut world = World::default();
+    hub::deliver(&settings(), &message("invoice.issued.v1", INVOICE), &mut store, &mut world).unwrap();
+    world.hours = 2;
+    world.answers = vec![answer.to_owned()];
+    let mut cursor = None;
+    loop {
+        match hub::poll(&settings(), cursor.as_deref(), &mut store, &mut world) {
+            Ok(polled) if !polled.more => return (world, None),
+            Ok(polled) => cursor = polled.cursor,
+            Err(failure) => return (world, Some(failure)),
+        }
+    }
+}
+
+#[test]
+fn a_link_without_a_call_is_asked_about() {
+    let (world, _) = asked(STATE);
+    assert_eq!(world.drafts.len(), 2);
+    let number = data(&world.drafts[0])["number"].as_str().unwrap().to_owned();
+    assert_eq!(world.drafts[1].id, payment_id(&number));
+    let stated = data(&world.drafts[1]);
+    // The sum of the link, not what the payer paid with the fee on it.
+    assert_eq!((&stated["amount"]["value"], &stated["account"]), (&json!("1052.98"), &json!("500100200300")));
+    assert_eq!(stated["paidAt"], "2026-11-22T09:30:00+03:00");
+    assert!(world.asked[0].contains(&format!("InvoiceID={number}&Signature=")), "{}", world.asked[0]);
+    for state in ["5", "10", "50", "80", "60"] {
+        let (world, failure) = asked(&STATE.replace(">100<", &format!(">{state}<")));
+        assert!(world.drafts.len() == 1 && failure.is_none(), "{state}");
+    }
+}
+
+#[test]
+fn answers_that_are_errors() {
+    let result = |code: &str| asked(&STATE.replace("<Code>0<", &format!("<Code>{code}<")));
+    assert!(result("3").1.is_none());
+    assert!(matches!(result("1").1, Some(Failure::Unauthorized(_))));
+    assert!(matches!(result("1000").1, Some(Failure::Transient(_))));
+    for answer in ["", "<html>", "<a/>", &STATE.replace("<Code>100<", "<Code>7<"), &STATE.replace("</", "<")] {
+        let (world, failure) = asked(answer);
+        assert!(failure.is_none() && world.warned.len() == 1, "{answer}");
+    }
+}
+
+#[test]
+fn damaged_inputs_are_never_a_panic() {
+    for bytes in mutations::of(CALL.as_bytes(), 3_000) {
+        drop(receive(&String::from_utf8_lossy(&bytes), &mut World::default()));
+    }
+    for bytes in mutations::of(STATE.as_bytes(), 3_000) {
+        drop(asked(&String::from_utf8_lossy(&bytes)));
+    }
+}
