@@ -8,7 +8,7 @@ use busbar_sdk::http::{Authorization, Request};
 use busbar_sdk::log::Level;
 use busbar_sdk::money::Money;
 use busbar_sdk::replies::{self, Outcome};
-use busbar_sdk::{Draft, Failure, Message, data_of, dates, ids, rejected, texts};
+use busbar_sdk::{Draft, Failure, Message, data_of, dates, hex, ids, rejected};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -131,7 +131,8 @@ fn fetch(files: &Files, file: &File, place: &str, hub: &mut impl Hub) -> Result<
         return Err(changed("it has not the size that the message states"));
     }
     if let Some(digest) = &file.sha256 {
-        let digest = texts::unhexed(digest, 32).ok_or_else(|| changed("its hash is none"))?;
+        let digest =
+            hex::decoded(digest).filter(|found| found.len() == 32).ok_or_else(|| changed("its hash is none"))?;
         let is_same = hub.is_sha256(&content, &digest).map_err(Failure::Other)?;
         if !is_same {
             return Err(changed("it has not the hash that the message states"));

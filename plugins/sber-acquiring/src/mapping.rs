@@ -7,17 +7,9 @@ use busbar_sdk::acquiring::{self, NUMBER_CHARS_MAX, Payment, Refund, Stated};
 use busbar_sdk::dates::{self, Offset};
 use busbar_sdk::http::{HttpError, Response};
 use busbar_sdk::money::Money;
-<<<<<<< HEAD
-use busbar_sdk::{Draft, Failure, HookRequest, HookResponse, Message, form, ids, rejected, texts};
-use regex_lite::Regex;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
-use time::Date;
-=======
 use busbar_sdk::{Draft, Failure, HookRequest, HookResponse, Message, form, hex, ids, rejected};
 
 use crate::settings::Settings;
->>>>>>> dd817723d4fd3a273b7539b99ab510bb32b5efd8
 
 #[cfg(test)]
 mod tests;
@@ -76,11 +68,7 @@ impl Callback {
     /// The checksum over all parameters but itself, in the order of their names.
     fn authenticate(&self, settings: &Settings, hub: &impl Hub) -> Result<(), Failure> {
         let forged = || Failure::Unauthorized("no valid checksum".to_owned());
-<<<<<<< HEAD
-        let signature = self.text("checksum").and_then(|text| texts::unhexed(text, 32)).ok_or_else(forged)?;
-=======
         let signature = self.text("checksum").and_then(hex::decoded).ok_or_else(forged)?;
->>>>>>> dd817723d4fd3a273b7539b99ab510bb32b5efd8
         let mut signed: Vec<&(String, String)> =
             self.0.iter().filter(|(name, _)| !UNSIGNED.contains(&name.as_str())).collect();
         signed.sort();

@@ -15,19 +15,6 @@ pub fn is_uuid(text: &str) -> bool {
         && groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// So many bytes written in hexadecimal, upper or lower case: a hash of a request.
-pub fn unhexed(text: &str, bytes: usize) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let pairs = text.as_bytes().chunks(2);
-    let found: Option<Vec<u8>> = pairs
-        .map(|pair| match pair {
-            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-            _ => None,
-        })
-        .collect();
-    found.filter(|found| found.len() == bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,14 +29,6 @@ mod tests {
         assert!(is_uuid("3f1c7a52-0b6e-4d19-9a84-5C2E7d90ab11"));
         for text in ["3f1c7a52-0b6e-4d19-9a84-5c2e7d90ab1g", "3f1c7a520b6e4d199a845c2e7d90ab11", "", "---------"] {
             assert!(!is_uuid(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn hexadecimal() {
-        assert_eq!(unhexed("0aFf", 2), Some(vec![0x0A, 0xFF]));
-        for text in ["", "0aF", "0aFf00", "0aFg", "+aFf", "0aя"] {
-            assert_eq!(unhexed(text, 2), None, "{text}");
         }
     }
 }

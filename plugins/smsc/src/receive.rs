@@ -6,7 +6,9 @@ use busbar_sdk::credentials::Digest;
 use busbar_sdk::encoding::{self, Encoding};
 use busbar_sdk::log::Level;
 use busbar_sdk::loose::Loose;
-use busbar_sdk::{Draft, Failure, HookRequest, HookResponse, dates, form, ids, phones, rejected, texts, transient};
+use busbar_sdk::{
+    Draft, Failure, HookRequest, HookResponse, dates, form, hex, ids, phones, rejected, texts, transient,
+};
 use serde_json::{Map, Value, json};
 
 use crate::hub::Hub;
@@ -96,7 +98,7 @@ impl Callback {
             plain.extend_from_slice(self.bytes(part).unwrap_or_default());
             plain.push(b':');
         }
-        let expected = self.text(name).and_then(|text| texts::unhexed(&text, bytes));
+        let expected = self.text(name).and_then(|text| hex::decoded(&text).filter(|found| found.len() == bytes));
         let verified = hub.verify(digest, &plain, &callback.credential, expected.as_deref().unwrap_or_default());
         genuine(expected.is_some(), verified)
     }

@@ -195,9 +195,8 @@ fn take(body: &[u8], taken: &Mutex<Vec<Taken>>) -> String {
 
 /// deliver_sm with the receipt of a delivered message, in the text that SMPP 3.4 suggests (appendix B).
 fn receipt(id: &str) -> Vec<u8> {
-    let text = format!(
-        "id:{id} sub:001 dlvrd:001 submit date:2611221430 done date:2611221430 stat:DELIVRD err:000 text:"
-    );
+    let text =
+        format!("id:{id} sub:001 dlvrd:001 submit date:2611221430 done date:2611221430 stat:DELIVRD err:000 text:");
     let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
     let mut body = vec![0, 1, 1, b'7', 0, 5, 0, 0, 0x04, 0, 0, 0, 0, 0, 0, 0, 0, length];
     body.extend_from_slice(text.as_bytes());
