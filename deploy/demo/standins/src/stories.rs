@@ -9,6 +9,7 @@ use crate::demo::{Options, paint, show_log};
 use anyhow::{Context, bail};
 use busbar_standins::hub::Hub;
 use clap::ValueEnum;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -119,8 +120,14 @@ impl Stage {
         }
     }
 
-    async fn close(self) -> usize {
+    async fn close(self) -> anyhow::Result<usize> {
+        let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+        for message in self.hub.messages("").await? {
+            *kinds.entry(message["type"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+        }
+        let counted: Vec<_> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        paint::row("journal", &counted.join(", "));
         self.process.stop().await;
-        self.steps
+        Ok(self.steps)
     }
 }

@@ -23,48 +23,74 @@ pub async fn play(options: &Options, log: &Path) -> anyhow::Result<usize> {
     let centre = centre.map_err(|e| taken(SMS_PORT, "the SMS centre", e))?;
     let telephony = asterisk::start(local(CALLS_PORT), "busbar", "calls-word").await;
     let telephony = telephony.map_err(|e| taken(CALLS_PORT, "Asterisk", e))?;
-    let secrets = [("SMS_PASSWORD", "sms-word"), ("CALLS_SECRET", "calls-word"), ("METERING_TOKEN", "meters-word"),
-        ("WORKS_SECRET", "whsec_d29ya3Mtd29yZC1vZi10aGUtc3Rvcnk="), ("DIRECTORY_TOKEN", "directory-word")];
+    let secrets = [
+        ("SMS_PASSWORD", "sms-word"),
+        ("CALLS_SECRET", "calls-word"),
+        ("METERING_TOKEN", "meters-word"),
+        ("WORKS_SECRET", "whsec_d29ya3Mtd29yZC1vZi10aGUtc3Rvcnk="),
+        ("DIRECTORY_TOKEN", "directory-word"),
+    ];
     paint::title("A network operator: a breaker opens");
     let mut stage = Stage::open(options, HUB_PORT, &secrets, log).await?;
-    stage.step("the hub has interrogated SCADA: every switch is closed", async || station.is_connected().then(String::new)).await?;
+    stage
+        .step("the hub has interrogated SCADA: every switch is closed", async || {
+            station.is_connected().then(String::new)
+        })
+        .await?;
     // The interrogation's answers are on their way.
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     station.switch(BREAKER, false);
     paint::row("", "ТП-7, яч. 3 opens in SCADA (M_SP_TB_1 over IEC 60870-5-104)");
     stage.step("the CRM has the outage", async || outage(&crm, "started")).await?;
-    stage.step("the CRM was asked whom it concerns", async || {
-        crm.ledger().of("outage.affected.lookup.v1").next().map(|asked| format!("metering points {}", asked.data["affected"]["meteringPoints"]))
-    })
-    .await?;
-    stage.step("the SMS centre was given the messages (SMPP)", async || {
-        let taken = centre.taken();
-        (taken.len() >= 2).then(|| taken.iter().map(|sms| format!("{}: {}", sms.to, sms.text)).collect::<Vec<_>>().join("; "))
-    })
-    .await?;
-    stage.step("Asterisk was told to call who wants to be called (AMI)", async || {
-        let calls = telephony.originated();
-        calls.first().map(|call| format!("{}, {}", call["channel"], call.get("context").or(call.get("application")).cloned().unwrap_or_default()))
-    })
-    .await?;
-    stage.step("the CRM has a receipt for each of them", async || {
-        let ledger = crm.ledger();
-        (ledger.count("notification.delivered.v1") >= 3).then(|| "3 of 3 delivered".to_owned())
-    })
-    .await?;
+    stage
+        .step("the CRM was asked whom it concerns", async || {
+            crm.ledger()
+                .of("outage.affected.lookup.v1")
+                .next()
+                .map(|asked| format!("metering points {}", asked.data["affected"]["meteringPoints"]))
+        })
+        .await?;
+    stage
+        .step("the SMS centre was given the messages (SMPP)", async || {
+            let taken = centre.taken();
+            (taken.len() >= 2)
+                .then(|| taken.iter().map(|sms| format!("{}: {}", sms.to, sms.text)).collect::<Vec<_>>().join("; "))
+        })
+        .await?;
+    stage
+        .step("Asterisk was told to call who wants to be called (AMI)", async || {
+            let calls = telephony.originated();
+            calls.first().map(|call| {
+                format!(
+                    "{}, {}",
+                    call["channel"],
+                    call.get("context").or(call.get("application")).cloned().unwrap_or_default()
+                )
+            })
+        })
+        .await?;
+    stage
+        .step("the CRM has a receipt for each of them", async || {
+            let ledger = crm.ledger();
+            (ledger.count("notification.delivered.v1") >= 3).then(|| "3 of 3 delivered".to_owned())
+        })
+        .await?;
     station.switch(BREAKER, true);
     paint::row("", "ТП-7, яч. 3 closes");
     stage.step("the CRM has that supply is back", async || outage(&crm, "restored")).await?;
-    stage.step("and everybody was told", async || {
-        (crm.ledger().count("notification.delivered.v1") >= 6).then(|| format!("{} messages and {} calls in all", centre.taken().len(), telephony.originated().len()))
-    })
-    .await?;
-    stage.step("a customer who calls is shown on the clerk's screen", async || {
-        call(&telephony);
-        None::<String>.or_else(|| crm.ledger().of("call.started.v1").next().map(|call| format!("{}", call.data)))
-    })
-    .await?;
-    Ok(stage.close().await)
+    stage
+        .step("and everybody was told", async || {
+            (crm.ledger().count("notification.delivered.v1") >= 6)
+                .then(|| format!("{} messages and {} calls in all", centre.taken().len(), telephony.originated().len()))
+        })
+        .await?;
+    stage
+        .step("a customer who calls is shown on the clerk's screen", async || {
+            call(&telephony);
+            None::<String>.or_else(|| crm.ledger().of("call.started.v1").next().map(|call| format!("{}", call.data)))
+        })
+        .await?;
+    stage.close().await
 }
 
 fn outage(crm: &crm::Crm, status: &str) -> Option<String> {
