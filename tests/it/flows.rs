@@ -8,3 +8,4 @@ mod files;
 mod new;
 mod out;
 mod poll;
+mod stories;

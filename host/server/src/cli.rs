@@ -1,6 +1,7 @@
 //! The command line.
 
 mod adapter;
+mod asyncapi;
 mod bench;
 mod build;
 mod cases;

@@ -222,7 +222,7 @@ fn state(call: &mut Call<'_>, one: &Joining) {
     for number in 1..=one.total {
         match one.parts.get(&number) {
             // A character may be torn apart by two parts.
-            Some(part) => bytes.extend(busbar_sdk::texts::unhexed(part, part.len() / 2).unwrap_or_default()),
+            Some(part) => bytes.extend(busbar_sdk::hex::decoded(part).unwrap_or_default()),
             None => {
                 put(&mut text, &mut bytes);
                 if !text.ends_with('…') {

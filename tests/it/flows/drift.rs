@@ -5,10 +5,14 @@ use std::process::Command;
 
 #[test]
 fn generated_documents_are_up_to_date() {
-    for (document, file) in
-        [("openapi", "openapi.json"), ("config-schema", "config.schema.json"), ("errors", "errors.md")]
-    {
-        let output = Command::new(binary()).args(["print", document]).output().unwrap();
+    let documents = [
+        ("openapi", "openapi.json"),
+        ("asyncapi", "asyncapi.json"),
+        ("config-schema", "config.schema.json"),
+        ("errors", "errors.md"),
+    ];
+    for (document, file) in documents {
+        let output = Command::new(binary()).args(["print", document]).current_dir(root()).output().unwrap();
         assert!(output.status.success());
         let printed = String::from_utf8(output.stdout).unwrap();
         let kept = std::fs::read_to_string(root().join("host/docs").join(file)).unwrap();
@@ -45,7 +49,10 @@ fn readmes_name_what_exists() {
         "plugins/README.md",
         "schemas/README.md",
         ".github/CONTRIBUTING.md",
+        "deploy/README.md",
         "deploy/demo/README.md",
+        "deploy/grid-company/README.md",
+        "deploy/energy-retailer/README.md",
     ] {
         let text = std::fs::read_to_string(root().join(readme)).unwrap();
         let folder = root().join(readme).parent().unwrap().to_path_buf();

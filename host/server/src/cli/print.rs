@@ -1,14 +1,19 @@
 //! `print`: generated documents.
 
+use super::asyncapi;
 use crate::config::Config;
 use busbar_core::{ALL_CODES, Class};
 use clap::{Args, ValueEnum};
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Args)]
 pub struct PrintArgs {
     document: Document,
+    /// Folder of the canonical schemas, for `asyncapi`.
+    #[arg(long, default_value = "schemas")]
+    schemas: PathBuf,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -17,6 +22,8 @@ enum Document {
     ConfigSchema,
     /// OpenAPI 3.1 of the REST interface.
     Openapi,
+    /// AsyncAPI 3.0 of the AMQP side.
+    Asyncapi,
     /// The error codes, as Markdown.
     Errors,
 }
@@ -25,6 +32,10 @@ pub fn print(args: &PrintArgs) -> anyhow::Result<ExitCode> {
     match args.document {
         Document::ConfigSchema => println!("{}", serde_json::to_string_pretty(&schemars::schema_for!(Config))?),
         Document::Openapi => println!("{}", crate::rest::openapi()),
+        Document::Asyncapi => {
+            let catalog = crate::config::catalog(&args.schemas).map_err(anyhow::Error::msg)?;
+            println!("{}", serde_json::to_string_pretty(&asyncapi::document(&catalog, "busbar"))?);
+        }
         Document::Errors => print!("{}", errors()),
     }
     Ok(ExitCode::SUCCESS)

@@ -15,6 +15,7 @@ const BILLING_PORT: u16 = 18281;
 const ACCOUNTING_PORT: u16 = 18282;
 const CRM_PORT: u16 = 18283;
 const PORTAL_PORT: u16 = 18284;
+const GATEWAY_PORT: u16 = 18285;
 
 const ACCOUNT: &str = "500100200300";
 const PORTAL_SECRET: &str = "whsec_ZGVtby1wb3J0YWwtc2VjcmV0LWZvci1sb2NhbGhvc3Q=";
@@ -35,6 +36,9 @@ pub async fn play(options: &Options, log: &Path) -> anyhow::Result<usize> {
     let crm = crm::start(local(CRM_PORT)).await.map_err(|e| taken(CRM_PORT, "the CRM", e))?;
     let portal =
         portal::start(local(PORTAL_PORT), PORTAL_SECRET).await.map_err(|e| taken(PORTAL_PORT, "the portal", e))?;
+    let nothing_new = |_: &Asked, _: &[Asked]| (200, json!({ "type": "list", "items": [] }));
+    let gateway = desk::start(local(GATEWAY_PORT), Box::new(nothing_new)).await;
+    let _gateway = gateway.map_err(|e| taken(GATEWAY_PORT, "the payment gateway", e))?;
     let secrets = [
         ("TERMINAL_LOGIN", "terminal:terminal-word"),
         ("BILLING_TOKEN", "billing-word"),
@@ -45,7 +49,7 @@ pub async fn play(options: &Options, log: &Path) -> anyhow::Result<usize> {
     paint::title("An energy retailer: a customer pays at a terminal");
     let mut stage = Stage::open(options, HUB_PORT, &secrets, log).await?;
     let terminal =
-        Terminal::new(&format!("http://127.0.0.1:{HUB_PORT}/hooks/terminals/"), "terminal", "terminal-word")?;
+        Terminal::new(&format!("http://127.0.0.1:{HUB_PORT}/hooks/terminals/osmp"), "terminal", "terminal-word")?;
     let checked = terminal.check("4001", ACCOUNT, "1250.00").await?;
     stage
         .step("the terminal is told that the account may be paid (OSMP check, billing answers)", async || {
