@@ -8,10 +8,12 @@
 
 pub mod acquiring;
 pub mod bindings;
+pub mod calls;
 pub mod cim;
 mod connection;
 pub mod dates;
 pub mod decimal;
+pub mod dialling;
 mod emit;
 pub mod encoding;
 mod failures;
