@@ -84,10 +84,13 @@ pub async fn play(options: &Options, log: &Path) -> anyhow::Result<usize> {
                 .then(|| format!("{} messages and {} calls in all", centre.taken().len(), telephony.originated().len()))
         })
         .await?;
+    call(&telephony);
+    paint::row("", "a customer calls the contact centre");
     stage
-        .step("a customer who calls is shown on the clerk's screen", async || {
-            call(&telephony);
-            None::<String>.or_else(|| crm.ledger().of("call.started.v1").next().map(|call| format!("{}", call.data)))
+        .step("the CRM knows who calls, before anybody answers", async || {
+            let ledger = crm.ledger();
+            let started = ledger.of("call.started.v1").find(|call| call.data["direction"] == "inbound")?;
+            Some(format!("{} is customer {}", started.data["caller"], started.data["customer"]))
         })
         .await?;
     stage.close().await
@@ -113,7 +116,7 @@ fn knows(event: &crm::Event) -> Option<(&'static str, Value)> {
         )),
         "customer.by-phone.lookup.v1" => Some((
             "customer.by-phone.lookup.answer.v1",
-            json!({ "phone": event.data["phone"], "found": true, "customers": [{ "id": "C-20417", "name": "Озерная Пелагея Ильинична" }] }),
+            json!({ "phone": event.data["phone"], "found": true, "customers": [{ "customer": "C-20417", "name": "Озерная П. И." }] }),
         )),
         _ => None,
     }
