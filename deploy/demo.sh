@@ -1,11 +1,23 @@
 #!/usr/bin/env bash
-# Builds busbar and its adapters and plays the demo. All arguments go to busbar-demo, e.g. --stay.
+# Builds busbar and its adapters and plays the demo, or the story of an example deployment:
+#   deploy/demo.sh                    further arguments go to busbar-demo, e.g. --stay
+#   deploy/demo.sh grid-company
+#   deploy/demo.sh energy-retailer
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
 target="${CARGO_TARGET_DIR:-$root/target}"
 started=$SECONDS
+deployment=demo
+play=()
+case "${1:-}" in
+  grid-company | energy-retailer)
+    deployment="$1"
+    play=(story "$1")
+    shift
+    ;;
+esac
 
 step() {
   printf '\n== %s\n' "$1"
@@ -27,12 +39,12 @@ step "2/4 The hub and the demo (the first time about 15 minutes, later seconds)"
 cargo build --locked --bin busbar --bin busbar-demo
 
 step "3/4 The adapters (the first time about two minutes, later seconds)"
-"$target/debug/busbar" adapter build --all --into deploy/demo/adapters
+"$target/debug/busbar" adapter build --all --into "deploy/$deployment/adapters"
 
 built=$((SECONDS - started))
 step "4/4 The demo (a few seconds)"
 code=0
-"$target/debug/busbar-demo" --busbar "$target/debug/busbar" --deployment deploy/demo "$@" || code=$?
+"$target/debug/busbar-demo" --busbar "$target/debug/busbar" --deployment "deploy/$deployment" "$@" ${play[@]+"${play[@]}"} || code=$?
 
 result="failed with exit code $code"
 if ((code == 0)); then

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes sure that adapters can be built here: the wasm target, in the three ways of `busbar adapter build`.
 #   deploy/common/prepare.sh          the wasm target
-#   deploy/common/prepare.sh tests    also RabbitMQ and PostgreSQL, which the tests start for themselves
+#   deploy/common/prepare.sh tests    also RabbitMQ and PostgreSQL, which the tests start for themselves, and what
+#                                     checks XML, makes certificates, and runs servers in Python and JavaScript
 # Installs Debian packages when it is root; otherwise says exactly what to install.
 set -euo pipefail
 
@@ -32,6 +33,10 @@ fi
 if [ "${1:-}" = tests ]; then
   [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
+  command -v xmllint >/dev/null || missing+=(libxml2-utils)
+  command -v openssl >/dev/null || missing+=(openssl)
+  python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+  { command -v node && command -v npm; } >/dev/null || missing+=(nodejs npm)
 fi
 
 [ ${#missing[@]} -eq 0 ] && exit 0

@@ -10,6 +10,7 @@ mod flows;
 mod hooks;
 mod hostile;
 mod hub;
+mod peers;
 mod rest;
 mod rules;
 mod samples;
