@@ -38,6 +38,8 @@ fn readmes_name_what_exists() {
         &["adapter", "inspect"],
         &["adapter", "try"],
         &["adapter", "test"],
+        &["adapter", "fuzz"],
+        &["adapter", "new"],
         &["key", "new"],
         &["print"],
     ] {
