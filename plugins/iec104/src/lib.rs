@@ -24,18 +24,11 @@ pub struct Iec104 {
 
 impl Iec104 {
     fn call(&mut self, run: impl FnOnce(&mut Scada, &mut HostSink) -> Result<Step, Failure>) -> Result<Step, Failure> {
-        let scada = match &mut self.scada {
-            Some(scada) => scada,
-            empty => empty.insert(Scada::new(settings()?, &mut HostStore)?),
-        };
+        let Some(scada) = &mut self.scada else { return Err(Failure::Other("not connected".to_owned())) };
         let mut sink = HostSink::new();
-        let step = run(scada, &mut sink);
-        match &step {
-            Ok(_) => sink.finish(),
-            // What it believes known was not committed: the state tells.
-            Err(_) => self.scada = None,
-        }
-        step
+        let step = run(scada, &mut sink)?;
+        sink.finish();
+        Ok(step)
     }
 }
 
@@ -45,6 +38,8 @@ impl Session for Iec104 {
     }
 
     fn connected(&mut self, _peer: &str) -> Result<Step, Failure> {
+        // Anew: another hub may have listened meanwhile, and what a failed call believed known was not committed.
+        self.scada = Some(Scada::new(settings()?, &mut HostStore)?);
         self.call(|scada, sink| scada.connected(clock::now_ms(), sink, &mut HostStore))
     }
 

@@ -90,7 +90,17 @@ impl Link {
         self.untold_since = None;
     }
 
-    /// What the timers and the window w demand. Gives why the connection must be closed.
+    /// Acknowledges, where the window w or the timer t2 demands it.
+    pub fn tell(&mut self, settings: &Settings, now_ms: u64, step: &mut Step) {
+        let is_late = self.untold_since.is_some_and(|since| now_ms >= since.saturating_add(ms(settings.t2_s)));
+        if is_late || distance(self.told, self.receive) >= settings.w {
+            step.send(&apci::supervisory(self.receive));
+            self.told = self.receive;
+            self.untold_since = None;
+        }
+    }
+
+    /// What the timers demand. Gives why the connection must be closed.
     pub fn keep(&mut self, settings: &Settings, now_ms: u64, step: &mut Step) -> Option<String> {
         let is_over = |since: u64, seconds: u32| now_ms >= since.saturating_add(ms(seconds));
         if self.asked_at.is_some_and(|since| is_over(since, settings.t1_s)) {
@@ -100,12 +110,7 @@ impl Link {
         if self.waiting.front().is_some_and(|since| is_over(*since, settings.t1_s)) {
             return Some(format!("an interrogation was not acknowledged within t1, {} s", settings.t1_s));
         }
-        let untold = distance(self.told, self.receive);
-        if untold >= settings.w || self.untold_since.is_some_and(|since| is_over(since, settings.t2_s)) {
-            step.send(&apci::supervisory(self.receive));
-            self.told = self.receive;
-            self.untold_since = None;
-        }
+        self.tell(settings, now_ms, step);
         if self.asked_at.is_none() && is_over(self.heard_at, settings.t3_s) {
             step.send(&apci::unnumbered(apci::TESTFR_ACT));
             self.asked_at = Some(now_ms);

@@ -22,6 +22,7 @@ const WARNINGS_MAX: usize = 50;
 /// An interrogation that has not ended by then is not waited for.
 const INTERROGATION_MS: u64 = 60_000;
 
+/// One connection: the next has another.
 pub struct Scada {
     settings: Settings,
     points: Places,
@@ -91,12 +92,6 @@ impl Scada {
     }
 
     pub fn connected(&mut self, now_ms: u64, sink: &mut dyn Sink, store: &mut dyn Store) -> Result<Step, Failure> {
-        self.pending.clear();
-        (self.frames, self.broken) = (0, None);
-        self.wanted.clear();
-        self.interrogated.clear();
-        self.warned.clear();
-        self.next_round_ms = None;
         let mut call = Call::new(now_ms, sink);
         self.link.start(now_ms, &mut call.step);
         self.finish(call, store)
@@ -185,7 +180,18 @@ impl Scada {
                 self.take(&asdu, said, call);
             }
         }
+        self.send(call);
         Ok(true)
+    }
+
+    /// What is due after a frame; not after all frames of a call, lest it depended on how TCP cut them.
+    fn send(&mut self, call: &mut Call<'_>) {
+        while self.link.may_send(&self.settings) {
+            let Some(station) = self.wanted.pop_front() else { break };
+            self.link.interrogate(station, &self.settings, call.now_ms, &mut call.step);
+            self.interrogated.insert(station, call.now_ms);
+        }
+        self.link.tell(&self.settings, call.now_ms, &mut call.step);
     }
 
     /// The objects of an ASDU that is of use here.
@@ -319,11 +325,7 @@ impl Scada {
 
     fn finish(&mut self, mut call: Call<'_>, store: &mut dyn Store) -> Result<Step, Failure> {
         let now_ms = call.now_ms;
-        while self.link.may_send(&self.settings) {
-            let Some(station) = self.wanted.pop_front() else { break };
-            self.link.interrogate(station, &self.settings, now_ms, &mut call.step);
-            self.interrogated.insert(station, now_ms);
-        }
+        self.send(&mut call);
         call.step.close = self.link.keep(&self.settings, now_ms, &mut call.step);
         self.known.save(store).map_err(|reason| rejected("too-many-points", reason, ""))?;
         let round = self.next_round_ms.unwrap_or(u64::MAX);

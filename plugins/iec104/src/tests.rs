@@ -147,9 +147,9 @@ fn w_frames_are_acknowledged_at_once() {
         assert_eq!(hex(&far.get(&frame(send, 0, &tagless(2, 3))).unwrap()), "");
     }
     assert_eq!(hex(&far.get(&frame(7, 0, &tagless(2, 3))).unwrap()), "680401001000");
-    // Many in one call: once.
+    // Many in one call: as if they had come one by one.
     let many: Vec<u8> = (8..28).flat_map(|send| frame(send, 0, &tagless(2, 3))).collect();
-    assert_eq!(hex(&far.get(&many).unwrap()), "680401003800");
+    assert_eq!(hex(&far.get(&many).unwrap()), "680401002000680401003000");
 }
 
 #[test]
@@ -215,8 +215,6 @@ fn what_is_good_before_a_broken_frame_is_said() {
     let step = far.get(&input).unwrap();
     assert_eq!((step.timer_ms, far.said().len()), (Some(1), 1));
     assert!(matches!(far.timer(0), Err(Failure::Rejected(rejection)) if rejection.code == "bad-length"));
-    far.connect();
-    far.get(&bytes(STARTED)).unwrap();
 }
 
 #[test]
@@ -402,12 +400,10 @@ fn cut_anywhere_it_says_the_same() {
             let Err(Failure::Rejected(rejection)) = far.timer(0) else { panic!("no failure") };
             refused = rejection.code;
         }
-        // The test's answer, and who was interrogated at least; acknowledgements depend on the calls.
-        let sent = ["680483000000", "0106000200", "0106008000"].map(|part| sent.contains(part));
         (far.said(), sent, refused)
     };
     let whole = run(&[&trace]);
-    assert_eq!((whole.0.len(), whole.1), (2, [true; 3]));
+    assert_eq!((whole.0.len(), whole.1.matches("640106").count()), (2, 3));
     for at in 0..trace.len() {
         let (first, second) = trace.split_at(at);
         assert_eq!(run(&[first, second]), whole, "cut at {at}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use busbar_sdk::ids;
+use busbar_sdk::{hex, ids};
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
@@ -57,7 +57,6 @@ type Seen = Vec<(String, u64)>;
 
 impl Incoming {
     pub fn connected(&mut self, call: &mut Call<'_>) {
-        self.held.clear();
         let joining = call.store.load(JOINING).unwrap_or_default();
         self.plan(call, &joining);
     }
@@ -161,7 +160,7 @@ impl Incoming {
             since_ms: call.now_ms,
             parts: BTreeMap::new(),
         });
-        one.parts.insert(join.number, message.iter().map(|byte| format!("{byte:02x}")).collect());
+        one.parts.insert(join.number, hex::encoded(message));
         if one.parts.len() == usize::from(one.total) {
             is_new(call, &[&name]);
             if let Some(whole) = joining.remove(&name) {
@@ -222,7 +221,7 @@ fn state(call: &mut Call<'_>, one: &Joining) {
     for number in 1..=one.total {
         match one.parts.get(&number) {
             // A character may be torn apart by two parts.
-            Some(part) => bytes.extend(busbar_sdk::hex::decoded(part).unwrap_or_default()),
+            Some(part) => bytes.extend(hex::decoded(part).unwrap_or_default()),
             None => {
                 put(&mut text, &mut bytes);
                 if !text.ends_with('…') {

@@ -3,8 +3,8 @@
 mod call;
 pub mod drafts;
 mod incoming;
+pub mod mapping;
 pub mod memory;
-pub mod order;
 pub mod pdu;
 pub mod receipt;
 mod sending;
@@ -28,10 +28,7 @@ pub struct Esme {
 
 impl Esme {
     fn call(&mut self, run: impl FnOnce(&mut Smpp, &mut HostSink) -> Result<Step, Failure>) -> Result<Step, Failure> {
-        let smpp = match &mut self.smpp {
-            Some(smpp) => smpp,
-            empty => empty.insert(Smpp::new(settings()?)?),
-        };
+        let Some(smpp) = &mut self.smpp else { return Err(Failure::Other("not connected".to_owned())) };
         let mut sink = HostSink::new();
         let step = run(smpp, &mut sink)?;
         sink.finish();
@@ -45,6 +42,8 @@ impl Session for Esme {
     }
 
     fn connected(&mut self, _peer: &str) -> Result<Step, Failure> {
+        // Anew: what must be kept is in the state.
+        self.smpp = Some(Smpp::new(settings()?)?);
         self.call(|smpp, sink| {
             let bytes = credentials::length(&smpp.settings().password);
             let bytes = bytes.map_err(|reason| rejected("bad-config", reason, "config, password"))?;

@@ -6,8 +6,8 @@ use busbar_sdk::{Delay, Failure, Message, rejected, transient};
 
 use crate::call::Call;
 use crate::drafts;
+use crate::mapping::Order;
 use crate::memory::{Part, PartState, Pointer, Sent, pointer};
-use crate::order::Order;
 use crate::pdu::{self, status};
 use crate::receipt::Outcome;
 

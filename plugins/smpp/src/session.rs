@@ -27,6 +27,7 @@ enum Bind {
     Over,
 }
 
+/// One connection: the next has another.
 pub struct Smpp {
     settings: Rc<Settings>,
     bind: Bind,
@@ -77,8 +78,6 @@ impl Smpp {
         sink: &mut dyn Sink,
         store: &mut dyn Store,
     ) -> Result<Step, Failure> {
-        self.pending.clear();
-        (self.bind, self.pdus, self.broken, self.sequence) = (Bind::Asked, 0, None, 0);
         (self.heard_ms, self.asked_ms) = (now_ms, Some(now_ms));
         let mut call = self.call(now_ms, sink, store);
         let (mut before, mut after) = (Vec::new(), Vec::new());

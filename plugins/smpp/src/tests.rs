@@ -36,6 +36,7 @@ impl Store for Limited<'_> {
 }
 
 pub struct Far {
+    settings: Value,
     pub smpp: Smpp,
     pub store: MapStore,
     pub seen: Seen,
@@ -116,8 +117,8 @@ impl Far {
     pub fn new(more: Value, store: MapStore) -> Self {
         let mut settings = json!({ "system-id": "busbar", "password": "smsc", "sender": "ENERGO" });
         settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let smpp = Smpp::new(serde_json::from_value(settings).unwrap()).unwrap();
-        Self { smpp, store, seen: Seen::default(), now: NOW }
+        let smpp = Smpp::new(serde_json::from_value(settings.clone()).unwrap()).unwrap();
+        Self { settings, smpp, store, seen: Seen::default(), now: NOW }
     }
 
     pub fn bound(more: Value, store: MapStore) -> Self {
@@ -128,6 +129,7 @@ impl Far {
     }
 
     pub fn connect(&mut self) -> Step {
+        self.smpp = Smpp::new(serde_json::from_value(self.settings.clone()).unwrap()).unwrap();
         self.smpp.connected(8, self.now, &mut self.seen, &mut Limited(&mut self.store, 0)).unwrap()
     }
 
