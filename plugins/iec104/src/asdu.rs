@@ -27,6 +27,11 @@ pub struct Cause {
 }
 
 impl Cause {
+    /// Told because it happened: spontaneously (3), or what an order led to (11, 12).
+    pub fn is_event(self) -> bool {
+        matches!(self.number, 3 | 11 | 12)
+    }
+
     /// Something was switched because somebody ordered it (11, 12).
     pub fn is_ordered(self) -> bool {
         matches!(self.number, 11 | 12)

@@ -14,6 +14,8 @@ pub struct Position {
     pub is_open: bool,
     /// Its time tag, in milliseconds after 1970; nothing without one that is believed.
     pub tag_ms: Option<u64>,
+    /// Told because it has just happened, not because it was asked for.
+    pub is_event: bool,
     pub is_ordered: bool,
 }
 
@@ -33,7 +35,7 @@ pub struct Known {
     kind: String,
     #[serde(rename = "v")]
     revision: u32,
-    /// By the tags; 0 where only a tagless statement said so.
+    /// 0 where only an interrogation said so.
     #[serde(rename = "s")]
     started_ms: u64,
     #[serde(rename = "e")]
@@ -68,6 +70,7 @@ pub fn position(settings: &Settings, point: &Point, known: &mut Known, said: Pos
     }
     // Told by an interrogation first: the tag that comes later says when it was.
     let is_exact = said.tag_ms.is_some_and(|tag| tag <= known.learnt_ms);
+    let moment_ms = said.tag_ms.or(said.is_event.then_some(now_ms)).unwrap_or(0);
     let status = match (was_open, said.is_open) {
         (false, true) => {
             let kind = if said.is_ordered { "unknown" } else { settings.kind.as_str() };
@@ -77,20 +80,20 @@ pub fn position(settings: &Settings, point: &Point, known: &mut Known, said: Pos
             known.outage = id;
             known.kind = kind.to_owned();
             known.revision = revision;
-            known.started_ms = said.tag_ms.unwrap_or(0);
+            known.started_ms = moment_ms;
             known.ended_ms = 0;
             "started"
         }
         (true, false) => {
-            known.ended_ms = said.tag_ms.unwrap_or(0);
+            known.ended_ms = moment_ms;
             "restored"
         }
         (true, true) if known.started_ms == 0 && is_exact => {
-            known.started_ms = said.tag_ms.unwrap_or(0);
+            known.started_ms = moment_ms;
             "updated"
         }
         (false, false) if known.ended_ms == 0 && is_exact && !known.outage.is_empty() => {
-            known.ended_ms = said.tag_ms.unwrap_or(0);
+            known.ended_ms = moment_ms;
             "restored"
         }
         _ => return News::None,

@@ -246,6 +246,7 @@ impl Scada {
         let position = Position {
             is_open: is_on != (point.closed_when == ClosedWhen::On),
             tag_ms: said.tag_ms,
+            is_event: asdu.cause.is_event(),
             is_ordered: asdu.cause.is_ordered(),
         };
         let name = format!("{station}/{object}");

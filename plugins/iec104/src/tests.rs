@@ -305,7 +305,10 @@ fn other_points() {
     // A time that is invalid, or of a clock that was never set, is none.
     far.get(&frame(3, 0, &[&[30, 1, 3, 0, 2, 0, 5, 0, 0, 0][..], &[0, 0, 0x81, 20, 16, 6, 21]].concat())).unwrap();
     far.get(&frame(4, 0, &[&[30, 1, 3, 0, 2, 0, 5, 0, 0, 1][..], &[0, 0, 1, 0, 1, 1, 0]].concat())).unwrap();
-    assert_eq!(far.said(), ["2-5-1623864540000 restored 2 20:29:00 -", "2-5-1623864600000 started 1 - -"]);
+    assert_eq!(
+        far.said(),
+        ["2-5-1623864540000 restored 2 20:29:00 20:30:00", "2-5-1623864600000 started 1 20:30:00 -"]
+    );
     assert_eq!(far.seen.warnings, [""; 0]);
     // Unknown types, commands, unknown points: acknowledged, warned of once.
     let more = [
