@@ -5,6 +5,7 @@ mod contracts {
     mod transport;
 }
 mod check;
+mod conformance;
 mod faults;
 mod flows;
 mod hooks;

@@ -17,7 +17,7 @@ mod script;
 mod sessions;
 mod toolchain;
 
-pub use cases::{Input, run_case, run_scripted};
+pub use cases::{Input, read_case, run_case, run_scripted};
 pub use script::Setup;
 
 use clap::{Args, Parser, Subcommand};
