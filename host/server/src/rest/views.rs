@@ -141,7 +141,7 @@ pub struct Trace {
 #[serde(rename_all = "kebab-case")]
 pub struct Intake {
     id: String,
-    /// `file`, `hook`, `poll`, `rest`, `amqp` or `question`.
+    /// `file`, `hook`, `poll`, `rest`, `amqp`, `connection` or `question`.
     kind: String,
     system: String,
     name: String,

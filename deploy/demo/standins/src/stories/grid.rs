@@ -14,8 +14,23 @@ const SMS_PORT: u16 = 18183;
 const CALLS_PORT: u16 = 18184;
 const STATION: u16 = 128;
 const BREAKER: u32 = 14000;
+const SECRETS: [(&str, &str); 5] = [
+    ("SMS_PASSWORD", "sms-word"),
+    ("CALLS_SECRET", "calls-word"),
+    ("METERING_TOKEN", "meters-word"),
+    ("WORKS_SECRET", "whsec_d29ya3Mtd29yZC1vZi10aGUtc3Rvcnk="),
+    ("DIRECTORY_TOKEN", "directory-word"),
+];
 
-pub async fn play(options: &Options, log: &Path) -> anyhow::Result<usize> {
+/// Everybody whom the story passes.
+struct Cast {
+    crm: crm::Crm,
+    station: scada::Scada,
+    centre: sms_centre::SmsCentre,
+    telephony: asterisk::Asterisk,
+}
+
+async fn cast() -> anyhow::Result<Cast> {
     let crm = crm::start_knowing(local(CRM_PORT), knows).await.map_err(|e| taken(CRM_PORT, "the CRM", e))?;
     let station = scada::start(local(SCADA_PORT), STATION, &[BREAKER, BREAKER + 1]).await;
     let station = station.map_err(|e| taken(SCADA_PORT, "SCADA", e))?;
@@ -23,15 +38,14 @@ pub async fn play(options: &Options, log: &Path) -> anyhow::Result<usize> {
     let centre = centre.map_err(|e| taken(SMS_PORT, "the SMS centre", e))?;
     let telephony = asterisk::start(local(CALLS_PORT), "busbar", "calls-word").await;
     let telephony = telephony.map_err(|e| taken(CALLS_PORT, "Asterisk", e))?;
-    let secrets = [
-        ("SMS_PASSWORD", "sms-word"),
-        ("CALLS_SECRET", "calls-word"),
-        ("METERING_TOKEN", "meters-word"),
-        ("WORKS_SECRET", "whsec_d29ya3Mtd29yZC1vZi10aGUtc3Rvcnk="),
-        ("DIRECTORY_TOKEN", "directory-word"),
-    ];
+    Ok(Cast { crm, station, centre, telephony })
+}
+
+pub async fn play(options: &Options, log: &Path) -> anyhow::Result<usize> {
+    let cast = cast().await?;
     paint::title("A network operator: a breaker opens");
-    let mut stage = Stage::open(options, HUB_PORT, &secrets, log).await?;
+    let mut stage = Stage::open(options, HUB_PORT, &SECRETS, log).await?;
+    let Cast { crm, station, centre, telephony } = &cast;
     stage
         .step("the hub has interrogated SCADA: every switch is closed", async || {
             station.is_connected().then(String::new)
@@ -41,7 +55,7 @@ pub async fn play(options: &Options, log: &Path) -> anyhow::Result<usize> {
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     station.switch(BREAKER, false);
     paint::row("", "ТП-7, яч. 3 opens in SCADA (M_SP_TB_1 over IEC 60870-5-104)");
-    stage.step("the CRM has the outage", async || outage(&crm, "started")).await?;
+    stage.step("the CRM has the outage", async || outage(crm, "started")).await?;
     stage
         .step("the CRM was asked whom it concerns", async || {
             crm.ledger()
@@ -75,16 +89,21 @@ pub async fn play(options: &Options, log: &Path) -> anyhow::Result<usize> {
             (ledger.count("notification.delivered.v1") >= 3).then(|| "3 of 3 delivered".to_owned())
         })
         .await?;
+    closing(&mut stage, &cast).await?;
+    stage.close().await
+}
+
+async fn closing(stage: &mut Stage, Cast { crm, station, centre, telephony }: &Cast) -> anyhow::Result<()> {
     station.switch(BREAKER, true);
     paint::row("", "ТП-7, яч. 3 closes");
-    stage.step("the CRM has that supply is back", async || outage(&crm, "restored")).await?;
+    stage.step("the CRM has that supply is back", async || outage(crm, "restored")).await?;
     stage
         .step("and everybody was told", async || {
             (crm.ledger().count("notification.delivered.v1") >= 6)
                 .then(|| format!("{} messages and {} calls in all", centre.taken().len(), telephony.originated().len()))
         })
         .await?;
-    call(&telephony);
+    call(telephony);
     paint::row("", "a customer calls the contact centre");
     stage
         .step("the CRM knows who calls, before anybody answers", async || {
@@ -93,7 +112,7 @@ pub async fn play(options: &Options, log: &Path) -> anyhow::Result<usize> {
             Some(format!("{} is customer {}", started.data["caller"], started.data["customer"]))
         })
         .await?;
-    stage.close().await
+    Ok(())
 }
 
 fn outage(crm: &crm::Crm, status: &str) -> Option<String> {

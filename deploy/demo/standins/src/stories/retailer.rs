@@ -19,9 +19,26 @@ const GATEWAY_PORT: u16 = 18285;
 
 const ACCOUNT: &str = "500100200300";
 const PORTAL_SECRET: &str = "whsec_ZGVtby1wb3J0YWwtc2VjcmV0LWZvci1sb2NhbGhvc3Q=";
+const SECRETS: [(&str, &str); 5] = [
+    ("TERMINAL_LOGIN", "terminal:terminal-word"),
+    ("BILLING_TOKEN", "billing-word"),
+    ("ACCOUNTING_LOGIN", "busbar:accounting-word"),
+    ("PORTAL_SECRET", PORTAL_SECRET),
+    ("YOOKASSA_SHOP", "100500:test_key"),
+];
 const RECEIPT_KEY: &str = "5d1f0e6c-3a77-4f0e-9d25-b1c6d0e3a902";
 
-pub async fn play(options: &Options, log: &Path) -> anyhow::Result<usize> {
+/// Everybody whom the story passes.
+struct Cast {
+    billing: billing::Billing,
+    accounting: desk::Desk,
+    crm: crm::Crm,
+    portal: portal::Portal,
+    /// It is asked for payments, and has none.
+    _gateway: desk::Desk,
+}
+
+async fn cast() -> anyhow::Result<Cast> {
     let accounts = [(
         ACCOUNT.to_owned(),
         Account {
@@ -39,15 +56,13 @@ pub async fn play(options: &Options, log: &Path) -> anyhow::Result<usize> {
     let nothing_new = |_: &Asked, _: &[Asked]| (200, json!({ "type": "list", "items": [] }));
     let gateway = desk::start(local(GATEWAY_PORT), Box::new(nothing_new)).await;
     let _gateway = gateway.map_err(|e| taken(GATEWAY_PORT, "the payment gateway", e))?;
-    let secrets = [
-        ("TERMINAL_LOGIN", "terminal:terminal-word"),
-        ("BILLING_TOKEN", "billing-word"),
-        ("ACCOUNTING_LOGIN", "busbar:accounting-word"),
-        ("PORTAL_SECRET", PORTAL_SECRET),
-        ("YOOKASSA_SHOP", "100500:test_key"),
-    ];
+    Ok(Cast { billing, accounting, crm, portal, _gateway })
+}
+
+pub async fn play(options: &Options, log: &Path) -> anyhow::Result<usize> {
+    let cast = cast().await?;
     paint::title("An energy retailer: a customer pays at a terminal");
-    let mut stage = Stage::open(options, HUB_PORT, &secrets, log).await?;
+    let mut stage = Stage::open(options, HUB_PORT, &SECRETS, log).await?;
     let terminal =
         Terminal::new(&format!("http://127.0.0.1:{HUB_PORT}/hooks/terminals/osmp"), "terminal", "terminal-word")?;
     let checked = terminal.check("4001", ACCOUNT, "1250.00").await?;
@@ -68,6 +83,11 @@ pub async fn play(options: &Options, log: &Path) -> anyhow::Result<usize> {
             (again.prv_txn == paid.prv_txn).then(String::new)
         })
         .await?;
+    arriving(&mut stage, &cast).await?;
+    stage.close().await
+}
+
+async fn arriving(stage: &mut Stage, Cast { billing, accounting, crm, portal, .. }: &Cast) -> anyhow::Result<()> {
     stage
         .step("billing has it once", async || {
             let ledger = billing.ledger();
@@ -95,7 +115,7 @@ pub async fn play(options: &Options, log: &Path) -> anyhow::Result<usize> {
             (ledger.count("payment.received.v1") == 1 && ledger.count("document.issued.v1") == 1).then(String::new)
         })
         .await?;
-    stage.close().await
+    Ok(())
 }
 
 /// 1C with one account, which makes a receipt for each payment that was posted.
