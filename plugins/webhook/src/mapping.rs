@@ -320,11 +320,13 @@ pub fn accept(source: &Source, incoming: &Incoming<'_>, genuine: bool, now_secon
         .map_err(|error| rejected("bad-json", format!("the body is no JSON: {error}"), "body"))?;
     let pointers = source.type_pointer.pointers();
     let mut kinds = Vec::new();
-    for pointer in pointers {
-        let Some(kind) = body.pointer(pointer).and_then(Value::as_str) else {
-            return Err(rejected("bad-event", "the event names no type", pointer.clone()));
-        };
-        kinds.push(kind);
+    for (at, pointer) in pointers.iter().enumerate() {
+        match body.pointer(pointer).and_then(Value::as_str) {
+            Some(kind) => kinds.push(kind),
+            // Not every event has the further ones.
+            None if at > 0 => {}
+            None => return Err(rejected("bad-event", "the event names no type", pointer.clone())),
+        }
     }
     let kind = kinds.join("/");
     let id = id(source, incoming, &body)?;

@@ -136,6 +136,9 @@ fn a_signature_of_the_body_alone() {
     let dropped = hook(&[("x-queue-signature", "sha256=00")], &body.replace("NOSHOW", "NEW"));
     let dropped = accept(&source, &incoming(&source, &dropped).unwrap(), true, 0);
     assert!(matches!(dropped, Ok(Received::Dropped(kind)) if kind == "ticket_changed/NEW"));
+    let other = hook(&[("x-queue-signature", "sha256=00")], r#"{"type":"line_changed","data":{}}"#);
+    let other = accept(&source, &incoming(&source, &other).unwrap(), true, 0);
+    assert!(matches!(other, Ok(Received::Dropped(kind)) if kind == "line_changed"));
 }
 
 #[test]
