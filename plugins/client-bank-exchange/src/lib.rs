@@ -1,17 +1,29 @@
-//! Bank statements in the 1CClientBankExchange format: glue between the host and [`mapping`].
+//! Bank statements and payment orders in the 1CClientBankExchange format: glue between the host, [`mapping`] and [`orders`].
 
 pub mod document;
 pub mod mapping;
+pub mod orders;
 pub mod section;
 
-use busbar_sdk::{Failure, HostSink, Lines, settings};
+use busbar_sdk::{Failure, HostSink, Lines, Message, log, output, settings};
+use mapping::Settings;
 
-busbar_sdk::adapter! { decode: decode }
+busbar_sdk::adapter! { decode: decode, encode: encode }
 
 fn decode() -> Result<(), Failure> {
-    let settings = mapping::Settings::compiled(settings()?)?;
+    let settings = Settings::compiled(settings()?)?;
     let mut sink = HostSink::new();
     mapping::decode(&settings, &mut Lines::of_input(), &mut sink)?;
     sink.finish();
     Ok(())
+}
+
+fn encode(messages: Vec<Message>) -> Result<String, Failure> {
+    let settings = Settings::compiled(settings()?)?;
+    let file = orders::file(&settings, &messages)?;
+    for text in &file.warnings {
+        log::write(log::Level::Warn, text);
+    }
+    file.write(&settings, output::write);
+    Ok(file.name(&settings))
 }

@@ -32,6 +32,19 @@ pub struct RawSettings {
     currency: String,
     purpose_patterns: Option<Vec<String>>,
     code_patterns: Option<Vec<String>>,
+    sender: String,
+    recipient: String,
+    execution_day: ExecutionDay,
+    file_prefix: String,
+}
+
+/// What becomes of an order that is not to be executed before a later day.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum ExecutionDay {
+    #[default]
+    Refuse,
+    Ignore,
 }
 
 impl Default for RawSettings {
@@ -42,6 +55,10 @@ impl Default for RawSettings {
             currency: "RUB".to_owned(),
             purpose_patterns: None,
             code_patterns: None,
+            sender: "busbar".to_owned(),
+            recipient: String::new(),
+            execution_day: ExecutionDay::Refuse,
+            file_prefix: "1c_to_kl_".to_owned(),
         }
     }
 }
@@ -51,6 +68,10 @@ pub struct Settings {
     offset: Offset,
     currency: String,
     patterns: Patterns,
+    pub sender: String,
+    pub recipient: String,
+    pub ignore_execution_day: bool,
+    pub file_prefix: String,
 }
 
 impl Settings {
@@ -58,10 +79,19 @@ impl Settings {
     /// `rejected(bad-config)` naming a pattern that does not compile.
     pub fn compiled(raw: RawSettings) -> Result<Self, Failure> {
         let patterns = Patterns::new(raw.purpose_patterns.as_deref(), raw.code_patterns.as_deref())?;
-        Ok(Self { control: raw.control, offset: raw.utc_offset, currency: raw.currency, patterns })
+        Ok(Self {
+            control: raw.control,
+            offset: raw.utc_offset,
+            currency: raw.currency,
+            patterns,
+            sender: raw.sender,
+            recipient: raw.recipient,
+            ignore_execution_day: raw.execution_day == ExecutionDay::Ignore,
+            file_prefix: raw.file_prefix,
+        })
     }
 
-    fn currency<'a>(&'a self, account: &str) -> &'a str {
+    pub fn currency<'a>(&'a self, account: &str) -> &'a str {
         money::currency_of_account(account).unwrap_or(&self.currency)
     }
 }

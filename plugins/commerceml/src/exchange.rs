@@ -8,8 +8,8 @@ use busbar_sdk::xml::{Limits, Xml};
 use busbar_sdk::{Draft, Header, HookRequest, HookResponse, Rejection, Sink, header};
 use serde::{Deserialize, Serialize};
 
-use crate::mapping;
 use crate::settings::Settings;
+use crate::{mapping, waiting};
 
 const COOKIE: &str = "busbar";
 const SESSION_KEY: &str = "session";
@@ -29,6 +29,9 @@ struct Session {
     token: String,
     /// Slot of each file, by its name.
     files: Vec<Kept>,
+    /// Documents that the last `query` gave.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    given: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -72,9 +75,13 @@ pub fn handle(
             Err(reason) => failure(reason),
         },
         "import" => import(settings, &parameter("filename"), &mut session, store, drafts),
-        // Nothing is sold through the hub: there are no orders to be fetched.
-        "query" => empty(),
-        "success" | "deactivate" | "complete" => text("success".to_owned()),
+        "query" => query(&kind, &mut session, store),
+        "success" | "deactivate" | "complete" => {
+            if kind == "sale" && mode == "success" {
+                waiting::fetched(store, &std::mem::take(&mut session.given));
+            }
+            text("success".to_owned())
+        }
         _ => failure("this mode is not known"),
     };
     store.set(SESSION_KEY, serde_json::to_vec(&session).unwrap_or_default());
@@ -226,9 +233,13 @@ fn failure(reason: &str) -> HookResponse {
     text(format!("failure\n{reason}"))
 }
 
-fn empty() -> HookResponse {
+/// The documents that wait; they go on waiting until `success`. Only of orders is asked so.
+fn query(kind: &str, session: &mut Session, store: &mut dyn Store) -> HookResponse {
     let header = Header { name: "content-type".to_owned(), value: "text/xml; charset=utf-8".to_owned() };
-    let body = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-                <КоммерческаяИнформация ВерсияСхемы=\"2.10\" ДатаФормирования=\"2000-01-01T00:00:00\"/>\n";
-    HookResponse { status: 200, headers: vec![header], body: body.as_bytes().to_vec() }
+    if kind != "sale" {
+        return failure("only `type=sale` has a query");
+    }
+    let (body, given) = waiting::file(store);
+    session.given = given;
+    HookResponse { status: 200, headers: vec![header], body }
 }

@@ -1,10 +1,12 @@
-//! CommerceML 2: glue between the host and [`mapping`], [`writing`] and [`exchange`].
+//! CommerceML 2: glue between the host and [`mapping`], [`outgoing`], [`writing`] and [`exchange`].
 
 pub mod exchange;
 pub mod mapping;
+pub mod outgoing;
 pub mod settings;
 #[cfg(test)]
 mod tests;
+pub mod waiting;
 pub mod writing;
 
 use busbar_sdk::encoding::Encoding;
@@ -13,7 +15,7 @@ use busbar_sdk::xml::{Xml, XmlWriter};
 use busbar_sdk::{Failure, HookRequest, HookResponse, HostSink, Message, messages, random, settings as host_settings};
 use settings::Settings;
 
-busbar_sdk::adapter! { decode: decode, encode: encode, receive: receive }
+busbar_sdk::adapter! { decode: decode, deliver: deliver, encode: encode, receive: receive }
 
 fn decode() -> Result<(), Failure> {
     let settings: Settings = host_settings()?;
@@ -25,8 +27,14 @@ fn decode() -> Result<(), Failure> {
 
 fn encode(messages: Vec<Message>) -> Result<String, Failure> {
     let settings: Settings = host_settings()?;
-    let documents = writing::documents(&messages)?;
-    Ok(writing::write(&settings, &documents, XmlWriter::of_output(Encoding::Utf8)))
+    let documents = writing::documents(&settings, &messages)?;
+    Ok(writing::write(&documents, XmlWriter::of_output(Encoding::Utf8)))
+}
+
+/// Kept until 1C fetches it.
+fn deliver(message: Message) -> Result<(), Failure> {
+    let settings: Settings = host_settings()?;
+    waiting::keep(&mut HostStore, &outgoing::document(&settings, &message, "")?)
 }
 
 fn receive(request: HookRequest) -> Result<HookResponse, Failure> {

@@ -1,11 +1,10 @@
-use busbar_sdk::encoding::Encoding;
 use busbar_sdk::memory::MapStore;
-use busbar_sdk::xml::{Xml, XmlWriter};
-use busbar_sdk::{Draft, Header, HookRequest, Message, Rejection, Seen};
+use busbar_sdk::xml::Xml;
+use busbar_sdk::{Draft, Header, HookRequest, Rejection, Seen};
 use serde_json::{Value, json};
 
 use crate::settings::Settings;
-use crate::{exchange, mapping, writing};
+use crate::{exchange, mapping, outgoing, waiting};
 
 const FILE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <КоммерческаяИнформация ВерсияСхемы="2.10" ДатаФормирования="2026-11-20T10:00:00">
@@ -102,79 +101,6 @@ fn hostile_files() {
     assert_eq!(decode(bomb.as_bytes()).unwrap_err().code, "xml-dtd");
 }
 
-fn invoice() -> Message {
-    Message {
-        id: "i".into(),
-        source: "/billing".into(),
-        type_: "invoice.issued.v1".into(),
-        subject: None,
-        time: None,
-        partition_key: None,
-        correlation_id: None,
-        data: json!({
-            "account": "500100200300", "number": "С-17", "issuedOn": "2026-11-20", "dueOn": "2026-12-10",
-            "amount": {"value": "1234.50", "currency": "RUB"},
-            "lines": [{"service": "Электроэнергия", "quantity": "100", "unit": "kWh",
-                       "price": {"value": "12.345", "currency": "RUB"}, "amount": {"value": "1234.50", "currency": "RUB"}}],
-            "customer": {"name": "Ильина Ольга", "taxId": "770100000012", "address": "г. Тверь"}
-        })
-        .to_string(),
-    }
-}
-
-fn written(settings: &Settings) -> (String, Vec<u8>) {
-    let mut organisation = invoice();
-    organisation.data = organisation.data.replace("770100000012", "7701000001").replace("С-17", "С-18");
-    let documents = writing::documents(&[invoice(), organisation]).unwrap();
-    let mut file = Vec::new();
-    let name =
-        writing::write(settings, &documents, XmlWriter::new(Encoding::Utf8, |bytes| file.extend_from_slice(bytes)));
-    (name, file)
-}
-
-#[test]
-fn what_is_written_can_be_read() {
-    let (name, file) = written(&Settings::default());
-    assert!(name.starts_with("invoices_2026-11-20_") && name.ends_with(".xml"), "{name}");
-    let drafts = decode(&file).unwrap().drafts;
-    assert_eq!(drafts.len(), 2);
-    let document = data(&drafts[0]);
-    assert_eq!(document["document"]["number"], "С-17");
-    assert_eq!(document["document"]["kind"], "invoice");
-    assert_eq!(document["amount"], json!({"value": "1234.50", "currency": "RUB"}));
-    assert_eq!(document["recipient"]["name"], "Ильина Ольга");
-}
-
-#[test]
-fn what_is_written_is_valid() {
-    let schemas = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/samples/accounting_1c/commerceml/xsd");
-    let seller = crate::settings::Seller { name: "АО \"Энергосбыт\"".into(), tax_id: "7702000002".into() };
-    let (_, file) = written(&Settings { seller, ..Settings::default() });
-    let place = std::env::temp_dir().join(format!("busbar-commerceml-{}", std::process::id()));
-    std::fs::write(&place, file).unwrap();
-    let checked = valid(schemas, &place);
-    std::fs::remove_file(&place).unwrap();
-    checked.unwrap();
-}
-
-/// By every version's schema.
-fn valid(schemas: &str, path: &std::path::Path) -> Result<(), String> {
-    for version in ["2.08", "2.10"] {
-        let schema = format!("{schemas}/commerceml-{version}.xsd");
-        let mut lint = std::process::Command::new("xmllint");
-        if !std::path::Path::new(&schema).exists() || lint.arg("--version").output().is_err() {
-            eprintln!("skipped: no schema {schema}, or no xmllint");
-            return Ok(());
-        }
-        let mut lint = std::process::Command::new("xmllint");
-        let output = lint.args(["--noout", "--schema", &schema]).arg(path).output().map_err(|e| e.to_string())?;
-        if !output.status.success() {
-            return Err(format!("{version}: {}", String::from_utf8_lossy(&output.stderr)));
-        }
-    }
-    Ok(())
-}
-
 struct Site {
     store: MapStore,
     cookie: String,
@@ -231,4 +157,23 @@ fn an_exchange_in_parts() {
     let (reply, drafts) = site.call("type=catalog&mode=import&filename=bad.xml", b"");
     assert!(reply.starts_with("failure\nnot-commerceml") && drafts.is_empty(), "{reply}");
     assert!(site.call("type=sale&mode=query", b"").0.contains("<КоммерческаяИнформация"));
+}
+
+#[test]
+fn orders_are_fetched_in_the_exchange() {
+    let mut site = Site { store: MapStore::default(), cookie: format!("busbar={}", "ab".repeat(16)) };
+    site.call("type=sale&mode=checkauth", b"");
+    assert!(site.call("type=catalog&mode=query", b"").0.starts_with("failure"));
+    let document = outgoing::Document { id: "SR-1".into(), issued_on: "2026-11-20".into(), ..Default::default() };
+    waiting::keep(&mut site.store, &document).unwrap();
+    // A success of something else, or of a session that has asked for nothing, takes nothing away.
+    site.call("type=sale&mode=success", b"");
+    site.call("type=catalog&mode=success", b"");
+    let (reply, _) = site.call("type=sale&mode=query", b"");
+    assert!(reply.contains("<Ид>SR-1</Ид>"), "{reply}");
+    site.call("type=sale&mode=checkauth", b"");
+    site.call("type=sale&mode=success", b"");
+    assert_eq!(site.call("type=sale&mode=query", b"").0, reply);
+    site.call("type=sale&mode=success", b"");
+    assert!(!site.call("type=sale&mode=query", b"").0.contains("SR-1"));
 }

@@ -1,173 +1,157 @@
-//! Bills -> a file of documents `Счет на оплату`, by the schema 2.10. Pure.
+//! Documents -> a file by the schema 2.10. Pure.
 
-use busbar_sdk::money::Money;
 use busbar_sdk::xml::XmlWriter;
-use busbar_sdk::{Failure, Message, data_of, ids, rejected};
-use serde::Deserialize;
+use busbar_sdk::{Failure, Message, ids, rejected, texts};
 
+use crate::outgoing::{self, Document, Goods, Party};
 use crate::settings::Settings;
 
 /// Documents of one file.
 const DOCUMENTS_MAX: usize = 10_000;
+/// Characters of names and addresses, and of comments.
+const NAME_CHARS: usize = 255;
+const COMMENT_CHARS: usize = 3000;
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Invoice {
-    account: String,
-    number: String,
-    issued_on: String,
-    due_on: Option<String>,
-    amount: Money,
-    #[serde(default)]
-    lines: Vec<Line>,
-    #[serde(default)]
-    customer: Customer,
-}
-
-#[derive(Debug, Deserialize)]
-struct Line {
-    service: String,
-    quantity: Option<String>,
-    price: Option<Money>,
-    amount: Money,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Customer {
-    name: Option<String>,
-    tax_id: Option<String>,
-    address: Option<String>,
-}
-
-/// The bills of the messages.
+/// The documents of the messages.
 ///
 /// # Errors
-/// `unmapped-type`, `bad-amount`, `too-many-documents`; the place `/<index>…` names the message.
-pub fn documents(messages: &[Message]) -> Result<Vec<Invoice>, Failure> {
+/// Those of [`outgoing::document`], the place `/<index>…` names the message; `too-many-documents`.
+pub fn documents(settings: &Settings, messages: &[Message]) -> Result<Vec<Document>, Failure> {
     if messages.is_empty() || messages.len() > DOCUMENTS_MAX {
         return Err(rejected("too-many-documents", format!("a file has 1 to {DOCUMENTS_MAX} documents"), ""));
     }
-    let mut invoices = Vec::new();
-    for (index, message) in messages.iter().enumerate() {
-        if message.type_ != "invoice.issued.v1" {
-            let reason = format!("{} is no document of this format", message.type_);
-            return Err(rejected("unmapped-type", reason, format!("/{index}/type")));
-        }
-        let invoice: Invoice = data_of(message)?;
-        let lines = invoice.lines.iter().map(|line| &line.amount);
-        if lines
-            .chain([&invoice.amount])
-            .any(|amount| amount.minor().is_none() || amount.currency != invoice.amount.currency)
-        {
-            let reason = "amounts have at most two digits after the point, and one currency";
-            return Err(rejected("bad-amount", reason, format!("/{index}/data/amount")));
-        }
-        invoices.push(invoice);
-    }
-    Ok(invoices)
+    let each = messages.iter().enumerate();
+    Ok(each.map(|(at, message)| outgoing::document(settings, message, &format!("/{at}"))).collect::<Result<_, _>>()?)
 }
 
 /// Writes the file; its name.
-pub fn write<W: FnMut(&[u8])>(settings: &Settings, invoices: &[Invoice], mut xml: XmlWriter<W>) -> String {
-    let latest = invoices.iter().map(|invoice| invoice.issued_on.as_str()).max().unwrap_or_default();
+pub fn write<W: FnMut(&[u8])>(documents: &[Document], mut xml: XmlWriter<W>) -> String {
+    let latest = documents.iter().map(|document| document.issued_on.as_str()).max().unwrap_or("2000-01-01");
     let made = format!("{latest}T00:00:00");
     let root = [("xmlns", "urn:1C.ru:commerceml_2"), ("ВерсияСхемы", "2.10"), ("ДатаФормирования", made.as_str())];
     xml.start("КоммерческаяИнформация", &root);
     let mut parts = Vec::new();
-    for invoice in invoices {
-        document(settings, invoice, &mut xml);
-        parts.extend([invoice.account.as_str(), invoice.number.as_str()]);
+    for document in documents {
+        write_document(document, &mut xml);
+        parts.extend([document.id.as_str(), document.number.as_str(), document.amount.as_str()]);
     }
     xml.end();
     xml.finish();
-    format!("invoices_{latest}_{}.xml", ids::derived(&parts).get(..12).unwrap_or_default())
+    format!("documents_{latest}_{}.xml", ids::derived(&parts).get(..12).unwrap_or_default())
 }
 
-fn document<W: FnMut(&[u8])>(settings: &Settings, invoice: &Invoice, xml: &mut XmlWriter<W>) {
+fn write_document<W: FnMut(&[u8])>(document: &Document, xml: &mut XmlWriter<W>) {
     xml.start("Документ", &[]);
-    // At most 40 characters; the number is unique within the utility.
-    xml.leaf("Ид", &[], &ids::derived(&["commerceml", &invoice.number]));
-    xml.leaf("Номер", &[], &invoice.number);
-    xml.leaf("Дата", &[], &invoice.issued_on);
-    xml.leaf("ХозОперация", &[], "Счет на оплату");
-    xml.leaf("Роль", &[], "Продавец");
-    xml.leaf("Валюта", &[], &invoice.amount.currency);
+    xml.leaf("Ид", &[], &document.id);
+    xml.leaf("Номер", &[], &document.number);
+    xml.leaf("Дата", &[], &document.issued_on);
+    xml.leaf("ХозОперация", &[], &document.operation);
+    xml.leaf("Роль", &[], &document.role);
+    xml.leaf("Валюта", &[], &document.currency);
     xml.leaf("Курс", &[], "1");
-    xml.leaf("Сумма", &[], &invoice.amount.value);
+    xml.leaf("Сумма", &[], &document.amount);
     xml.start("Контрагенты", &[]);
-    if !settings.seller.name.is_empty() {
-        xml.start("Контрагент", &[]);
-        xml.leaf("Наименование", &[], &settings.seller.name);
-        xml.leaf("ОфициальноеНаименование", &[], &settings.seller.name);
-        if !settings.seller.tax_id.is_empty() {
-            xml.leaf("ИНН", &[], &settings.seller.tax_id);
-        }
-        xml.leaf("Роль", &[], "Продавец");
+    for party in &document.parties {
+        write_party(party, xml);
+    }
+    xml.end();
+    optional(xml, "Время", document.time.as_deref());
+    optional(xml, "СрокПлатежа", document.due_on.as_deref());
+    if !document.comment.is_empty() {
+        xml.leaf("Комментарий", &[], &texts::shortened(&document.comment, COMMENT_CHARS));
+    }
+    if let Some(tax) = &document.tax {
+        xml.start("Налоги", &[]);
+        xml.start("Налог", &[]);
+        xml.leaf("Наименование", &[], "НДС");
+        xml.leaf("УчтеноВСумме", &[], "true");
+        xml.leaf("Сумма", &[], tax);
+        xml.end();
         xml.end();
     }
-    buyer(invoice, xml);
-    xml.end();
-    if let Some(due) = &invoice.due_on {
-        xml.leaf("СрокПлатежа", &[], due);
-    }
-    xml.leaf("Комментарий", &[], &format!("ЛС: {}", invoice.account));
-    if !invoice.lines.is_empty() {
+    if !document.goods.is_empty() {
         xml.start("Товары", &[]);
-        for line in &invoice.lines {
-            goods(line, xml);
+        for goods in &document.goods {
+            write_goods(goods, xml);
         }
+        xml.end();
+    }
+    if let Some(address) = &document.delivery_address {
+        xml.start("ЗначенияРеквизитов", &[]);
+        xml.start("ЗначениеРеквизита", &[]);
+        xml.leaf("Наименование", &[], "Адрес доставки");
+        xml.leaf("Значение", &[], address);
+        xml.end();
         xml.end();
     }
     xml.end();
 }
 
-fn buyer<W: FnMut(&[u8])>(invoice: &Invoice, xml: &mut XmlWriter<W>) {
-    let tax_id = invoice.customer.tax_id.as_deref();
-    let name = invoice.customer.name.as_deref().unwrap_or(&invoice.account);
-    let short = short(name, 255);
-    // Ten digits are an organisation's.
-    let is_organisation = tax_id.is_some_and(|tax_id| tax_id.len() == 10);
-    let (full, address) = match is_organisation {
-        true => ("ОфициальноеНаименование", "ЮридическийАдрес"),
-        false => ("ПолноеНаименование", "АдресРегистрации"),
-    };
-    xml.start("Контрагент", &[]);
-    xml.leaf("Ид", &[], &ids::derived(&["commerceml", &invoice.account]));
-    xml.leaf("Наименование", &[], short);
-    xml.leaf(full, &[], short);
-    let write_address = |xml: &mut XmlWriter<W>| {
-        if let Some(text) = &invoice.customer.address {
-            xml.start(address, &[]);
-            xml.leaf("Представление", &[], self::short(text, 255));
+fn write_party<W: FnMut(&[u8])>(party: &Party, xml: &mut XmlWriter<W>) {
+    let name = short(&party.name, NAME_CHARS);
+    // An ИНН of ten digits and a КПП are an organisation's; the utility is one.
+    let is_organisation = party.tax_id.as_ref().is_some_and(|tax_id| tax_id.len() == 10)
+        || party.tax_registration_code.is_some()
+        || party.role == "Продавец" && party.tax_id.is_none();
+    let address = |xml: &mut XmlWriter<W>, element: &str| {
+        if let Some(text) = &party.address {
+            xml.start(element, &[]);
+            xml.leaf("Представление", &[], short(text, NAME_CHARS));
             xml.end();
         }
     };
+    xml.start("Контрагент", &[]);
+    optional(xml, "Ид", party.id.as_deref());
+    xml.leaf("Наименование", &[], name);
+    xml.leaf(
+        if is_organisation {
+            "ОфициальноеНаименование"
+        } else {
+            "ПолноеНаименование"
+        },
+        &[],
+        name,
+    );
     if is_organisation {
-        write_address(xml);
+        address(xml, "ЮридическийАдрес");
     }
-    if let Some(tax_id) = tax_id {
-        xml.leaf("ИНН", &[], tax_id);
-    }
+    optional(xml, "ИНН", party.tax_id.as_deref());
+    optional(xml, "КПП", party.tax_registration_code.as_deref());
     if !is_organisation {
-        write_address(xml);
+        address(xml, "АдресРегистрации");
     }
-    xml.leaf("Роль", &[], "Покупатель");
+    // The kinds of contacts are a list of the schema; what is called is any phone.
+    let contacts = [("Телефон рабочий", &party.phone), ("Почта", &party.email)];
+    let contacts: Vec<_> = contacts.into_iter().filter_map(|(kind, text)| Some((kind, text.as_ref()?))).collect();
+    if !contacts.is_empty() {
+        xml.start("Контакты", &[]);
+        for (kind, text) in contacts {
+            xml.start("Контакт", &[]);
+            xml.leaf("Тип", &[], kind);
+            xml.leaf("Значение", &[], text);
+            xml.end();
+        }
+        xml.end();
+    }
+    xml.leaf("Роль", &[], &party.role);
     xml.end();
 }
 
-fn goods<W: FnMut(&[u8])>(line: &Line, xml: &mut XmlWriter<W>) {
+fn write_goods<W: FnMut(&[u8])>(goods: &Goods, xml: &mut XmlWriter<W>) {
     xml.start("Товар", &[]);
-    xml.leaf("Наименование", &[], &line.service);
+    optional(xml, "Ид", goods.id.as_deref());
+    xml.leaf("Наименование", &[], short(&goods.name, NAME_CHARS));
     xml.leaf("БазоваяЕдиница", &[], "");
-    if let Some(price) = line.price.as_ref().filter(|price| price.minor().is_some()) {
-        xml.leaf("ЦенаЗаЕдиницу", &[], &price.value);
-    }
-    if let Some(quantity) = &line.quantity {
-        xml.leaf("Количество", &[], quantity);
-    }
-    xml.leaf("Сумма", &[], &line.amount.value);
+    optional(xml, "ЦенаЗаЕдиницу", goods.price.as_deref());
+    optional(xml, "Количество", goods.quantity.as_deref());
+    xml.leaf("Сумма", &[], &goods.amount);
     xml.end();
+}
+
+fn optional<W: FnMut(&[u8])>(xml: &mut XmlWriter<W>, element: &str, text: Option<&str>) {
+    if let Some(text) = text {
+        xml.leaf(element, &[], text);
+    }
 }
 
 fn short(text: &str, chars_max: usize) -> &str {

@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 
 use busbar_sdk::encoding::Encoding;
-use busbar_sdk::money::Money;
+use busbar_sdk::orders::{self, Order, Party};
 use busbar_sdk::xml::XmlWriter;
-use busbar_sdk::{Failure, Message, data_of, dates, ids, rejected};
-use serde::Deserialize;
+use busbar_sdk::{Failure, Message, ids, rejected};
 
 use crate::amount::{self, Amount};
 use crate::mapping::Settings;
@@ -21,36 +20,6 @@ const NAMESPACE: &str = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09";
 /// Characters that the schema allows in a number, a name and a piece of remittance information.
 const ID_CHARS: usize = 35;
 const NAME_CHARS: usize = 140;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Order {
-    number: String,
-    issued_on: String,
-    #[serde(default)]
-    execute_on: Option<String>,
-    amount: Money,
-    payer: Party,
-    payee: Party,
-    purpose: String,
-    #[serde(default)]
-    priority: Option<String>,
-    #[serde(default)]
-    payment_code: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Party {
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    tax_id: Option<String>,
-    account: String,
-    bic: String,
-    #[serde(default)]
-    correspondent_account: Option<String>,
-}
 
 struct Checked {
     order: Order,
@@ -79,7 +48,7 @@ pub fn file(messages: &[Message]) -> Result<File, Failure> {
     for (index, message) in messages.iter().enumerate() {
         let checked = checked(index, message)?;
         let order = &checked.order;
-        for (side, party) in [("payer", &order.payer), ("payee", &order.payee)] {
+        for (side, party) in order.sides() {
             if party.name.as_ref().is_some_and(|name| name.chars().count() > NAME_CHARS) {
                 warnings
                     .push(format!("order {}: the name of the {side} is cut to {NAME_CHARS} characters", order.number));
@@ -94,8 +63,7 @@ pub fn file(messages: &[Message]) -> Result<File, Failure> {
     if groups.is_empty() {
         return Err(rejected("no-messages", "there is nothing to write", ""));
     }
-    let parts: Vec<&str> = messages.iter().flat_map(|message| [message.source.as_str(), message.id.as_str()]).collect();
-    Ok(File { id: ids::derived(&parts), created_on, groups, warnings })
+    Ok(File { id: orders::file_id(messages), created_on, groups, warnings })
 }
 
 impl File {
@@ -259,14 +227,7 @@ fn agent(xml: &mut XmlWriter<impl FnMut(&[u8])>, element: &str, bic: &str) {
 
 fn checked(index: usize, message: &Message) -> Result<Checked, Failure> {
     let wrong = |code: &str, reason: String, field: &str| Err(rejected(code, reason, format!("/{index}/data{field}")));
-    if message.type_ != "payment.order.issued.v1" {
-        let reason = format!("{} is no payment order", message.type_);
-        return Err(rejected("wrong-type", reason, format!("/{index}/type")));
-    }
-    let order: Order = data_of(message).map_err(|failure| match failure {
-        Failure::Rejected(found) => rejected(&found.code, found.reason, format!("/{index}/data")),
-        other => other,
-    })?;
+    let order = Order::of(index, message)?;
     let Some(amount) = Amount::parse(&order.amount.value, &order.amount.currency).filter(|amount| amount.units > 0)
     else {
         return wrong("bad-amount", format!("`{}` cannot be paid", order.amount.value), "/amount");
@@ -274,15 +235,8 @@ fn checked(index: usize, message: &Message) -> Result<Checked, Failure> {
     if order.number.chars().count() > ID_CHARS {
         return wrong("field-too-long", format!("a number has at most {ID_CHARS} characters here"), "/number");
     }
-    let days = [("/issuedOn", Some(&order.issued_on)), ("/executeOn", order.execute_on.as_ref())];
-    for (field, day) in days.into_iter().filter_map(|(field, day)| Some((field, day?))) {
-        if dates::parse_iso_date(day).is_none() {
-            return wrong("bad-date", format!("`{day}` is no day"), field);
-        }
-    }
-    for (side, party) in [("payer", &order.payer), ("payee", &order.payee)] {
-        let is_russian = party.bic.len() == 9 && party.bic.bytes().all(|byte| byte.is_ascii_digit());
-        if !is_russian && !is_swift(&party.bic) {
+    for (side, party) in order.sides() {
+        if !party.has_russian_bic() && !is_swift(&party.bic) {
             let reason = format!("`{}` is neither a BIC of nine digits nor one of SWIFT", party.bic);
             return wrong("bad-bic", reason, &format!("/{side}/bic"));
         }

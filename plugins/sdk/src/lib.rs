@@ -27,6 +27,7 @@ pub mod loose;
 pub mod memory;
 pub mod money;
 pub mod mutations;
+pub mod orders;
 mod pending;
 pub mod phones;
 pub mod purpose;

@@ -1,9 +1,10 @@
-//! Standard Webhooks, out and in: glue between the host and [`mapping`].
+//! Signed webhooks, out and in: glue between the host and [`mapping`].
 
 pub mod mapping;
 
 use busbar_sdk::{Failure, HookRequest, HookResponse, Message, clock, credentials, http, log, messages, settings};
-use mapping::{Received, Settings};
+use credentials::{Digest, Piece};
+use mapping::{Proof, Received, Settings};
 
 busbar_sdk::adapter! { deliver: deliver, receive: receive }
 
@@ -20,15 +21,28 @@ fn deliver(message: Message) -> Result<(), Failure> {
 fn receive(request: HookRequest) -> Result<HookResponse, Failure> {
     let settings: Settings = settings()?;
     let source = mapping::source(&settings)?;
-    let incoming = mapping::incoming(&request)?;
-    let mut genuine = false;
-    for signature in &incoming.signatures {
-        genuine |= credentials::verify_hmac_sha256(&source.credential, &incoming.signed, signature)
-            .map_err(mapping::no_credential)?;
-    }
+    let incoming = mapping::incoming(source, &request)?;
+    let genuine = is_genuine(&source.credential, &incoming.proof).map_err(mapping::no_credential)?;
     match mapping::accept(source, &incoming, genuine, clock::now_ms() / 1000)? {
-        Received::Message(draft) => messages::emit(&[draft]),
+        Received::Messages(drafts) => messages::emit(&drafts),
         Received::Dropped(r#type) => log::write(log::Level::Info, &format!("event type {type} is not mapped, dropped")),
     }
     Ok(HookResponse { status: 204, headers: Vec::new(), body: Vec::new() })
+}
+
+fn is_genuine(credential: &str, proof: &Proof) -> Result<bool, String> {
+    match proof {
+        Proof::Signatures { signed, signatures } => {
+            let mut genuine = false;
+            for signature in signatures {
+                genuine |= credentials::verify_hmac_sha256(credential, signed, signature)?;
+            }
+            Ok(genuine)
+        }
+        // The host compares hashes only, in constant time.
+        Proof::Secret(value) => {
+            let given = credentials::hash(Digest::Sha256, &[Piece::Plain(value.as_bytes().to_vec())])?;
+            credentials::verify_hash(Digest::Sha256, &[Piece::Secret(credential.to_owned())], &given)
+        }
+    }
 }

@@ -8,13 +8,18 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use busbar_sdk::http::{HttpError, Request, Response};
 use busbar_sdk::replies::{self, Outcome};
-use busbar_sdk::{Draft, Failure, Header, HookRequest, Message, header, ids, rejected, template};
+use busbar_sdk::{Draft, Failure, Header, HookRequest, Message, header, hex, ids, rejected, template};
 use serde::Deserialize;
 use serde_json::Value;
+
+#[cfg(test)]
+mod tests;
 
 /// A sender that changes its secret signs twice; more than a few are an attack.
 const SIGNATURES_MAX: usize = 10;
 const ID_MAX_BYTES: usize = 256;
+/// Messages of one webhook.
+const EACH_MAX: usize = 1000;
 
 /// The system's settings, as in `config.schema.json`.
 #[derive(Deserialize)]
@@ -48,27 +53,73 @@ enum Mode {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Source {
     pub credential: String,
+    /// Instead of Standard Webhooks: a signature of the body alone.
+    signature: Option<BodySignature>,
+    /// Instead of a signature: a header that carries the secret itself.
+    secret_header: Option<String>,
+    /// For these two: where the body says which webhook it is.
+    id_pointer: Option<String>,
     #[serde(default = "tolerance_seconds")]
     tolerance_seconds: u64,
-    #[serde(default = "type_pointer")]
-    type_pointer: String,
+    #[serde(default)]
+    type_pointer: TypePointer,
     events: BTreeMap<String, Event>,
     #[serde(default)]
     unknown: Unknown,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct BodySignature {
+    header: String,
+    #[serde(default)]
+    encoding: SignatureEncoding,
+    /// Before the signature, such as `sha256=`.
+    #[serde(default)]
+    prefix: String,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum SignatureEncoding {
+    #[default]
+    Hex,
+    Base64,
+}
+
+/// Several pointers: what they find is joined by `/`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum TypePointer {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Default for TypePointer {
+    fn default() -> Self {
+        Self::One("/type".to_owned())
+    }
+}
+
+impl TypePointer {
+    fn pointers(&self) -> &[String] {
+        match self {
+            Self::One(pointer) => std::slice::from_ref(pointer),
+            Self::Several(pointers) => pointers,
+        }
+    }
 }
 
 fn tolerance_seconds() -> u64 {
     300
 }
 
-fn type_pointer() -> String {
-    "/type".to_owned()
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Event {
     r#type: String,
+    /// Pointer to a list: a message of each item, which stands at `/item`.
+    each: Option<String>,
     subject: Option<String>,
     time: Option<String>,
     data: Value,
@@ -194,20 +245,40 @@ fn signed_content(id: &str, timestamp: &str, body: &[u8]) -> Vec<u8> {
 /// A webhook before it is believed.
 #[derive(Debug)]
 pub struct Incoming<'a> {
-    id: &'a str,
-    timestamp: u64,
+    id: Option<&'a str>,
+    timestamp: Option<u64>,
     body: &'a [u8],
-    /// What the signature covers.
-    pub signed: Vec<u8>,
-    /// Every `v1` signature it carries.
-    pub signatures: Vec<Vec<u8>>,
+    pub proof: Proof<'a>,
+}
+
+/// What shows that it is genuine.
+#[derive(Debug)]
+pub enum Proof<'a> {
+    /// One of the signatures must be the HMAC-SHA256 of `signed`.
+    Signatures { signed: Vec<u8>, signatures: Vec<Vec<u8>> },
+    /// Must be the secret itself.
+    Secret(&'a str),
 }
 
 /// # Errors
-/// `unauthorized` when the three headers are not there or make no sense: nothing more is told to somebody unknown.
-pub fn incoming(request: &HookRequest) -> Result<Incoming<'_>, Failure> {
+/// `unauthorized` when the headers are not there or make no sense: nothing more is told to somebody unknown.
+pub fn incoming<'a>(source: &Source, request: &'a HookRequest) -> Result<Incoming<'a>, Failure> {
     let required =
         |name: &str| header(&request.headers, name).ok_or_else(|| Failure::Unauthorized(format!("no header {name}")));
+    let body = request.body.as_slice();
+    if let Some(name) = &source.secret_header {
+        return Ok(Incoming { id: None, timestamp: None, body, proof: Proof::Secret(required(name)?.trim()) });
+    }
+    if let Some(signature) = &source.signature {
+        let text = required(&signature.header)?.trim();
+        let text = text.strip_prefix(signature.prefix.as_str()).unwrap_or_default();
+        let bytes = match signature.encoding {
+            SignatureEncoding::Hex => hex::decoded(text),
+            SignatureEncoding::Base64 => STANDARD.decode(text).ok(),
+        };
+        let proof = Proof::Signatures { signed: body.to_vec(), signatures: bytes.into_iter().collect() };
+        return Ok(Incoming { id: None, timestamp: None, body, proof });
+    }
     let id = required("webhook-id")?;
     let text = required("webhook-timestamp")?;
     let signatures = required("webhook-signature")?;
@@ -221,18 +292,18 @@ pub fn incoming(request: &HookRequest) -> Result<Incoming<'_>, Failure> {
         .filter_map(|signature| STANDARD.decode(signature).ok())
         .take(SIGNATURES_MAX)
         .collect();
-    let signed = signed_content(id, text, &request.body);
-    Ok(Incoming { id, timestamp, body: &request.body, signed, signatures })
+    let proof = Proof::Signatures { signed: signed_content(id, text, body), signatures };
+    Ok(Incoming { id: Some(id), timestamp: Some(timestamp), body, proof })
 }
 
 #[derive(Debug)]
 pub enum Received {
-    Message(Draft),
+    Messages(Vec<Draft>),
     /// Of an event type that is not mapped.
     Dropped(String),
 }
 
-/// What a webhook becomes. `genuine`: one of its signatures is right.
+/// What a webhook becomes. `genuine`: its proof is right.
 ///
 /// # Errors
 /// `unauthorized`; `rejected` with `timestamp-outside-tolerance`, `bad-json`, `unknown-event`, `bad-event`.
@@ -240,128 +311,95 @@ pub fn accept(source: &Source, incoming: &Incoming<'_>, genuine: bool, now_secon
     if !genuine {
         return Err(Failure::Unauthorized("no valid signature".to_owned()));
     }
-    let apart = now_seconds.abs_diff(incoming.timestamp);
+    let apart = incoming.timestamp.map_or(0, |timestamp| now_seconds.abs_diff(timestamp));
     if apart > source.tolerance_seconds {
         let reason = format!("sent {apart} s from now, at most {} s are accepted", source.tolerance_seconds);
         return Err(rejected("timestamp-outside-tolerance", reason, "header webhook-timestamp"));
     }
-    let body: Value = serde_json::from_slice(incoming.body)
+    let mut body: Value = serde_json::from_slice(incoming.body)
         .map_err(|error| rejected("bad-json", format!("the body is no JSON: {error}"), "body"))?;
-    let Some(r#type) = body.pointer(&source.type_pointer).and_then(Value::as_str) else {
-        return Err(rejected("bad-event", "the event names no type", source.type_pointer.clone()));
-    };
-    match source.events.get(r#type) {
-        Some(event) => Ok(Received::Message(draft(event, incoming.id, &body)?)),
-        None if source.unknown == Unknown::Ignore => Ok(Received::Dropped(r#type.chars().take(100).collect())),
-        None => Err(rejected("unknown-event", "the settings map no such event type", source.type_pointer.clone())),
+    let pointers = source.type_pointer.pointers();
+    let mut kinds = Vec::new();
+    for (at, pointer) in pointers.iter().enumerate() {
+        match body.pointer(pointer).and_then(Value::as_str) {
+            Some(kind) => kinds.push(kind),
+            // Not every event has the further ones.
+            None if at > 0 => {}
+            None => return Err(rejected("bad-event", "the event names no type", pointer.clone())),
+        }
+    }
+    let kind = kinds.join("/");
+    let id = id(source, incoming, &body)?;
+    match source.events.get(&kind) {
+        Some(event) => Ok(Received::Messages(drafts(event, &id, &mut body)?)),
+        None if source.unknown == Unknown::Ignore => Ok(Received::Dropped(kind.chars().take(100).collect())),
+        None => Err(rejected(
+            "unknown-event",
+            "the settings map no such event type",
+            pointers.first().cloned().unwrap_or_default(),
+        )),
     }
 }
 
-fn draft(event: &Event, id: &str, body: &Value) -> Result<Draft, Failure> {
-    let text = |pointer: &Option<String>| match pointer {
-        Some(pointer) => match body.pointer(pointer) {
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(Value::Number(number)) => Ok(Some(number.to_string())),
-            _ => Err(rejected("bad-event", "no text where the settings expect one", pointer.clone())),
-        },
-        None => Ok(None),
+/// The webhook's own id; derived from the whole body where it has none, since a repeat is the same body.
+fn id(source: &Source, incoming: &Incoming<'_>, body: &Value) -> Result<String, Failure> {
+    match (incoming.id, &source.id_pointer) {
+        (Some(id), _) => Ok(id.to_owned()),
+        (None, None) => Ok(ids::derived(&["webhook", &String::from_utf8_lossy(incoming.body)])),
+        (None, Some(pointer)) => {
+            let id = text(body, pointer)?;
+            if id.is_empty() || id.len() > ID_MAX_BYTES {
+                return Err(rejected("bad-event", "the id is empty or too long", pointer.clone()));
+            }
+            Ok(id)
+        }
+    }
+}
+
+fn text(body: &Value, pointer: &str) -> Result<String, Failure> {
+    match body.pointer(pointer) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(Value::Number(number)) => Ok(number.to_string()),
+        _ => Err(rejected("bad-event", "no text where the settings expect one", pointer)),
+    }
+}
+
+/// One message; of a list one for each of its items.
+fn drafts(event: &Event, id: &str, body: &mut Value) -> Result<Vec<Draft>, Failure> {
+    let Some(pointer) = &event.each else { return Ok(vec![draft(event, id, body)?]) };
+    let bad = |reason: &str| rejected("bad-event", reason, pointer.clone());
+    let Some(Value::Array(items)) = body.pointer_mut(pointer).map(Value::take) else {
+        return Err(bad("no list where the settings expect one"));
     };
+    if items.len() > EACH_MAX {
+        return Err(bad("a list of over 1000 items"));
+    }
+    let mut drafts = Vec::new();
+    for (index, item) in items.into_iter().enumerate() {
+        let Value::Object(fields) = &mut *body else { return Err(bad("a list that is the whole body")) };
+        fields.insert("item".to_owned(), item);
+        let place = format!("{pointer}/{index}");
+        let draft = draft(event, &format!("{id}-{index}"), body).map_err(|failure| match failure {
+            Failure::Rejected(found) => {
+                rejected(&found.code, format!("{} ({})", found.reason, found.place.unwrap_or_default()), place.clone())
+            }
+            other => other,
+        })?;
+        drafts.push(Draft { place: Some(place), ..draft });
+    }
+    Ok(drafts)
+}
+
+fn draft(event: &Event, id: &str, body: &Value) -> Result<Draft, Failure> {
+    let optional = |pointer: &Option<String>| pointer.as_ref().map(|pointer| text(body, pointer)).transpose();
     let data = template::fill(&event.data, body).unwrap_or(Value::Null);
     if !data.is_object() {
         let place = event.data.as_str().unwrap_or("body").to_owned();
         return Err(rejected("bad-event", "no object where the settings expect the data", place));
     }
     Ok(Draft {
-        subject: text(&event.subject)?,
-        time: text(&event.time)?,
+        subject: optional(&event.subject)?,
+        time: optional(&event.time)?,
         ..busbar_sdk::draft(id, &event.r#type, data.to_string())
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn settings() -> Settings {
-        serde_json::from_value(json!({
-            "deliver": {"url": "http://portal/hook", "credential": "signing"},
-            "receive": {"credential": "signing", "events": {"invoice.paid": {
-                "type": "payment.received.v1", "subject": "/data/account", "time": "/at",
-                "data": {"account": "/data/account", "channel": "portal", "note": "/data/none", "list": ["/at", 1]}
-            }}}
-        }))
-        .unwrap()
-    }
-
-    fn hook(headers: &[(&str, &str)], body: &str) -> HookRequest {
-        let headers =
-            headers.iter().map(|(name, value)| Header { name: (*name).into(), value: (*value).into() }).collect();
-        HookRequest { method: "POST".into(), path: "/".into(), query: String::new(), headers, body: body.into() }
-    }
-
-    const HEADERS: [(&str, &str); 3] =
-        [("Webhook-Id", "evt_1"), ("Webhook-Timestamp", "1000"), ("Webhook-Signature", "v1,AAEC v1a,xx v1,%% v1,AwQ=")];
-    const BODY: &str = r#"{"type":"invoice.paid","at":"2026-11-22T10:00:00+03:00","data":{"account":"1"}}"#;
-
-    #[test]
-    fn a_webhook_becomes_a_message() {
-        let request = hook(&HEADERS, BODY);
-        let incoming = incoming(&request).unwrap();
-        assert_eq!(incoming.signatures, [vec![0, 1, 2], vec![3, 4]]);
-        assert_eq!(incoming.signed, format!("evt_1.1000.{BODY}").into_bytes());
-        let settings = settings();
-        let Received::Message(draft) = accept(source(&settings).unwrap(), &incoming, true, 1300).unwrap() else {
-            panic!()
-        };
-        assert_eq!((draft.id.as_str(), draft.subject.as_deref()), ("evt_1", Some("1")));
-        let data: Value = serde_json::from_str(&draft.data).unwrap();
-        assert_eq!(data, json!({"account": "1", "channel": "portal", "list": ["2026-11-22T10:00:00+03:00", 1]}));
-    }
-
-    #[test]
-    fn nothing_is_told_before_the_signature_is_right() {
-        let settings = settings();
-        let source = source(&settings).unwrap();
-        for missing in 0..3 {
-            let headers: Vec<_> =
-                HEADERS.iter().enumerate().filter(|(index, _)| *index != missing).map(|(_, header)| *header).collect();
-            assert!(matches!(incoming(&hook(&headers, BODY)), Err(Failure::Unauthorized(_))));
-        }
-        let request = hook(&HEADERS, "no json");
-        let incoming = incoming(&request).unwrap();
-        assert!(matches!(accept(source, &incoming, false, 9999), Err(Failure::Unauthorized(_))));
-    }
-
-    #[test]
-    fn time_type_and_body_are_checked() {
-        let settings = settings();
-        let source = source(&settings).unwrap();
-        for (body, now, code) in [
-            (BODY, 1301, "timestamp-outside-tolerance"),
-            (BODY, 699, "timestamp-outside-tolerance"),
-            ("no json", 1000, "bad-json"),
-            ("{}", 1000, "bad-event"),
-            (r#"{"type":"other"}"#, 1000, "unknown-event"),
-            (r#"{"type":"invoice.paid"}"#, 1000, "bad-event"),
-        ] {
-            let request = hook(&HEADERS, body);
-            let failure = accept(source, &incoming(&request).unwrap(), true, now).unwrap_err();
-            let Failure::Rejected(rejection) = failure else { panic!("{failure:?}") };
-            assert_eq!(rejection.code, code, "{body}");
-        }
-    }
-
-    #[test]
-    fn own_headers_cannot_replace_the_signature() {
-        let target: Target = serde_json::from_value(json!({
-            "url": "http://portal", "credential": "s", "headers": {"Webhook-Signature": "v1,x", "X-A": "b"}
-        }))
-        .unwrap();
-        let outgoing = Outgoing { id: "msg_1".into(), timestamp: "5".into(), body: "{}".into(), signed: vec![] };
-        let request = request(&target, outgoing, &[0, 1, 2]);
-        let found: Vec<_> = request.headers.iter().filter(|header| header.name == "webhook-signature").collect();
-        assert_eq!(found.len(), 1);
-        assert_eq!(header(&request.headers, "webhook-signature"), Some("v1,AAEC"));
-    }
 }
