@@ -335,7 +335,7 @@ fn outcome(call: &Call, cause: Option<u32>) -> &'static str {
         (None, _) if call.is_up => "self-service",
         (_, Some(17)) => "busy",
         (_, Some(18 | 19)) => "no-answer",
-        (None, Some(16) | None) => "abandoned",
+        (None, Some(0 | 16) | None) => "abandoned",
         _ => "failed",
     }
 }
