@@ -10,7 +10,7 @@ mod tests;
 use busbar_sdk::calls::HostHub;
 use busbar_sdk::credentials::{self, Digest, Piece};
 use busbar_sdk::memory::HostStore;
-use busbar_sdk::{Failure, Message, Session, Settled, Step, clock, settings};
+use busbar_sdk::{Failure, Message, Session, Settled, Step, clock, hex, settings};
 
 use crate::session::{Ami, Host};
 
@@ -77,6 +77,6 @@ impl Host for HostHub {
     fn key(&mut self, challenge: &str, credential: &str) -> Result<String, String> {
         let pieces = [Piece::Plain(challenge.as_bytes().to_vec()), Piece::Secret(credential.to_owned())];
         let hash = credentials::hash(Digest::Md5, &pieces)?;
-        Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex::encoded(&hash))
     }
 }

@@ -5,7 +5,6 @@
 use busbar_sdk::calls::{self, Channel, News};
 use busbar_sdk::dates::{self, Offset};
 use busbar_sdk::dialling::{self, Order};
-use form_urlencoded::Serializer;
 use serde_json::{Map, Value, json};
 
 /// A text at a pointer; empty where it is not there.
@@ -75,22 +74,16 @@ pub fn time_ms(event: &Value) -> Option<u64> {
     ms.and_then(|ms| u64::try_from(ms).ok())
 }
 
-/// Address below the base, and body, of the request that calls somebody.
+/// Address below the base, and body, of the request that calls somebody. All is in the body: addresses are logged.
 pub fn originate(settings: &dialling::Settings, order: &Order) -> (String, Vec<u8>) {
-    let mut query = Serializer::new(String::new());
-    let (priority, timeout) = (settings.priority.to_string(), settings.timeout_s.to_string());
-    let fields = [
-        ("endpoint", order.channel.as_str()),
-        ("context", &settings.context),
-        ("extension", &settings.exten),
-        ("priority", &priority),
-        ("callerId", &order.caller_id),
-        ("timeout", &timeout),
-    ];
-    for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
-        query.append_pair(name, value);
-    }
     let variables: Map<String, Value> =
         order.variables.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
-    (format!("/channels/{}?{}", order.key, query.finish()), json!({ "variables": variables }).to_string().into_bytes())
+    let mut body = json!({
+        "endpoint": order.channel, "context": settings.context, "extension": settings.exten, "priority": settings.priority,
+        "timeout": settings.timeout_s, "variables": variables,
+    });
+    if !order.caller_id.is_empty() {
+        body["callerId"] = order.caller_id.as_str().into();
+    }
+    (format!("/channels/{}", order.key), body.to_string().into_bytes())
 }

@@ -8,7 +8,7 @@ use busbar_sdk::exchange::{self, Exchange, Spent, Unanswered};
 use busbar_sdk::http::{HttpError, Response};
 use busbar_sdk::memory::Store;
 use busbar_sdk::replies::{self, Outcome};
-use busbar_sdk::{Delay, Failure, Message, Step, rejected};
+use busbar_sdk::{Delay, Failure, Message, Step, hex, rejected};
 use serde_json::Value;
 
 use crate::mapping::{self, text};
@@ -86,7 +86,7 @@ impl Ari {
         let mut app = link.app.clone();
         if link.app_for_each_hub {
             app.push('-');
-            app.extend(host.random(4).iter().map(|byte| format!("{byte:02x}")));
+            app.push_str(&hex::encoded(&host.random(4)));
         }
         Ok(Self {
             link,
