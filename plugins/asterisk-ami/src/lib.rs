@@ -7,10 +7,10 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 
-use busbar_sdk::calls::{HostHub, Hub};
+use busbar_sdk::calls::HostHub;
 use busbar_sdk::credentials::{self, Digest, Piece};
 use busbar_sdk::memory::HostStore;
-use busbar_sdk::{Draft, Failure, Message, Session, Settled, Sink, Step, clock, settings};
+use busbar_sdk::{Failure, Message, Session, Settled, Step, clock, hex, settings};
 
 use crate::session::{Ami, Host};
 
@@ -24,14 +24,14 @@ pub struct AsteriskAmi {
 }
 
 impl AsteriskAmi {
-    fn call(&mut self, run: impl FnOnce(&mut Ami, &mut OurHost) -> Result<Step, Failure>) -> Result<Step, Failure> {
+    fn call(&mut self, run: impl FnOnce(&mut Ami, &mut HostHub) -> Result<Step, Failure>) -> Result<Step, Failure> {
         let ami = match &mut self.ami {
             Some(ami) => ami,
             empty => empty.insert(Ami::new(settings()?, &mut HostStore)?),
         };
-        let mut host = OurHost(HostHub::new());
+        let mut host = HostHub::new();
         let step = run(ami, &mut host)?;
-        host.0.finish();
+        host.finish();
         Ok(step)
     }
 
@@ -73,32 +73,10 @@ impl Session for AsteriskAmi {
     }
 }
 
-struct OurHost(HostHub);
-
-impl Sink for OurHost {
-    fn emit(&mut self, draft: Draft) {
-        self.0.emit(draft);
-    }
-
-    fn warn(&mut self, text: &str) {
-        self.0.warn(text);
-    }
-}
-
-impl Hub for OurHost {
-    fn ask(&mut self, question: &Draft, deadline_ms: u32) -> Result<Message, String> {
-        self.0.ask(question, deadline_ms)
-    }
-
-    fn is_known(&mut self, id: &str) -> bool {
-        self.0.is_known(id)
-    }
-}
-
-impl Host for OurHost {
+impl Host for HostHub {
     fn key(&mut self, challenge: &str, credential: &str) -> Result<String, String> {
         let pieces = [Piece::Plain(challenge.as_bytes().to_vec()), Piece::Secret(credential.to_owned())];
         let hash = credentials::hash(Digest::Md5, &pieces)?;
-        Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex::encoded(&hash))
     }
 }

@@ -3,7 +3,8 @@
 //! Source: Asterisk documentation, AMI events and actions. Names before version 12 are taken too: `Join`, `Dial`, `Bridge`.
 
 use busbar_sdk::calls::{self, Channel, News};
-use busbar_sdk::dialling::{self, Order, Reason};
+use busbar_sdk::dialling::{self, Order};
+use busbar_sdk::exchange::Unanswered;
 use busbar_sdk::{Failure, rejected};
 
 use crate::blocks::Block;
@@ -123,15 +124,12 @@ fn escaped(value: &str) -> String {
     text
 }
 
-/// Why somebody who was called did not answer: by the cause of the hangup where that says it, else by the reason of `OriginateResponse`, which is
-/// the number of a control frame.
-pub fn not_answered(reason: &str, cause: Option<u32>) -> Reason {
-    let cause = cause.filter(|cause| ![0, 16].contains(cause));
-    let code = cause.and_then(dialling::code_of_cause).unwrap_or(match reason {
+/// Why somebody who was called did not answer, by the reason of `OriginateResponse`, which is the number of a control frame.
+pub fn unanswered(reason: &str) -> Unanswered {
+    let code = match reason {
         "1" | "3" => "no-answer",
         "5" => "busy",
         _ => "undeliverable",
-    });
-    let cause = cause.map(|cause| format!(", cause {cause}")).unwrap_or_default();
-    (code, format!("not answered: reason {reason}{cause}"))
+    };
+    Unanswered { code, cause: None, text: format!("reason {reason}") }
 }

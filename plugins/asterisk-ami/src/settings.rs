@@ -1,11 +1,21 @@
 //! The system's settings, as in `config.schema.json`.
 
-use busbar_sdk::{Rejection, calls, dialling, rejection};
+use busbar_sdk::{Rejection, exchange, rejection};
 use serde::Deserialize;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 pub struct Settings {
+    #[serde(flatten)]
+    pub link: Link,
+    #[serde(flatten)]
+    pub exchange: exchange::Settings,
+}
+
+/// How the connection is made. Unknown keys are refused by the schema.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Link {
     pub username: String,
     /// Name of the credential.
     pub secret: String,
@@ -14,8 +24,6 @@ pub struct Settings {
     pub list_channels: bool,
     pub ping_s: u32,
     pub timeout_s: u32,
-    pub calls: calls::Settings,
-    pub notify: dialling::Settings,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -25,7 +33,7 @@ pub enum Login {
     Plain,
 }
 
-impl Default for Settings {
+impl Default for Link {
     fn default() -> Self {
         Self {
             username: "busbar".to_owned(),
@@ -35,8 +43,6 @@ impl Default for Settings {
             list_channels: true,
             ping_s: 30,
             timeout_s: 10,
-            calls: calls::Settings::default(),
-            notify: dialling::Settings::default(),
         }
     }
 }
@@ -45,11 +51,9 @@ impl Settings {
     /// # Errors
     /// `bad-config`.
     pub fn check(&self) -> Result<(), Rejection> {
-        let texts = [&self.username, &self.events, &self.notify.channel, &self.notify.context, &self.notify.exten];
-        let more = [&self.notify.application, &self.notify.data, &self.notify.caller_id];
-        if texts.into_iter().chain(more).any(|text| text.chars().any(char::is_control)) {
+        if [&self.link.username, &self.link.events].iter().any(|text| text.chars().any(char::is_control)) {
             return Err(rejection("bad-config", "there is a control character", "config"));
         }
-        self.notify.check()
+        Ok(())
     }
 }

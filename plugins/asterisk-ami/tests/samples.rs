@@ -60,8 +60,10 @@ fn sent(name: &str) -> Option<String> {
     Some((banner + &blocks).replace('\n', "\r\n"))
 }
 
+type Said = (Vec<(String, Value)>, Result<(), Failure>);
+
 /// The statements, and how it ended.
-fn said(login: &str, parts: &[&[u8]]) -> (Vec<(String, Value)>, Result<(), Failure>) {
+fn said(login: &str, parts: &[&[u8]]) -> Said {
     let (mut far, mut store) = (Far::default(), MapStore::default());
     let settings = json!({ "login": login, "calls": { "outbound": ["default"] } });
     let mut ami = Ami::new(serde_json::from_value(settings).unwrap(), &mut store).unwrap();
@@ -80,11 +82,11 @@ fn said(login: &str, parts: &[&[u8]]) -> (Vec<(String, Value)>, Result<(), Failu
     (far.0.drafts.iter().map(|draft| (draft.type_.clone(), data(draft))).collect(), ended)
 }
 
-fn at_every(name: &str, login: &str, step: usize) -> Option<(Vec<(String, Value)>, Result<(), Failure>)> {
+fn at_every(name: &str, login: &str, step: usize) -> Option<Said> {
     let trace = sent(name)?;
     let trace = trace.as_bytes();
     let whole = said(login, &[trace]);
-    let show = |said: &(Vec<(String, Value)>, Result<(), Failure>)| format!("{said:?}");
+    let show = |said: &Said| format!("{said:?}");
     for cut in (0..trace.len()).step_by(step) {
         let (one, other) = trace.split_at(cut);
         assert_eq!(show(&said(login, &[one, other])), show(&whole), "{name}, {cut}");

@@ -1,15 +1,18 @@
 //! Calls of a telephone exchange -> `call.started.v1`, `call.assigned.v1`, `call.ended.v1`. What the exchange's protocol is, the adapter knows: it
 //! tells the [`Calls`] what happens.
 
+mod host;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+pub use host::HostHub;
+
 use crate::dates::{self, Offset};
 use crate::memory::Store;
-use crate::messages::{self, AskError};
-use crate::{Draft, HostSink, Message, Shards, Sink, draft, ids, phones, texts};
+use crate::{Draft, Message, Shards, Sink, draft, ids, phones, texts};
 
 /// Calls followed at once; the state holds about twice as many.
 const CALLS_MAX: usize = 2000;
@@ -124,8 +127,9 @@ struct Call {
     answered: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     employee: Option<Employee>,
+    is_transferred: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    transferred: Option<Option<String>>,
+    transferred_to: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recording: Option<String>,
     /// Why what was dialled last did not answer.
@@ -256,7 +260,9 @@ impl Calls {
             News::Up => call.is_up = true,
             News::NotAnswered(status) => call.dial = text(status, 40),
             News::Abandoned => call.is_abandoned = true,
-            News::Transferred(to) => call.transferred = Some(to.and_then(|to| text(to, 64))),
+            News::Transferred(to) => {
+                (call.is_transferred, call.transferred_to) = (true, to.and_then(|to| text(to, 64)))
+            }
             News::Recorded(file) => call.recording = text(file, 200),
             News::Ended(cause) => {
                 self.known.remove(id);
@@ -308,7 +314,7 @@ fn ended(id: &str, call: &Call, cause: Option<u32>, at_ms: u64, settings: &Setti
     let mut put = |name: &str, value: Option<Value>| value.map(|value| more.insert(name.to_owned(), value));
     put("employee", call.employee.as_ref().map(|employee| json!(employee)));
     put("recording", call.recording.clone().map(Value::from));
-    put("transferredTo", call.transferred.clone().flatten().map(Value::from));
+    put("transferredTo", call.transferred_to.clone().map(Value::from));
     let seconds = |from: u64, to: u64| Some(Value::from(to.saturating_sub(from) / 1000));
     if let Some(answered) = call.answered {
         put("answeredAt", Some(moment(answered, settings)));
@@ -319,7 +325,7 @@ fn ended(id: &str, call: &Call, cause: Option<u32>, at_ms: u64, settings: &Setti
 }
 
 fn outcome(call: &Call, cause: Option<u32>) -> &'static str {
-    if call.transferred.is_some() {
+    if call.is_transferred {
         return "transferred";
     }
     if call.answered.is_some() {
@@ -335,7 +341,7 @@ fn outcome(call: &Call, cause: Option<u32>) -> &'static str {
         (None, _) if call.is_up => "self-service",
         (_, Some(17)) => "busy",
         (_, Some(18 | 19)) => "no-answer",
-        (None, Some(16) | None) => "abandoned",
+        (None, Some(0 | 16) | None) => "abandoned",
         _ => "failed",
     }
 }
@@ -442,43 +448,6 @@ fn only_one(answer: &str) -> (Option<String>, Option<String>) {
 pub fn interface_of(channel: &str) -> &str {
     let whole = channel.split(';').next().unwrap_or(channel);
     whole.rsplit_once('-').map_or(whole, |(interface, _)| interface)
-}
-
-/// The host. What was emitted is stated by [`HostHub::finish`].
-pub struct HostHub(HostSink);
-
-impl HostHub {
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Self {
-        Self(HostSink::new())
-    }
-
-    pub fn finish(self) {
-        self.0.finish();
-    }
-}
-
-impl Sink for HostHub {
-    fn emit(&mut self, draft: Draft) {
-        self.0.emit(draft);
-    }
-
-    fn warn(&mut self, text: &str) {
-        self.0.warn(text);
-    }
-}
-
-impl Hub for HostHub {
-    fn ask(&mut self, question: &Draft, deadline_ms: u32) -> Result<Message, String> {
-        messages::ask(question, deadline_ms).map_err(|error| match error {
-            AskError::Timeout => "no answer in time".to_owned(),
-            AskError::NoAnswerer(text) | AskError::Failed(text) | AskError::Refused(text) => text,
-        })
-    }
-
-    fn is_known(&mut self, id: &str) -> bool {
-        messages::lookup(id).is_some()
-    }
 }
 
 #[cfg(test)]

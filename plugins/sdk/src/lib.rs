@@ -16,6 +16,7 @@ pub mod decimal;
 pub mod dialling;
 mod emit;
 pub mod encoding;
+pub mod exchange;
 mod failures;
 pub mod form;
 #[cfg(target_arch = "wasm32")]

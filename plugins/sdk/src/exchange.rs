@@ -1,0 +1,265 @@
+//! A telephone exchange: its calls, and the calls to customers placed at it; what two protocols of one exchange have in common.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use crate::calls::{self, Calls, Channel, Hub, News};
+use crate::dialling::{self, DeliveredWhen, Order, Reason, Running, Sent};
+use crate::memory::Store;
+use crate::{Draft, Rejection, rejection};
+
+/// The host takes 1000 messages in a call, and 64 writes, of which the calls take 32.
+const DRAFTS_MAX: usize = 300;
+const WRITES_MAX: usize = 24;
+/// Questions in one call: each takes as long as its deadline.
+const ASKED_MAX: usize = 3;
+/// A time that the exchange states is believed within a day of the hub's clock.
+const DAY_MS: u64 = 86_400_000;
+
+/// Settings that both protocols have.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    pub calls: calls::Settings,
+    pub notify: dialling::Settings,
+}
+
+/// What one call of a session may use, and how much of it was used.
+pub struct Turn<'a> {
+    pub now_ms: u64,
+    pub hub: &'a mut dyn Hub,
+    pub store: &'a mut dyn Store,
+    pub spent: &'a mut Spent,
+}
+
+#[derive(Debug, Default)]
+pub struct Spent {
+    drafts: usize,
+    writes: usize,
+    asked: usize,
+}
+
+impl Spent {
+    /// The rest waits for the next call.
+    pub fn is_all(&self) -> bool {
+        self.drafts >= DRAFTS_MAX || self.writes >= WRITES_MAX || self.asked >= ASKED_MAX
+    }
+}
+
+impl Turn<'_> {
+    fn emit(&mut self, draft: Draft) {
+        self.spent.drafts += 1;
+        self.hub.emit(draft);
+    }
+
+    fn keep(&mut self, key: &str, sent: Option<&Sent>) {
+        self.spent.writes += 1;
+        match sent {
+            Some(sent) => sent.set(key, self.store),
+            None => Sent::forget(key, self.store),
+        }
+    }
+
+    /// The time that the exchange states, where it can be believed, else the hub's.
+    pub fn at(&self, stated_ms: Option<u64>) -> u64 {
+        stated_ms.filter(|at| at.abs_diff(self.now_ms) < DAY_MS).unwrap_or(self.now_ms)
+    }
+}
+
+/// How a call to a customer ended that was not answered.
+pub struct Unanswered {
+    /// By what the exchange says besides the cause.
+    pub code: &'static str,
+    pub cause: Option<u32>,
+    pub text: String,
+}
+
+pub struct Exchange {
+    settings: Settings,
+    calls: Calls,
+    running: Running,
+    /// Calls and orders that ended while nobody listened.
+    gone: Vec<String>,
+}
+
+impl Exchange {
+    /// # Errors
+    /// `bad-config`.
+    pub fn new(settings: Settings, store: &mut dyn Store) -> Result<Self, Rejection> {
+        settings.notify.check()?;
+        let notify = &settings.notify;
+        let texts = [&notify.channel, &notify.context, &notify.exten, &notify.application, &notify.data];
+        if texts.into_iter().chain([&notify.caller_id]).any(|text| text.chars().any(char::is_control)) {
+            return Err(rejection("bad-config", "there is a control character", "config, notify"));
+        }
+        let (calls, running) = (Calls::load(store), Running::load(store));
+        Ok(Self { settings, calls, running, gone: Vec::new() })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether another customer may be called.
+    pub fn has_room(&self) -> bool {
+        self.running.len() < self.settings.notify.calls_at_once
+    }
+
+    /// Whether something is to be said at once.
+    pub fn is_busy(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
+    /// When something has to be done, if nothing happens.
+    pub fn next_ms(&self) -> u64 {
+        self.running.next_ms().unwrap_or(u64::MAX)
+    }
+
+    /// All that goes on.
+    pub fn ids(&self) -> BTreeSet<String> {
+        self.calls.ids().into_iter().chain(self.running.keys()).collect()
+    }
+
+    /// Whether this channel is the one that the call `id` began with.
+    pub fn is_first(&self, id: &str, channel: &str) -> bool {
+        self.calls.is_first(id, channel)
+    }
+
+    /// A call begins.
+    pub fn start(&mut self, id: &str, channel: &Channel<'_>, at_ms: u64, turn: &mut Turn<'_>) {
+        turn.spent.drafts += 1;
+        let is_asked = self.calls.start(&self.settings.calls, id, channel, at_ms, turn.now_ms, turn.hub);
+        turn.spent.asked += usize::from(is_asked);
+    }
+
+    /// Something happens to a call. What was dialled is a workplace only where the settings say so.
+    pub fn take(&mut self, id: &str, news: &News<'_>, is_dialled: bool, at_ms: u64, turn: &mut Turn<'_>) {
+        let is_employee = |interface: &str| self.settings.calls.employees.contains_key(interface);
+        if !matches!(news, News::Rings(interface, _) if is_dialled && !is_employee(interface)) {
+            turn.spent.drafts += 1;
+            self.calls.take(&self.settings.calls, id, news, at_ms, turn.hub);
+        }
+    }
+
+    /// What was there before, and is there no more, has ended.
+    pub fn listed(&mut self, before: BTreeSet<String>, alive: &BTreeSet<String>) {
+        self.gone.extend(before.into_iter().filter(|id| !alive.contains(id)));
+    }
+
+    /// Ends what has ended unheard.
+    pub fn end_gone(&mut self, turn: &mut Turn<'_>) {
+        self.gone.extend(self.running.silent(turn.now_ms));
+        while !turn.spent.is_all() {
+            let Some(id) = self.gone.pop() else { break };
+            if !id.starts_with(dialling::PREFIX) {
+                self.take(&id, &News::Ended(None), false, turn.now_ms, turn);
+                continue;
+            }
+            self.running.end(&id);
+            // Of what the exchange has not taken, a person decides.
+            if let Some(sent) = Sent::get(&id, turn.store).filter(|sent| sent.is_accepted) {
+                let reason = "it ended while there was no connection: whether it was heard is not known";
+                self.said(&id, &sent, Err(("unknown", reason.to_owned())), turn.now_ms, turn);
+            }
+        }
+    }
+
+    /// A customer is being called.
+    pub fn begin(&mut self, order: &Order, is_accepted: bool, turn: &mut Turn<'_>) {
+        turn.keep(&order.key, Some(&Sent { is_accepted, ..order.sent.clone() }));
+        self.running.begin(&order.key, turn.now_ms);
+    }
+
+    /// Nobody will be called: the time for it is over.
+    pub fn late(&mut self, order: &Order, turn: &mut Turn<'_>) {
+        let late = Err(("expired", "it came to be called too late".to_owned()));
+        turn.emit(dialling::outcome(&order.key, &order.sent, late, turn.now_ms, self.settings.calls.utc_offset));
+    }
+
+    /// The exchange has taken an order.
+    pub fn accepted(&mut self, key: &str, turn: &mut Turn<'_>) {
+        if let Some(sent) = Sent::get(key, turn.store) {
+            turn.keep(key, Some(&Sent { is_accepted: true, ..sent }));
+        }
+    }
+
+    /// The exchange will not take it.
+    pub fn refused(&mut self, key: &str, turn: &mut Turn<'_>) {
+        self.running.end(key);
+        turn.keep(key, None);
+    }
+
+    /// The customer has answered. `ends_seen`: the end of the call will be told as well.
+    pub fn answered(&mut self, key: &str, ends_seen: bool, at_ms: u64, turn: &mut Turn<'_>) {
+        let Some(sent) = self.sent(key, turn) else { return };
+        let is_over = sent.cause.is_some();
+        if is_over || !ends_seen {
+            self.running.end(key);
+        }
+        match self.settings.notify.delivered_when {
+            DeliveredWhen::Answered => self.said(key, &sent, Ok(()), at_ms, turn),
+            DeliveredWhen::Confirmed if is_over => self.said(key, &sent, Err(not_confirmed()), at_ms, turn),
+            DeliveredWhen::Confirmed => turn.keep(key, Some(&Sent { is_answered: true, ..sent })),
+        }
+    }
+
+    /// The customer has not answered.
+    pub fn unanswered(&mut self, key: &str, how: Unanswered, at_ms: u64, turn: &mut Turn<'_>) {
+        let Some(sent) = self.sent(key, turn) else { return self.running.end(key) };
+        let cause = how.cause.or(sent.cause).filter(|cause| ![0, 16].contains(cause));
+        let code = cause.and_then(dialling::code_of_cause).unwrap_or(how.code);
+        let cause = cause.map(|cause| format!(", cause {cause}")).unwrap_or_default();
+        self.running.end(key);
+        self.said(key, &sent, Err((code, format!("not answered: {}{cause}", how.text))), at_ms, turn);
+    }
+
+    /// The dialplan says what came of it.
+    pub fn confirmed(&mut self, key: &str, result: &str, reason: &str, at_ms: u64, turn: &mut Turn<'_>) {
+        let is_wanted = self.settings.notify.delivered_when == DeliveredWhen::Confirmed;
+        let Some(sent) = self.sent(key, turn).filter(|_| is_wanted) else { return };
+        let result = match result {
+            "delivered" => Ok(()),
+            other => Err(("not-confirmed", format!("the dialplan says: {other} {reason}"))),
+        };
+        self.said(key, &sent, result, at_ms, turn);
+    }
+
+    /// The call is over. Whether it had been answered may be told later; `false` where that is not known yet.
+    pub fn hung_up(&mut self, key: &str, cause: Option<u32>, at_ms: u64, turn: &mut Turn<'_>) -> bool {
+        let Some(sent) = self.sent(key, turn) else {
+            self.running.end(key);
+            return true;
+        };
+        if sent.is_answered {
+            self.running.end(key);
+            self.said(key, &sent, Err(not_confirmed()), at_ms, turn);
+        } else {
+            turn.keep(key, Some(&Sent { cause: cause.or(Some(0)), ..sent.clone() }));
+        }
+        sent.is_answered
+    }
+
+    fn sent(&self, key: &str, turn: &mut Turn<'_>) -> Option<Sent> {
+        if key.starts_with(dialling::PREFIX) { Sent::get(key, turn.store) } else { None }
+    }
+
+    /// States what came of an order, once.
+    fn said(&mut self, key: &str, sent: &Sent, result: Result<(), Reason>, at_ms: u64, turn: &mut Turn<'_>) {
+        turn.emit(dialling::outcome(key, sent, result, at_ms, self.settings.calls.utc_offset));
+        turn.keep(key, None);
+    }
+
+    /// Writes what has changed, once in a call of the session.
+    ///
+    /// # Errors
+    /// `too-many-calls`: more than the state holds.
+    pub fn save(&mut self, store: &mut dyn Store) -> Result<(), Rejection> {
+        self.running.save(store);
+        self.calls.save(store).map_err(|reason| rejection("too-many-calls", reason, ""))
+    }
+}
+
+fn not_confirmed() -> Reason {
+    ("not-confirmed", "answered, and hung up before the dialplan confirmed it".to_owned())
+}
