@@ -77,7 +77,7 @@ async fn stated(hub: &Hub, kind: &str, count: usize) -> Vec<Value> {
 }
 
 async fn data(hub: &Hub, message: &Value) -> Value {
-    hub.trace(&message["seq"]).await["event"]["data"].clone()
+    hub.trace(&message["seq"]).await["message"]["data"].clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,19 +6,20 @@ use std::process::Command;
 
 const DEPLOYMENTS: [(&str, usize); 2] = [("grid-company", 9), ("energy-retailer", 7)];
 /// Any value: what is checked is that nothing else is missing.
-const SECRETS: [&str; 12] = [
-    "SMS_PASSWORD",
-    "CALLS_SECRET",
-    "METERING_TOKEN",
-    "WORKS_SECRET",
-    "DIRECTORY_TOKEN",
-    "TERMINAL_LOGIN",
-    "BILLING_TOKEN",
+const SECRETS: [&str; 13] = [
     "ACCOUNTING_LOGIN",
+    "BILLING_TOKEN",
+    "CALLS_SECRET",
+    "CONNECTION_TOKEN",
+    "KNOWLEDGE_KEY",
+    "METERING_TOKEN",
     "PORTAL_SECRET",
-    "YOOKASSA_SHOP",
     "QUEUE_SECRET",
-    "SALES_TOKEN",
+    "REPORTING_TOKEN",
+    "SALES_LOGIN",
+    "SMS_PASSWORD",
+    "TERMINAL_LOGIN",
+    "YOOKASSA_SHOP",
 ];
 
 /// The deployment with the adapters of this build, and their digests.

@@ -5,10 +5,12 @@ mod grid;
 mod retailer;
 
 use crate::demo::child::HubProcess;
-use crate::demo::{Options, paint, show_log};
+use crate::demo::{Options, local, paint, show_log, taken};
 use anyhow::{Context, bail};
+use busbar_standins::desk::{self, Asked, Desk};
 use busbar_standins::hub::Hub;
 use clap::ValueEnum;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
@@ -79,6 +81,17 @@ fn empty(deployment: &Path) -> anyhow::Result<()> {
     }
     let data = deployment.join("data");
     std::fs::create_dir_all(&data).with_context(|| data.display().to_string())
+}
+
+/// Systems that the story does not pass: they take everything, and have nothing new.
+async fn quiet(ports: &[u16]) -> anyhow::Result<Vec<Desk>> {
+    let mut desks = Vec::new();
+    for port in ports {
+        let nothing = |_: &Asked, _: &[Asked]| (200, json!({ "type": "list", "items": [], "next": null }));
+        let desk = desk::start(local(*port), Box::new(nothing)).await;
+        desks.push(desk.map_err(|e| taken(*port, "a stand-in", e))?);
+    }
+    Ok(desks)
 }
 
 /// A hub that runs, and the steps seen by now.

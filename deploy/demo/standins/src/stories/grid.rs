@@ -2,6 +2,7 @@
 
 use super::Stage;
 use crate::demo::{Options, local, paint, taken};
+use busbar_standins::desk::Desk;
 use busbar_standins::{asterisk, crm, scada, sms_centre};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -12,14 +13,16 @@ const CRM_PORT: u16 = 18181;
 const SCADA_PORT: u16 = 18182;
 const SMS_PORT: u16 = 18183;
 const CALLS_PORT: u16 = 18184;
+const OTHERS: [u16; 3] = [18190, 18191, 18192];
 const STATION: u16 = 128;
 const BREAKER: u32 = 14000;
-const SECRETS: [(&str, &str); 5] = [
+const SECRETS: [(&str, &str); 6] = [
     ("SMS_PASSWORD", "sms-word"),
     ("CALLS_SECRET", "calls-word"),
     ("METERING_TOKEN", "meters-word"),
-    ("WORKS_SECRET", "whsec_d29ya3Mtd29yZC1vZi10aGUtc3Rvcnk="),
-    ("DIRECTORY_TOKEN", "directory-word"),
+    ("CONNECTION_TOKEN", "connection-word"),
+    ("KNOWLEDGE_KEY", "knowledge-word"),
+    ("REPORTING_TOKEN", "reporting-word"),
 ];
 
 /// Everybody whom the story passes.
@@ -28,6 +31,8 @@ struct Cast {
     station: scada::Scada,
     centre: sms_centre::SmsCentre,
     telephony: asterisk::Asterisk,
+    /// Connection requests, knowledge base, reporting: they are asked, and have nothing new.
+    _others: Vec<Desk>,
 }
 
 async fn cast() -> anyhow::Result<Cast> {
@@ -38,14 +43,15 @@ async fn cast() -> anyhow::Result<Cast> {
     let centre = centre.map_err(|e| taken(SMS_PORT, "the SMS centre", e))?;
     let telephony = asterisk::start(local(CALLS_PORT), "busbar", "calls-word").await;
     let telephony = telephony.map_err(|e| taken(CALLS_PORT, "Asterisk", e))?;
-    Ok(Cast { crm, station, centre, telephony })
+    let _others = super::quiet(&OTHERS).await?;
+    Ok(Cast { crm, station, centre, telephony, _others })
 }
 
 pub async fn play(options: &Options, log: &Path) -> anyhow::Result<usize> {
     let cast = cast().await?;
     paint::title("A network operator: a breaker opens");
     let mut stage = Stage::open(options, HUB_PORT, &SECRETS, log).await?;
-    let Cast { crm, station, centre, telephony } = &cast;
+    let Cast { crm, station, centre, telephony, .. } = &cast;
     stage
         .step("the hub has interrogated SCADA: every switch is closed", async || {
             station.is_connected().then(String::new)
@@ -93,7 +99,7 @@ pub async fn play(options: &Options, log: &Path) -> anyhow::Result<usize> {
     stage.close().await
 }
 
-async fn closing(stage: &mut Stage, Cast { crm, station, centre, telephony }: &Cast) -> anyhow::Result<()> {
+async fn closing(stage: &mut Stage, Cast { crm, station, centre, telephony, .. }: &Cast) -> anyhow::Result<()> {
     station.switch(BREAKER, true);
     paint::row("", "ТП-7, яч. 3 closes");
     stage.step("the CRM has that supply is back", async || outage(crm, "restored")).await?;

@@ -15,16 +15,20 @@ const BILLING_PORT: u16 = 18281;
 const ACCOUNTING_PORT: u16 = 18282;
 const CRM_PORT: u16 = 18283;
 const PORTAL_PORT: u16 = 18284;
-const GATEWAY_PORT: u16 = 18285;
+const OTHERS: [u16; 4] = [18285, 18290, 18291, 18292];
 
 const ACCOUNT: &str = "500100200300";
 const PORTAL_SECRET: &str = "whsec_ZGVtby1wb3J0YWwtc2VjcmV0LWZvci1sb2NhbGhvc3Q=";
-const SECRETS: [(&str, &str); 5] = [
+const SECRETS: [(&str, &str); 9] = [
     ("TERMINAL_LOGIN", "terminal:terminal-word"),
     ("BILLING_TOKEN", "billing-word"),
     ("ACCOUNTING_LOGIN", "busbar:accounting-word"),
     ("PORTAL_SECRET", PORTAL_SECRET),
     ("YOOKASSA_SHOP", "100500:test_key"),
+    ("QUEUE_SECRET", "queue-word"),
+    ("SALES_LOGIN", "busbar:sales-word"),
+    ("KNOWLEDGE_KEY", "knowledge-word"),
+    ("REPORTING_TOKEN", "reporting-word"),
 ];
 const RECEIPT_KEY: &str = "5d1f0e6c-3a77-4f0e-9d25-b1c6d0e3a902";
 
@@ -34,8 +38,8 @@ struct Cast {
     accounting: desk::Desk,
     crm: crm::Crm,
     portal: portal::Portal,
-    /// It is asked for payments, and has none.
-    _gateway: desk::Desk,
+    /// The payment gateway, sales, knowledge base, reporting: they are asked, and have nothing new.
+    _others: Vec<desk::Desk>,
 }
 
 async fn cast() -> anyhow::Result<Cast> {
@@ -53,10 +57,8 @@ async fn cast() -> anyhow::Result<Cast> {
     let crm = crm::start(local(CRM_PORT)).await.map_err(|e| taken(CRM_PORT, "the CRM", e))?;
     let portal =
         portal::start(local(PORTAL_PORT), PORTAL_SECRET).await.map_err(|e| taken(PORTAL_PORT, "the portal", e))?;
-    let nothing_new = |_: &Asked, _: &[Asked]| (200, json!({ "type": "list", "items": [] }));
-    let gateway = desk::start(local(GATEWAY_PORT), Box::new(nothing_new)).await;
-    let _gateway = gateway.map_err(|e| taken(GATEWAY_PORT, "the payment gateway", e))?;
-    Ok(Cast { billing, accounting, crm, portal, _gateway })
+    let _others = super::quiet(&OTHERS).await?;
+    Ok(Cast { billing, accounting, crm, portal, _others })
 }
 
 pub async fn play(options: &Options, log: &Path) -> anyhow::Result<usize> {
