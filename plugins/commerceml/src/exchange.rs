@@ -29,9 +29,9 @@ struct Session {
     token: String,
     /// Slot of each file, by its name.
     files: Vec<Kept>,
-    /// Documents that the last `query` gave.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    given: Vec<String>,
+    /// The last `query` gave the documents before this number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    given: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,8 +77,9 @@ pub fn handle(
         "import" => import(settings, &parameter("filename"), &mut session, store, drafts),
         "query" => query(&kind, &mut session, store),
         "success" | "deactivate" | "complete" => {
-            if kind == "sale" && mode == "success" {
-                waiting::fetched(store, &std::mem::take(&mut session.given));
+            if let (Some(given), "sale", "success") = (session.given, kind.as_str(), mode.as_str()) {
+                waiting::fetched(store, given);
+                session.given = None;
             }
             text("success".to_owned())
         }
@@ -240,6 +241,6 @@ fn query(kind: &str, session: &mut Session, store: &mut dyn Store) -> HookRespon
         return failure("only `type=sale` has a query");
     }
     let (body, given) = waiting::file(store);
-    session.given = given;
+    session.given = Some(given);
     HookResponse { status: 200, headers: vec![header], body }
 }

@@ -34,7 +34,7 @@ fn encode(messages: Vec<Message>) -> Result<String, Failure> {
 /// Kept until 1C fetches it.
 fn deliver(message: Message) -> Result<(), Failure> {
     let settings: Settings = host_settings()?;
-    waiting::keep(&mut HostStore, &outgoing::document(&settings, &message, "")?)
+    waiting::keep(&settings, &mut HostStore, &outgoing::document(&settings, &message, "")?)
 }
 
 fn receive(request: HookRequest) -> Result<HookResponse, Failure> {

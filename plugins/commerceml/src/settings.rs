@@ -13,6 +13,7 @@ pub struct Settings {
     pub seller: Seller,
     pub file_limit_bytes: usize,
     pub file_max_bytes: usize,
+    pub keep_for_query: bool,
 }
 
 impl Default for Settings {
@@ -25,6 +26,7 @@ impl Default for Settings {
             seller: Seller::default(),
             file_limit_bytes: 500_000,
             file_max_bytes: 16 << 20,
+            keep_for_query: false,
         }
     }
 }

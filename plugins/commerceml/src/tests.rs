@@ -165,7 +165,8 @@ fn orders_are_fetched_in_the_exchange() {
     site.call("type=sale&mode=checkauth", b"");
     assert!(site.call("type=catalog&mode=query", b"").0.starts_with("failure"));
     let document = outgoing::Document { id: "SR-1".into(), issued_on: "2026-11-20".into(), ..Default::default() };
-    waiting::keep(&mut site.store, &document).unwrap();
+    let keeping = Settings { keep_for_query: true, ..Settings::default() };
+    waiting::keep(&keeping, &mut site.store, &document).unwrap();
     // A success of something else, or of a session that has asked for nothing, takes nothing away.
     site.call("type=sale&mode=success", b"");
     site.call("type=catalog&mode=success", b"");

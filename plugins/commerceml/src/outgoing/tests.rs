@@ -228,32 +228,52 @@ fn damaged_messages_are_refused_or_written_and_read() {
 fn kept(store: &mut MapStore, id: &str, text: &str) -> Result<(), Failure> {
     let mut data = order();
     (data["id"], data["text"]) = (id.into(), text.into());
-    waiting::keep(store, &super::document(&settings(), &message("service.requested.v1", &data), "").unwrap())
+    let document = super::document(&settings(), &message("service.requested.v1", &data), "").unwrap();
+    waiting::keep(&Settings { keep_for_query: true, ..settings() }, store, &document)
+}
+
+fn numbers(file: &[u8]) -> Vec<String> {
+    read(file).iter().map(|data| data["document"]["id"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
 fn documents_wait_until_they_are_fetched() {
     let mut store = MapStore::default();
-    for at in 0..1000 {
+    for at in 0..100 {
         kept(&mut store, &format!("SR-{at}"), "").unwrap();
     }
-    assert!(matches!(kept(&mut store, "SR-1000", ""), Err(Failure::Transient(_))));
-    // The same again takes no place.
-    kept(&mut store, "SR-7", "").unwrap();
     let (file, given) = waiting::file(&mut store);
-    assert_eq!((read(&file).len(), given.len()), (200, 200));
-    // Not fetched, it is given again, byte for byte.
-    assert_eq!(waiting::file(&mut store), (file, given.clone()));
-    // What is corrected meanwhile waits on.
+    assert_eq!((numbers(&file).len(), given), (60, 60));
+    // Not fetched, it is given again, byte for byte; also when something came meanwhile.
     kept(&mut store, "SR-3", "Нет, в субботу").unwrap();
-    waiting::fetched(&mut store, &given);
+    assert_eq!(waiting::file(&mut store), (file, given));
+    waiting::fetched(&mut store, given);
     let (file, given) = waiting::file(&mut store);
-    let (first, second) = (&read(&file)[0], &read(&file)[1]);
-    assert_eq!((&first["document"]["id"], &second["document"]["id"]), (&json!("SR-3"), &json!("SR-200")));
-    assert_eq!(store.0.len(), 1 + 801);
-    waiting::fetched(&mut store, &given);
-    waiting::fetched(&mut store, &given);
-    assert_eq!(store.0.len(), 1 + 601);
-    let large = kept(&mut store, "SR-2000", &"ю".repeat(40_000));
+    // What was corrected meanwhile comes once more, last.
+    assert_eq!((numbers(&file).len(), numbers(&file)[0].as_str(), numbers(&file)[40].as_str()), (41, "SR-60", "SR-3"));
+    waiting::fetched(&mut store, given);
+    waiting::fetched(&mut store, given);
+    waiting::fetched(&mut store, 7);
+    assert_eq!(store.0.keys().collect::<Vec<_>>(), ["documents-first", "documents-next"]);
+    assert_eq!(numbers(&waiting::file(&mut store).0), [""; 0]);
+}
+
+#[test]
+fn too_many_too_large_and_not_configured() {
+    let mut store = MapStore::default();
+    store.0.insert("documents-next".into(), b"10002".to_vec());
+    store.0.insert("documents-first".into(), b"2".to_vec());
+    assert!(matches!(kept(&mut store, "SR-1", ""), Err(Failure::Transient(_))));
+    store.0.insert("documents-first".into(), b"3".to_vec());
+    assert!(kept(&mut store, "SR-1", "").is_ok());
+    let large = kept(&mut MapStore::default(), "SR-2", &"ю".repeat(40_000));
     assert!(matches!(large, Err(Failure::Rejected(found)) if found.code == "document-too-large"));
+    let without = waiting::keep(&settings(), &mut MapStore::default(), &Document::default());
+    assert!(matches!(without, Err(Failure::Rejected(found)) if found.code == "not-configured"));
+    // An answer has a bound of bytes as well, and always one document.
+    let mut store = MapStore::default();
+    for at in 0..40 {
+        kept(&mut store, &at.to_string(), &"ю".repeat(25_000)).unwrap();
+    }
+    assert_eq!(waiting::file(&mut store).1, 20);
 }
