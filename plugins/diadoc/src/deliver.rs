@@ -164,10 +164,7 @@ fn attachment(settings: &Settings, issued: &Issued, index: usize, file: &File, c
 }
 
 fn value(issued: &Issued, file: &File, field: Field) -> Option<String> {
-    let russian = |day: &String| {
-        let day = dates::parse_iso_date(day)?;
-        Some(format!("{:02}.{:02}.{:04}", day.day(), u8::from(day.month()), day.year()))
-    };
+    let russian = |day: &String| dates::parse_iso_date(day).map(dates::russian_date);
     match field {
         Field::FileName => Some(file.name.clone()),
         Field::Number => issued.document.number.clone(),

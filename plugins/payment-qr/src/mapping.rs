@@ -104,7 +104,7 @@ pub fn link(settings: &Settings, invoice: &Invoice) -> Result<Option<Draft>, Fai
     let sum = minor.to_string();
     let purpose = settings.purpose.replace("{account}", &invoice.account).replace("{invoice}", &invoice.number);
     let month = invoice.period.as_ref().and_then(month).unwrap_or_default();
-    let day = dates::parse_iso_date(&invoice.issued_on).map(russian_date).unwrap_or_default();
+    let day = dates::parse_iso_date(&invoice.issued_on).map(dates::russian_date).unwrap_or_default();
     // The standard wants the five details of the payee first, in this order.
     let mut pairs = vec![
         ("Name", payee.name.as_str()),
@@ -140,10 +140,6 @@ fn month(period: &Period) -> Option<String> {
     let (start, end) = (dates::parse_iso_date(&period.start)?, dates::parse_iso_date(&period.end)?);
     let is_one = (start.year(), start.month()) == (end.year(), end.month());
     is_one.then(|| format!("{:02}.{}", u8::from(start.month()), start.year()))
-}
-
-fn russian_date(day: Date) -> String {
-    format!("{:02}.{:02}.{}", day.day(), u8::from(day.month()), day.year())
 }
 
 /// What a link says besides its text.

@@ -104,7 +104,7 @@ fn polled(cursor: &Cursor, more: bool) -> Result<Polled, Failure> {
 }
 
 fn rows(settings: &Settings, day: Date, after: Option<&str>, hub: &mut impl Hub) -> Result<Vec<Row>, Failure> {
-    let day = format!("{:02}.{:02}.{:04}", day.day(), u8::from(day.month()), day.year());
+    let day = dates::russian_date(day);
     let mut form = Serializer::new(String::new());
     form.append_pair("get_messages", "1").append_pair("start", &day).append_pair("end", &day);
     form.append_pair("cnt", &settings.page_rows().to_string());

@@ -273,12 +273,12 @@ fn write(setup: &Setup<'_>, message: &Message, document: &Document, place: &str)
             ("Функция", function),
             ("ПоФактХЖ", FACT),
             ("НаимДокОпр", title),
-            ("ДатаИнфПр", &russian(made.date())),
+            ("ДатаИнфПр", &dates::russian_date(made.date())),
             ("ВремИнфПр", &clock),
             ("НаимЭконСубСост", &setup.seller.name),
         ],
     );
-    xml.start("СвСчФакт", &[("НомерДок", &document.number), ("ДатаДок", &russian(day))]);
+    xml.start("СвСчФакт", &[("НомерДок", &document.number), ("ДатаДок", &dates::russian_date(day))]);
     write_facts(&mut xml, setup, document, (name, tax_id));
     xml.end();
     write_table(&mut xml, setup, &document.lines);
@@ -383,10 +383,10 @@ fn write_tax<W: FnMut(&[u8])>(xml: &mut XmlWriter<W>, tag: &str, rate: Rate, tax
 
 fn write_transfer<W: FnMut(&[u8])>(xml: &mut XmlWriter<W>, setup: &Setup<'_>, document: &Document, day: time::Date) {
     let [start, end] = match &document.period {
-        Some(Period { start, end }) => [start, end].map(|day| dates::parse_iso_date(day).map(russian)),
+        Some(Period { start, end }) => [start, end].map(|day| dates::parse_iso_date(day).map(dates::russian_date)),
         None => [None, None],
     };
-    let day = russian(day);
+    let day = dates::russian_date(day);
     let mut attributes = vec![("СодОпер", setup.settings.operation.as_str())];
     match (&start, &end) {
         (Some(start), Some(end)) => attributes.extend([("ДатаНачПер", start.as_str()), ("ДатаОконПер", end.as_str())]),
@@ -414,10 +414,6 @@ fn unit_name<'a>(code: &str, unit: &'a str) -> &'a str {
         "246" => "МВт·ч",
         _ => unit,
     }
-}
-
-fn russian(day: time::Date) -> String {
-    format!("{:02}.{:02}.{:04}", day.day(), u8::from(day.month()), day.year())
 }
 
 fn roubles(minor: i128) -> String {
