@@ -311,7 +311,9 @@ impl Ari {
             // It was never up.
             Some(News::Ended(cause)) if !self.exchange.hung_up(key, cause, at_ms, turn) => {
                 let text = text(event, "/cause_txt").to_owned();
-                let how = Unanswered { code: "no-answer", cause, text };
+                // An ordinary end before it was up: it rang, and nobody came. Without a cause it never rang.
+                let code = if cause == Some(16) { "no-answer" } else { "undeliverable" };
+                let how = Unanswered { code, cause, text };
                 self.exchange.unanswered(key, how, at_ms, turn);
             }
             _ => {}

@@ -273,7 +273,7 @@ fn a_customer_is_called() {
     let said = pbx.said();
     assert!(step.ready && said.len() == 1 && said[0].0 == "notification.delivered.v1");
     for (cause, code) in
-        [(17, "busy"), (19, "no-answer"), (16, "no-answer"), (0, "no-answer"), (1, "unknown-recipient")]
+        [(17, "busy"), (19, "no-answer"), (16, "no-answer"), (0, "undeliverable"), (1, "unknown-recipient")]
     {
         pbx.order(vec![Ok(200)], false).unwrap();
         pbx.tell(&of("ChannelDestroyed", "Down", json!({ "cause": cause, "cause_txt": "why" })));
