@@ -375,3 +375,65 @@ async fn tls_is_spoken_and_both_ends_are_verified() {
         }
     }
 }
+
+/// Two hubs on one store, with this system.
+async fn two_hubs(systems: &str) -> [Hub; 2] {
+    let store = tokio::task::spawn_blocking(crate::servers::database).await.unwrap();
+    let toml = format!("[store]\nurl = \"{store}\"\n{systems}");
+    // One after the other: the first one makes the tables.
+    [Hub::start(&toml), Hub::start(&toml)]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_of_two_hubs_delivers_its_share_over_a_connection_of_its_own() {
+    let far = Far::listen().await;
+    let hubs = two_hubs(&connecting(&far)).await;
+    let (mut one, mut two) = (far.accept().await, far.accept().await);
+    one.welcome().await;
+    two.welcome().await;
+    let mut taken = Vec::new();
+    for n in 0..60 {
+        taken.push(hubs[0].publish(&payment(&format!("s-{n}"), &n.to_string(), "1.00")).await);
+    }
+    // Each far end says done to whatever it gets, until all is done.
+    let serve = async |line: &mut Line| {
+        let mut heard = Vec::new();
+        while let Ok(Ok(Some(put))) = tokio::time::timeout(Duration::from_secs(5), line.read.next_line()).await {
+            let id = put.split(' ').nth(1).unwrap().to_string();
+            line.say(&format!("DONE {id}\n")).await;
+            heard.push(id);
+        }
+        heard
+    };
+    let (first, second) = tokio::join!(serve(&mut one), serve(&mut two));
+    assert!(!first.is_empty() && !second.is_empty(), "{} and {}", first.len(), second.len());
+    let all: BTreeSet<_> = first.iter().chain(&second).collect();
+    assert_eq!((all.len(), first.len() + second.len()), (60, 60));
+    for taken in &taken {
+        ended(&hubs[0], taken, "done").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_hubs_one_listens_to_scada_and_the_other_takes_over() {
+    let far = Far::listen().await;
+    let scada = format!(
+        "[systems.scada]\nadapter = \"iec104\"\nconnection = {{ connect = [\"{}\"] }}\n[systems.scada.grants]\nemit = [\"outage.changed.v1\"]\nstate = true\nclock = true\n",
+        far.address()
+    );
+    let mut hubs = two_hubs(&scada).await;
+    let first = far.0.accept().await.unwrap();
+    // A listener that only gets must not be there twice: nobody else connects, whoever has the shard in the end.
+    let mut last = first;
+    while let Ok(next) = tokio::time::timeout(Duration::from_secs(4), far.0.accept()).await {
+        last = next.unwrap();
+    }
+    let states = async |hub: &Hub| hub.get(READER, "/v1/systems").await.body[0]["connection"]["state"].clone();
+    let both = [states(&hubs[0]).await, states(&hubs[1]).await];
+    assert!(both.contains(&json!("elsewhere")) && both.contains(&json!("connected")), "{both:?}");
+    let connected = usize::from(both[1] == "connected");
+    hubs[connected].kill();
+    drop(last);
+    // Its leases run out after some seconds.
+    tokio::time::timeout(Duration::from_secs(20), far.0.accept()).await.expect("nobody took over").unwrap();
+}
