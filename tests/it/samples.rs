@@ -52,6 +52,9 @@ struct Sample {
     #[serde(default)]
     form: String,
     from: Option<String>,
+    /// Of `connection`: what the far end said before the recording begins.
+    #[serde(default)]
+    before: Vec<String>,
     /// Each record is the beginning of a connection of its own.
     #[serde(default)]
     each: bool,
@@ -139,7 +142,7 @@ impl Sample {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let setup = self.setup(&bytes);
         let bytes = if self.entry == "connection" {
-            traces::events(traces::records(&self.form, self.from.as_deref(), &bytes).iter().map(Vec::as_slice))
+            traces::events(self.records(&bytes).iter().map(Vec::as_slice))
         } else {
             self.input(bytes)
         };
@@ -172,6 +175,10 @@ fn counted<'a>(shown: impl IntoIterator<Item = &'a Value>) -> BTreeMap<String, u
 }
 
 impl Sample {
+    fn records(&self, file: &[u8]) -> Vec<Vec<u8>> {
+        traces::records(&self.form, self.from.as_deref(), &self.before, file)
+    }
+
     async fn fed(&self, adapter: &str, rules: &Arc<Rules>, events: Vec<u8>) -> Value {
         let input = Input { entry: self.entry.clone(), name: "trace".into(), bytes: events };
         run_scripted(&RUNTIME, &LOADED[adapter], rules, self.setup(&[]), input).await.unwrap().show()
@@ -180,7 +187,7 @@ impl Sample {
     /// Every record by itself.
     async fn run_each(&self, adapter: &str, rules: &Arc<Rules>, file: &[u8]) -> (String, bool) {
         let (mut all, mut refused) = (Vec::new(), BTreeMap::<String, usize>::new());
-        for record in traces::records(&self.form, self.from.as_deref(), file) {
+        for record in self.records(file) {
             let shown = self.fed(adapter, rules, traces::events([record.as_slice()])).await;
             if let Some(code) = shown["result"]["failure"]["code"].as_str() {
                 *refused.entry(code.into()).or_default() += 1;
@@ -194,7 +201,7 @@ impl Sample {
 
     /// Whether the same comes out however the bytes are cut; how often that was tried.
     async fn cut(&self, adapter: &str, rules: &Arc<Rules>, file: &[u8]) -> usize {
-        let records = traces::records(&self.form, self.from.as_deref(), file);
+        let records = self.records(file);
         let traces = if self.each { records.into_iter().map(|r| vec![r]).collect() } else { vec![records] };
         let mut tried = 0;
         for trace in traces {

@@ -193,6 +193,14 @@ async fn a_delivery_without_an_answer_is_parked_and_one_that_was_not_sent_goes_a
     assert_eq!(line.heard().await, "PUT t-1 2");
     line.say("DONE t-1\n").await;
     assert_eq!(ended(&hub, &unsent, "done").await["error"], Value::Null);
+    // A person has found out that it did not arrive: it is sent as if for the first time.
+    let parked = ended(&hub, &lost, "parked").await["id"].clone();
+    let retry = format!("{}/v1/deliveries/{}/retry", hub.url, parked.as_str().unwrap());
+    let retried = hub.send(hub.client.post(retry).bearer_auth(crate::hub::OPERATOR)).await;
+    assert_eq!(retried.status, 204, "{retried:?}");
+    assert_eq!(line.heard().await, "PUT x-1 1");
+    line.say("DONE x-1\n").await;
+    ended(&hub, &lost, "done").await;
     // An answer that takes too long is none; what comes late changes nothing.
     let slow = hub.publish(&payment("x-2", "3", "1.00")).await;
     assert_eq!(line.heard().await, "PUT x-2 3");

@@ -6,8 +6,14 @@ use serde_json::{Value, json};
 const TURNS: usize = 50;
 
 /// The bytes of the far end in a recording: `hex-lines` (`label`, tabulator, hex; with `from` only lines of that label),
-/// `ami-blocks` (text of both sides in blocks; those that begin with `Action:` are ours) or `raw`.
-pub fn records(form: &str, from: Option<&str>, file: &[u8]) -> Vec<Vec<u8>> {
+/// `ami-blocks` (text of both sides in blocks; those that begin with `Action:` are ours), `websocket` (one text that was in a
+/// frame) or `raw`. `before`: what the far end said before the recording begins, in lines that end in LF.
+pub fn records(form: &str, from: Option<&str>, before: &[String], file: &[u8]) -> Vec<Vec<u8>> {
+    let said = before.iter().map(|text| text.replace('\n', "\r\n").into_bytes());
+    said.chain(recorded(form, from, file)).collect()
+}
+
+fn recorded(form: &str, from: Option<&str>, file: &[u8]) -> Vec<Vec<u8>> {
     let text = || String::from_utf8_lossy(file).into_owned();
     match form {
         "raw" => vec![file.to_vec()],
@@ -19,10 +25,18 @@ pub fn records(form: &str, from: Option<&str>, file: &[u8]) -> Vec<Vec<u8>> {
         }
         "ami-blocks" => {
             let text = text().replace("\r\n", "\n");
-            let (banner, rest) = text.split_once('\n').unwrap();
-            let blocks = rest.split("\n\n").filter(|block| !block.trim().is_empty() && !block.starts_with("Action:"));
-            let theirs = blocks.map(|block| format!("{}\r\n\r\n", block.replace('\n', "\r\n")).into_bytes());
-            std::iter::once(format!("{banner}\r\n").into_bytes()).chain(theirs).collect()
+            let begins = text.split_once('\n').filter(|(first, _)| first.starts_with("Asterisk"));
+            let (banner, rest) = begins.map_or((None, text.as_str()), |(banner, rest)| (Some(banner), rest));
+            let is_ours = |block: &&str| block.trim_start().to_lowercase().starts_with("action:");
+            let blocks = rest.split("\n\n").filter(|block| !block.trim().is_empty() && !is_ours(block));
+            let wire = |text: &str| text.trim_start_matches('\n').replace('\n', "\r\n");
+            let theirs = blocks.map(|block| format!("{}\r\n\r\n", wire(block)).into_bytes());
+            banner.into_iter().map(|banner| format!("{banner}\r\n").into_bytes()).chain(theirs).collect()
+        }
+        // Unmasked, whole, with a length of 16 bits (RFC 6455, section 5.2).
+        "websocket" => {
+            let length = u16::try_from(file.len()).unwrap().to_be_bytes();
+            vec![[&[0x81, 126], &length[..], file].concat()]
         }
         other => panic!("no form `{other}` of a recording"),
     }
