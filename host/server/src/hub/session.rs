@@ -21,6 +21,8 @@ const READ_BYTES: usize = 16 << 10;
 /// Of what was sent or received, in the record.
 const SHOWN_BYTES: usize = 4 << 10;
 const HANG_UP: Duration = Duration::from_millis(500);
+/// Deliveries that nobody waits for any more must not keep their places when the far end is silent.
+const LOOK: Duration = Duration::from_secs(1);
 const STORE_RETRY: Duration = Duration::from_millis(250);
 
 /// Deliveries that wait for a session, shared by all sessions of a system.
@@ -50,6 +52,7 @@ enum Next {
     Given(Option<Given>),
     Stop,
     Turn,
+    Look,
 }
 
 impl<'a> Serving<'a> {
@@ -77,6 +80,7 @@ impl<'a> Serving<'a> {
                 given = take(&self.parts.given), if room => Next::Given(given),
                 () = self.parts.stop.cancelled(), if !stopping => Next::Stop,
                 () = changed(&mut turn) => Next::Turn,
+                () = tokio::time::sleep(LOOK), if !self.open.is_empty() => Next::Look,
             };
             closed = match next {
                 Next::Read(Ok(0)) => return Ok(()),
@@ -93,6 +97,7 @@ impl<'a> Serving<'a> {
                     false
                 }
                 Next::Turn => !self.parts.is_mine(),
+                Next::Look => false,
             };
         }
     }
@@ -183,7 +188,10 @@ impl<'a> Serving<'a> {
 
     /// Commits, sends, settles, in this order.
     async fn follow(&mut self, step: Step, run: Run<()>, received: Option<Value>) -> Result<bool, Failure> {
-        self.commit(run, received).await?;
+        if let Err(failure) = self.commit(run, received).await {
+            self.session.forget();
+            return Err(failure);
+        }
         let bytes = self.filled(&step.send)?;
         if !bytes.is_empty() {
             self.send(&bytes).await?;

@@ -53,6 +53,8 @@ pub struct Session {
     guest: exported::Guest,
     resource: ResourceAny,
     sound: bool,
+    /// Something that it said is not written down: what it remembers is not true.
+    stale: bool,
 }
 
 impl Session {
@@ -71,12 +73,17 @@ impl Session {
         })
         .await;
         let (guest, resource) = opened.map_err(|error| trapped(&error))?;
-        Ok(Self { caller, held, guest, resource, sound: true })
+        Ok(Self { caller, held, guest, resource, sound: true, stale: false })
     }
 
-    /// Whether it can be called again: after a trap, a limit or a timeout nobody knows what is in its memory.
+    /// Whether it may serve another connection: after a trap, a limit or a timeout nobody knows what is in its memory.
     pub fn is_sound(&self) -> bool {
-        self.sound
+        self.sound && !self.stale
+    }
+
+    /// What its last step stated could not be written down.
+    pub fn forget(&mut self) {
+        self.stale = true;
     }
 
     pub async fn step(&mut self, event: Event) -> Run<Step> {
@@ -102,7 +109,11 @@ impl Session {
         self.sound = result.is_ok();
         let mut state = self.end();
         let result = match result {
-            Ok(Ok(step)) => self.checked(step).map_err(Failure::Hub),
+            Ok(Ok(step)) => {
+                let checked = self.checked(step);
+                self.stale |= checked.is_err();
+                checked.map_err(Failure::Hub)
+            }
             Ok(Err(failure)) => Err(convert_failure(failure)),
             Err(error) => Err(cut_off(&state.calls, trapped(&error))),
         };
