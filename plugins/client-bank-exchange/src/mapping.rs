@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 use busbar_sdk::dates::Offset;
 use busbar_sdk::encoding::{self, Encoding};
 use busbar_sdk::purpose::{Found, Patterns};
-use busbar_sdk::{Failure, Line, Lines, Rejection, Sink, dates, money, rejection};
+use busbar_sdk::{Control, Failure, Line, Lines, Rejection, Sink, dates, money, rejection};
 use serde::Deserialize;
 use time::Date;
 
 use crate::document::{Checked, Document, Key, is_known_elsewhere, place};
-use crate::section::{Control, Section};
+use crate::section::Section;
 
 mod payment;
 #[cfg(test)]

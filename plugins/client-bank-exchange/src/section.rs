@@ -1,23 +1,11 @@
 //! One `СекцияРасчСчет … КонецРасчСчет`: the balances a bank states for an account and a period, and the documents
 //! counted against them.
 
-use busbar_sdk::{Draft, Rejection, dates, ids, money, money::Money, rejection};
+use busbar_sdk::{Control, Draft, Rejection, dates, ids, money, money::Money, rejection};
 use serde::Serialize;
 use time::Date;
 
 use crate::document::{parse_day, place};
-
-/// What must agree before anything is imported.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Control {
-    /// The balances, and the totals with the documents.
-    #[default]
-    Strict,
-    /// The balances only.
-    Balance,
-    Off,
-}
 
 /// An amount in hundredths and the line it stands in.
 #[derive(Clone, Copy, Debug)]

@@ -22,6 +22,8 @@ pub trait Hub {
     fn now_ms(&self) -> u64;
     /// Every request may be sent again: it reads, or names its operation.
     fn send(&mut self, request: &Request) -> Result<Response, HttpError>;
+    /// Says of the last answer that nothing was done by it: the next attempt of a delivery asks again instead of getting it from the record.
+    fn nothing_done(&mut self);
     fn is_sha256(&self, content: &[u8], digest: &[u8]) -> Result<bool, String>;
     fn emit(&mut self, drafts: Vec<Draft>);
     fn note(&mut self, level: Level, text: &str);
@@ -53,7 +55,6 @@ impl Session {
             headers: vec![
                 header("accept", "application/json"),
                 header("content-type", "application/x-www-form-urlencoded"),
-                replies::asked_at(hub.now_ms()),
             ],
             body: b"grant_type=refresh_token".to_vec(),
             authorization: Some(Authorization::Parameters(vec![
@@ -65,6 +66,8 @@ impl Session {
         };
         let what = "the token's request";
         let response = hub.send(&request).map_err(|error| replies::failure_of_error(error, what, true))?;
+        // A later attempt needs a token of its own.
+        hub.nothing_done();
         if response.status == 400 {
             // RFC 6749, 5.2: whatever is wrong with the request, it is the credentials. The answer is not shown.
             return Err(Failure::Unauthorized(format!("{what} answered 400")));

@@ -87,10 +87,9 @@ pub fn deliver(settings: &Settings, message: &Message, hub: &mut impl Hub) -> Re
     let body = Value::Object(body);
     // Whatever is lost: the same operation is done once, and its first result is given again.
     let operation = ids::derived(&["diadoc", &message.source, &message.id]);
-    let mut request = session.request(settings, "/V3/PostMessage", &[("operationId", &operation)], Some(&body));
-    request.headers.push(replies::asked_at(hub.now_ms()));
+    let request = session.request(settings, "/V3/PostMessage", &[("operationId", &operation)], Some(&body));
     let reply = hub.send(&request).map_err(|error| replies::failure_of_error(error, "PostMessage", true))?;
-    let posted = api::read(reply, "PostMessage")?;
+    let posted = api::read(reply, "PostMessage").inspect_err(|_| hub.nothing_done())?;
     let place = "PostMessage";
     let id = mapping::id(&posted, "MessageId", place)?;
     let at = mapping::moment(settings, &posted, "TimestampTicks", place)?;

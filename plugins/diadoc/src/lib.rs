@@ -33,6 +33,10 @@ impl api::Hub for Host {
         http::send_idempotent(request)
     }
 
+    fn nothing_done(&mut self) {
+        http::nothing_done();
+    }
+
     fn is_sha256(&self, content: &[u8], digest: &[u8]) -> Result<bool, String> {
         credentials::verify_hash(Digest::Sha256, &[Piece::Plain(content.to_vec())], digest)
     }

@@ -21,6 +21,9 @@ const BOX: &str = "7c1f5b20-93ad-4e58-a6c4-18d2f09b3e61";
 struct World {
     answers: Vec<Result<Response, HttpError>>,
     asked: Vec<Request>,
+    is_answered: bool,
+    /// Of which requests, by their order, the host was told that nothing was done.
+    undone: Vec<usize>,
     drafts: Vec<Draft>,
 }
 
@@ -56,7 +59,14 @@ impl Hub for World {
 
     fn send(&mut self, request: &Request) -> Result<Response, HttpError> {
         self.asked.push(request.clone());
-        self.answers.pop().unwrap_or_else(|| Err(HttpError::NoAnswer("no more".into())))
+        let answer = self.answers.pop().unwrap_or_else(|| Err(HttpError::NoAnswer("no more".into())));
+        self.is_answered = answer.is_ok();
+        answer
+    }
+
+    fn nothing_done(&mut self) {
+        assert!(std::mem::take(&mut self.is_answered), "it would be said of another answer");
+        self.undone.push(self.asked.len() - 1);
     }
 
     fn is_sha256(&self, content: &[u8], digest: &[u8]) -> Result<bool, String> {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use busbar_sdk::dates::Offset;
 use busbar_sdk::xml::Xml;
-use busbar_sdk::{Draft, Rejection, rejection};
+use busbar_sdk::{Rejection, Sink, rejection};
 use serde::Deserialize;
 
 use crate::block::{self, Context};
@@ -35,12 +35,6 @@ impl Default for Settings {
     }
 }
 
-/// Where drafts and warnings go.
-pub trait Output {
-    fn emit(&mut self, draft: Draft);
-    fn warn(&mut self, text: &str);
-}
-
 /// Decodes a whole feed.
 ///
 /// # Errors
@@ -48,13 +42,13 @@ pub trait Output {
 pub fn decode<R: FnMut(u32) -> Vec<u8>>(
     settings: &Settings,
     xml: &mut Xml<R>,
-    output: &mut impl Output,
+    sink: &mut impl Sink,
 ) -> Result<(), Rejection> {
     let root = xml.root()?;
     if root.name != "feed" {
         return Err(xml.rejection("not-this-format", "the root is no Atom feed"));
     }
-    let mut feed = Feed::new(settings, output);
+    let mut feed = Feed::new(settings, sink);
     while let Some(element) = xml.child()? {
         match element.name.as_str() {
             "entry" => {
@@ -68,9 +62,9 @@ pub fn decode<R: FnMut(u32) -> Vec<u8>>(
     feed.end(xml.line())
 }
 
-struct Feed<'a, O: Output> {
+struct Feed<'a, S: Sink> {
     settings: &'a Settings,
-    output: &'a mut O,
+    sink: &'a mut S,
     usage_points: Owners<UsagePoint>,
     local_times: BTreeMap<String, LocalTime>,
     meter_readings: Owners<MeterReading>,
@@ -119,11 +113,11 @@ impl<T> Owners<T> {
     }
 }
 
-impl<'a, O: Output> Feed<'a, O> {
-    fn new(settings: &'a Settings, output: &'a mut O) -> Self {
+impl<'a, S: Sink> Feed<'a, S> {
+    fn new(settings: &'a Settings, sink: &'a mut S) -> Self {
         Self {
             settings,
-            output,
+            sink,
             usage_points: Owners::new("/MeterReading"),
             local_times: BTreeMap::new(),
             meter_readings: Owners::new("/IntervalBlock"),
@@ -200,9 +194,9 @@ impl<'a, O: Output> Feed<'a, O> {
                 false => drafts.extend(block::drafts(&context, block)?),
             }
         }
-        empty.iter().for_each(|place| self.output.warn(&format!("{place}: a block without readings, ignored")));
+        empty.iter().for_each(|place| self.sink.warn(&format!("{place}: a block without readings, ignored")));
         self.stated += drafts.len() + empty.len();
-        drafts.into_iter().for_each(|draft| self.output.emit(draft));
+        drafts.into_iter().for_each(|draft| self.sink.emit(draft));
         Ok(())
     }
 
@@ -248,7 +242,7 @@ impl<'a, O: Output> Feed<'a, O> {
             return Err(rejection("no-data", "the feed has no interval block", format!("line {last_line}")));
         }
         for name in &self.others {
-            self.output.warn(&format!("{name} has no place in the messages, ignored"));
+            self.sink.warn(&format!("{name} has no place in the messages, ignored"));
         }
         Ok(())
     }

@@ -1,10 +1,10 @@
 //! `EndDeviceEvent`: a meter whose supply is gone or back is an outage of its own.
 
 use busbar_sdk::xml::{Element, Xml};
-use busbar_sdk::{Draft, Rejection, ids, rejection};
+use busbar_sdk::{Draft, Rejection, Sink, ids, rejection};
 use serde::Serialize;
 
-use crate::mapping::{Output, Settings};
+use crate::mapping::Settings;
 use busbar_sdk::cim::{FIELD_CHARS_MAX, cut, field};
 
 /// As the message states it; empty where it does not.
@@ -73,13 +73,13 @@ pub fn state(
     settings: &Settings,
     event: &Event,
     within: Option<(&str, &str)>,
-    output: &mut impl Output,
+    sink: &mut impl Sink,
 ) -> Result<(), Rejection> {
     let refuse = |code: &str, reason: String| rejection(code, reason, event.place.clone());
     let Some(is_fail) = power(settings, event) else {
         let what = format!("an event of type `{}`, status `{}`", cut(&event.kind), cut(&event.status));
         if settings.ignores_other_events() {
-            output.warn(&format!("{}: {what} ignored", event.place));
+            sink.warn(&format!("{}: {what} ignored", event.place));
             return Ok(());
         }
         return Err(refuse("unsupported-event", format!("{what}: only a lost and a restored supply are told")));
@@ -105,7 +105,7 @@ pub fn state(
     };
     let id = ids::derived(&["61968", "event", point, data.status, &milliseconds.to_string()]);
     let data = serde_json::to_string(&data).unwrap_or_default();
-    output.emit(Draft {
+    sink.emit(Draft {
         subject: Some(point.to_owned()),
         time: Some(at),
         partition_key: Some(point.to_owned()),

@@ -5,7 +5,7 @@
 use busbar_sdk::cim::{Header, reply};
 use busbar_sdk::dates::{self, Offset};
 use busbar_sdk::xml::Xml;
-use busbar_sdk::{Draft, HookRequest, HookResponse, Rejection};
+use busbar_sdk::{Draft, HookRequest, HookResponse, Rejection, Sink};
 use serde::Deserialize;
 
 use crate::message;
@@ -96,12 +96,6 @@ impl Settings {
     }
 }
 
-/// Where drafts and warnings go.
-pub trait Output {
-    fn emit(&mut self, draft: Draft);
-    fn warn(&mut self, text: &str);
-}
-
 /// Decodes a whole file.
 ///
 /// # Errors
@@ -109,45 +103,45 @@ pub trait Output {
 pub fn decode<R: FnMut(u32) -> Vec<u8>>(
     settings: &Settings,
     xml: &mut Xml<R>,
-    output: &mut impl Output,
+    sink: &mut impl Sink,
 ) -> Result<(), Rejection> {
-    message::read(settings, xml, &mut Header::default(), output)
+    message::read(settings, xml, &mut Header::default(), sink)
 }
 
 /// Takes a pushed message and answers it by IEC 61968-100. Nothing of a refused message is stated.
-pub fn receive(settings: &Settings, request: &HookRequest, output: &mut impl Output) -> HookResponse {
+pub fn receive(settings: &Settings, request: &HookRequest, sink: &mut impl Sink) -> HookResponse {
     if request.method != "POST" {
         return HookResponse { status: 405, headers: Vec::new(), body: b"POST a message of IEC 61968-9".to_vec() };
     }
-    let mut held = Held { output, drafts: Vec::new() };
+    let mut held = Held { sink, drafts: Vec::new() };
     let mut header = Header::default();
     let result = message::read(settings, &mut Xml::of_bytes(&request.body), &mut header, &mut held);
     let drafts = held.drafts;
     match result {
         Ok(()) => {
-            drafts.into_iter().for_each(|draft| output.emit(draft));
+            drafts.into_iter().for_each(|draft| sink.emit(draft));
             reply(&header, NOUN, None)
         }
         Err(rejection) => {
             let place = rejection.place.as_deref().unwrap_or_default();
-            output.warn(&format!("refused: {} at {place}: {}", rejection.code, rejection.reason));
+            sink.warn(&format!("refused: {} at {place}: {}", rejection.code, rejection.reason));
             reply(&header, NOUN, Some(&rejection))
         }
     }
 }
 
 /// Keeps the messages until the last one is known to be good: a body is small.
-struct Held<'a, O: Output> {
-    output: &'a mut O,
+struct Held<'a, S: Sink> {
+    sink: &'a mut S,
     drafts: Vec<Draft>,
 }
 
-impl<O: Output> Output for Held<'_, O> {
+impl<S: Sink> Sink for Held<'_, S> {
     fn emit(&mut self, draft: Draft) {
         self.drafts.push(draft);
     }
 
     fn warn(&mut self, text: &str) {
-        self.output.warn(text);
+        self.sink.warn(text);
     }
 }

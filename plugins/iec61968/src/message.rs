@@ -2,9 +2,9 @@
 
 use busbar_sdk::cim::{Header, cut};
 use busbar_sdk::xml::{Element, Xml};
-use busbar_sdk::{Rejection, rejection};
+use busbar_sdk::{Rejection, Sink, rejection};
 
-use crate::mapping::{Output, Settings};
+use crate::mapping::Settings;
 use crate::{events, readings};
 
 /// Reads a whole message.
@@ -15,10 +15,10 @@ pub fn read<R: FnMut(u32) -> Vec<u8>>(
     settings: &Settings,
     xml: &mut Xml<R>,
     header: &mut Header,
-    output: &mut impl Output,
+    sink: &mut impl Sink,
 ) -> Result<(), Rejection> {
     let root = xml.root()?;
-    let mut reader = Reader { settings, xml, header, output, found: 0 };
+    let mut reader = Reader { settings, xml, header, sink, found: 0 };
     match root.name.as_str() {
         "Envelope" => reader.envelope(&root)?,
         _ => reader.message(&root)?,
@@ -31,16 +31,16 @@ pub fn read<R: FnMut(u32) -> Vec<u8>>(
     }
 }
 
-struct Reader<'a, R: FnMut(u32) -> Vec<u8>, O: Output> {
+struct Reader<'a, R: FnMut(u32) -> Vec<u8>, S: Sink> {
     settings: &'a Settings,
     xml: &'a mut Xml<R>,
     header: &'a mut Header,
-    output: &'a mut O,
+    sink: &'a mut S,
     /// Readings and events, ignored ones included.
     found: usize,
 }
 
-impl<R: FnMut(u32) -> Vec<u8>, O: Output> Reader<'_, R, O> {
+impl<R: FnMut(u32) -> Vec<u8>, S: Sink> Reader<'_, R, S> {
     fn envelope(&mut self, root: &Element) -> Result<(), Rejection> {
         self.header.note_soap(root);
         while let Some(element) = self.xml.child()? {
@@ -106,11 +106,11 @@ impl<R: FnMut(u32) -> Vec<u8>, O: Output> Reader<'_, R, O> {
         while let Some(element) = self.xml.child()? {
             match element.name.as_str() {
                 "MeterReading" => {
-                    self.found += readings::read(self.settings, self.xml, self.header, &element, self.output)?;
+                    self.found += readings::read(self.settings, self.xml, self.header, &element, self.sink)?;
                 }
                 "EndDeviceEvent" => {
                     let event = events::read(self.xml, &element)?;
-                    events::state(self.settings, &event, None, self.output)?;
+                    events::state(self.settings, &event, None, self.sink)?;
                     self.found += 1;
                 }
                 // Definitions: what is needed of them stands in the references.

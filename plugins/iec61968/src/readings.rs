@@ -3,11 +3,11 @@
 use busbar_sdk::decimal::Decimal;
 use busbar_sdk::readings::{Kind, Meaning, ReadingCodes, interval_text};
 use busbar_sdk::xml::{Element, Xml};
-use busbar_sdk::{Draft, Rejection, ids, rejection};
+use busbar_sdk::{Draft, Rejection, Sink, ids, rejection};
 use serde::Serialize;
 
 use crate::events::{self, Event, first};
-use crate::mapping::{Output, Settings};
+use crate::mapping::Settings;
 use busbar_sdk::cim::{Header, cut, field};
 
 /// Readings and blocks, and events, of one meter reading, which is held until its end: the meter may come last.
@@ -65,7 +65,7 @@ pub fn read<R: FnMut(u32) -> Vec<u8>>(
     xml: &mut Xml<R>,
     header: &Header,
     element: &Element,
-    output: &mut impl Output,
+    sink: &mut impl Sink,
 ) -> Result<usize, Rejection> {
     let mut found =
         MeterReading { place: format!("line {}, element {}", element.line, xml.path()), ..Default::default() };
@@ -94,7 +94,7 @@ pub fn read<R: FnMut(u32) -> Vec<u8>>(
             _ => xml.skip()?,
         }
     }
-    found.state(settings, header, output)?;
+    found.state(settings, header, sink)?;
     Ok(found.count)
 }
 
@@ -227,9 +227,9 @@ impl MeterReading {
         }
     }
 
-    fn state(&self, settings: &Settings, header: &Header, output: &mut impl Output) -> Result<(), Rejection> {
+    fn state(&self, settings: &Settings, header: &Header, sink: &mut impl Sink) -> Result<(), Rejection> {
         for event in &self.events {
-            events::state(settings, event, Some((&self.meter, &self.usage_point)), output)?;
+            events::state(settings, event, Some((&self.meter, &self.usage_point)), sink)?;
         }
         if self.registers.is_empty() && self.blocks.is_empty() {
             return Ok(());
@@ -260,9 +260,9 @@ impl MeterReading {
                 _ => intervals.push((kind, readings.iter().collect())),
             }
         }
-        self.state_registers(settings, registers, output)?;
+        self.state_registers(settings, registers, sink)?;
         for (kind, readings) in intervals {
-            self.state_intervals(settings, header, (kind, readings), output)?;
+            self.state_intervals(settings, header, (kind, readings), sink)?;
         }
         Ok(())
     }
@@ -272,7 +272,7 @@ impl MeterReading {
         &self,
         settings: &Settings,
         mut found: Vec<(&Type, &Reading)>,
-        output: &mut impl Output,
+        sink: &mut impl Sink,
     ) -> Result<(), Rejection> {
         // Stable: registers of one moment keep their order.
         found.sort_by_key(|(_, reading)| reading.at);
@@ -310,7 +310,7 @@ impl MeterReading {
                 origin: settings.origin(),
                 registers,
             };
-            output.emit(self.draft(id, "meter.reading.taken.v1", &data, Some(taken_at.clone()), first.line));
+            sink.emit(self.draft(id, "meter.reading.taken.v1", &data, Some(taken_at.clone()), first.line));
         }
         Ok(())
     }
@@ -320,7 +320,7 @@ impl MeterReading {
         settings: &Settings,
         header: &Header,
         (kind, readings): (&Type, Vec<&Reading>),
-        output: &mut impl Output,
+        sink: &mut impl Sink,
     ) -> Result<(), Rejection> {
         let Some(first) = readings.first() else { return Ok(()) };
         let period = kind.period.ok_or_else(|| {
@@ -364,7 +364,7 @@ impl MeterReading {
             };
             let id = ids::derived(&["61968", "interval", self.subject(), &kind.name, &stated]);
             let time = revision.and_then(|seconds| settings.text(seconds));
-            output.emit(self.draft(id, "interval.consumption.measured.v1", &data, time, first.line));
+            sink.emit(self.draft(id, "interval.consumption.measured.v1", &data, time, first.line));
         }
         Ok(())
     }

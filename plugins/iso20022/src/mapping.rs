@@ -7,14 +7,14 @@ use std::collections::HashMap;
 use busbar_sdk::dates::Offset;
 use busbar_sdk::purpose::Patterns;
 use busbar_sdk::xml::{Element, Xml};
-use busbar_sdk::{Failure, Rejection, Sink, ids, rejection};
+use busbar_sdk::{Control, Failure, Rejection, Sink, ids, rejection};
 use serde::Deserialize;
 
 use crate::amount::{self, Amount};
 use crate::entry::{Entry, Head};
 use crate::leaves::{Leaves, excerpt};
 use crate::payment::{Payment, Reason, id_of};
-use crate::statement::{Control, Statement, is_debit};
+use crate::statement::{Statement, is_debit};
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //! counted against them.
 
 use busbar_sdk::money::Money;
-use busbar_sdk::{Draft, Rejection, dates, ids, rejection};
+use busbar_sdk::{Control, Draft, Rejection, dates, ids, rejection};
 use serde_json::{Value, json};
 use time::Date;
 
@@ -11,18 +11,6 @@ use crate::leaves::{Leaves, Moment};
 
 /// Balances of one statement; the standard has a dozen kinds.
 const BALANCES_MAX: usize = 100;
-
-/// What must agree before anything is imported.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Control {
-    /// The balances with the entries, and stated totals with them, too.
-    #[default]
-    Strict,
-    /// The balances with the stated totals.
-    Balance,
-    Off,
-}
 
 /// A balance by its code (`OPBD`, `CLBD`, …), negative where it is a debit.
 struct Balance {

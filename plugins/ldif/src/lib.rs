@@ -7,7 +7,8 @@ pub mod mapping;
 pub mod memory;
 pub mod settings;
 
-use busbar_sdk::{Draft, Emitter, Failure, Lines, log, messages, settings as host_settings, state};
+use busbar_sdk::memory::{HostStore, Store};
+use busbar_sdk::{Draft, Emitter, Failure, Lines, log, messages, settings as host_settings};
 
 busbar_sdk::adapter! { decode: decode }
 
@@ -23,13 +24,17 @@ struct Host {
     emitter: Emitter<fn(&[Draft])>,
 }
 
-impl memory::Store for Host {
+impl Store for Host {
     fn get(&mut self, key: &str) -> Option<Vec<u8>> {
-        state::get(key)
+        HostStore.get(key)
     }
 
     fn set(&mut self, key: &str, value: Vec<u8>) {
-        state::set(key, &value);
+        HostStore.set(key, value);
+    }
+
+    fn delete(&mut self, key: &str) {
+        HostStore.delete(key);
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use busbar_sdk::memory::Store;
 use busbar_sdk::{Draft, Lines, Rejection, draft, rejection};
 use serde_json::{Map, Value as Json, json};
 
 use crate::dn::{self, Dn};
 use crate::fields::{self, Form};
 use crate::ldif::{Change, Record, Records, Value, place};
-use crate::memory::{Kind, Memory, Store};
+use crate::memory::{Kind, Memory};
 use crate::settings::Settings;
 
 mod changes;

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use busbar_sdk::memory::Store;
 use busbar_sdk::{Rejection, ids, rejection};
 
 /// Values of the state, all of which one file may change: below `limits.state-writes`.
@@ -35,12 +36,6 @@ struct Row {
     dn: u64,
     content: u64,
     version: u32,
-}
-
-/// Where the memory is kept between files.
-pub trait Store {
-    fn get(&mut self, key: &str) -> Option<Vec<u8>>;
-    fn set(&mut self, key: &str, value: Vec<u8>);
 }
 
 #[derive(Default)]
@@ -159,22 +154,11 @@ fn parse(line: &str) -> Option<((Kind, String), Row)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(Default)]
-    struct Map(BTreeMap<String, Vec<u8>>);
-
-    impl Store for Map {
-        fn get(&mut self, key: &str) -> Option<Vec<u8>> {
-            self.0.get(key).cloned()
-        }
-        fn set(&mut self, key: &str, value: Vec<u8>) {
-            self.0.insert(key.into(), value);
-        }
-    }
+    use busbar_sdk::memory::MapStore;
 
     #[test]
     fn a_state_that_comes_back_is_stated_again() {
-        let mut store = Map::default();
+        let mut store = MapStore::default();
         let mut stated = Vec::new();
         for data in ["A", "A", "B", "B", "A"] {
             let mut memory = Memory::load(&mut store);
@@ -202,10 +186,10 @@ mod tests {
         for number in 0..40_000 {
             memory.note(Kind::Employee, &format!("employee{number:06}"), number, "A");
         }
-        memory.save(&mut Map::default()).unwrap();
+        memory.save(&mut MapStore::default()).unwrap();
         for number in 0..200_000 {
             memory.note(Kind::Employee, &format!("employee{number:06}"), number, "A");
         }
-        assert_eq!(memory.save(&mut Map::default()).unwrap_err().code, "too-many-entries");
+        assert_eq!(memory.save(&mut MapStore::default()).unwrap_err().code, "too-many-entries");
     }
 }

@@ -11,6 +11,7 @@ pub mod bindings;
 pub mod calls;
 pub mod cim;
 mod connection;
+mod control;
 pub mod dates;
 pub mod decimal;
 pub mod dialling;
@@ -51,6 +52,7 @@ pub use bindings::busbar::adapter::{clock, config, credentials, http, input, log
 pub use bindings::poll::exports::busbar::adapter::poll::Polled;
 pub use bindings::receive::exports::busbar::adapter::receive::{Request as HookRequest, Response as HookResponse};
 pub use connection::{Session, SessionCell, Settled, Step};
+pub use control::Control;
 pub use emit::{BATCH_DRAFTS, Emitter};
 pub use failures::{data_of, draft, header, rejected, rejection, transient};
 pub use lines::{Line, Lines, MAX_LINE_BYTES};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::http::{HttpError, Response};
-use crate::{Delay, Failure, Header, header, rejected, transient};
+use crate::{Delay, Failure, header, rejected, transient};
 
 /// Longest body excerpt put into a reason, in bytes.
 const EXCERPT_BYTES: usize = 200;
@@ -74,12 +74,6 @@ pub fn retry_after_ms(response: &Response) -> Option<u64> {
     u64::try_from(wait.as_millis()).ok()
 }
 
-/// Makes a request another one in each attempt of a delivery: for a POST that only asks, or that the far end tells apart by an id in it. The
-/// host would else give the answer of an earlier attempt, once it was a 2xx.
-pub fn asked_at(now_ms: u64) -> Header {
-    Header { name: "x-asked-at".to_owned(), value: now_ms.to_string() }
-}
-
 fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body.get(..EXCERPT_BYTES).unwrap_or(body));
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -89,6 +83,7 @@ fn excerpt(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Header;
 
     fn response(status: u16, headers: &[(&str, &str)]) -> Response {
         let headers =

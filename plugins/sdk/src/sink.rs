@@ -1,4 +1,4 @@
-use crate::{Draft, Emitter, log};
+use crate::{Draft, Emitter, Warnings};
 
 /// Where a decoder states its messages and warns: the host, or a test's memory.
 pub trait Sink {
@@ -6,13 +6,13 @@ pub trait Sink {
     fn warn(&mut self, text: &str);
 }
 
-/// The host. Call [`HostSink::finish`] when the whole file was good.
-pub struct HostSink(Emitter<fn(&[Draft])>);
+/// The host. Call [`HostSink::finish`] when the whole file was good. Warns as often as helps anybody.
+pub struct HostSink(Emitter<fn(&[Draft])>, Warnings);
 
 impl HostSink {
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self(Emitter::host())
+        Self(Emitter::host(), Warnings::default())
     }
 
     pub fn finish(self) {
@@ -26,7 +26,7 @@ impl Sink for HostSink {
     }
 
     fn warn(&mut self, text: &str) {
-        log::write(log::Level::Warn, text);
+        self.1.write(text);
     }
 }
 

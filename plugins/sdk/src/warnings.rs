@@ -1,7 +1,10 @@
 use crate::log;
 
-/// Warnings of one call; the host ends a call that logs without end.
-const WARNINGS_MAX: usize = 100;
+/// Warnings of one call; the host ends a call that logs more than 64 KiB, if it is not told otherwise.
+const WARNINGS_MAX: usize = 150;
+/// Bytes of all of them, counted as the host does: so many for each line, and its text.
+const BYTES_MAX: usize = 48 << 10;
+const LINE_BYTES: usize = 64;
 /// Characters of one.
 const CHARS_MAX: usize = 400;
 
@@ -9,6 +12,8 @@ const CHARS_MAX: usize = 400;
 #[derive(Default)]
 pub struct Warnings {
     count: usize,
+    bytes: usize,
+    is_over: bool,
 }
 
 impl Warnings {
@@ -17,13 +22,14 @@ impl Warnings {
     }
 
     fn pass(&mut self, text: &str, mut write: impl FnMut(&str)) {
-        self.count += 1;
-        if self.count <= WARNINGS_MAX {
-            let end = text.char_indices().nth(CHARS_MAX).map_or(text.len(), |(end, _)| end);
-            write(text.get(..end).unwrap_or_default());
-        } else if self.count == WARNINGS_MAX + 1 {
-            write("there are more warnings like these");
+        if self.is_over {
+            return;
         }
+        let end = text.char_indices().nth(CHARS_MAX).map_or(text.len(), |(end, _)| end);
+        self.count += 1;
+        self.bytes += LINE_BYTES + end;
+        self.is_over = self.count > WARNINGS_MAX || self.bytes > BYTES_MAX;
+        write(if self.is_over { "there are more warnings like these" } else { text.get(..end).unwrap_or_default() });
     }
 }
 
@@ -33,12 +39,18 @@ mod tests {
 
     #[test]
     fn a_flood_stops() {
-        let mut written = Vec::new();
-        let mut warnings = Warnings::default();
-        for _ in 0..1000 {
-            warnings.pass(&"ы".repeat(1000), |text| written.push(text.chars().count()));
+        for (text, count, chars) in [("ы".repeat(1000), 57, 400), ("w".into(), 151, 1), ("🗲".repeat(1000), 30, 400)]
+        {
+            let (mut written, mut bytes) = (Vec::new(), 0);
+            let mut warnings = Warnings::default();
+            for _ in 0..1000 {
+                warnings.pass(&text, |text| {
+                    written.push(text.chars().count());
+                    bytes += 64 + text.len();
+                });
+            }
+            assert_eq!((written.len(), written.first(), written.last()), (count, Some(&chars), Some(&34)));
+            assert!(bytes <= 48 << 10);
         }
-        assert_eq!((written.len(), written[0]), (101, 400));
-        assert!(written.iter().sum::<usize>() * 2 < 100 << 10);
     }
 }

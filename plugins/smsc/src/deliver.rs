@@ -2,6 +2,7 @@
 //!
 //! The gateway does not execute a repeat once by itself: the id of one's own need not be unique. But it refuses an identical request within
 //! a minute (error 9), and after it `status.php` knows the id. So whenever an attempt may have sent the message, it is asked first.
+//! Errors come with status 200, so that the host is told that nothing was done.
 
 use busbar_sdk::log::Level;
 use busbar_sdk::loose::Loose;
@@ -17,6 +18,8 @@ const SEND: &str = "send.php";
 const STATUS: &str = "status.php";
 /// Status of an id that the gateway does not know.
 const NOT_FOUND: i64 = -3;
+/// Error: too many requests, or the same one again.
+const TOO_MANY: i64 = 9;
 
 /// # Errors
 /// See [`Order::of`] and [`answer::Refusal::failure`].
@@ -38,11 +41,18 @@ pub fn deliver(settings: &Settings, message: &Message, hub: &mut impl Hub) -> Re
         Err(_) => return again(settings, &order, hub),
     };
     match told {
-        // The host would give this answer to each later attempt: what may pass is asked about and sent again here.
-        Err(refusal) if !matches!(refusal.code, 1 | 5 | 7 | 8) => again(settings, &order, hub),
+        // The gateway was asked the same within the last minute: it may have it.
+        Err(refusal) if refusal.code == TOO_MANY => {
+            hub.nothing_done();
+            if is_there(&order, hub)? { remember(&order, order.sent.clone(), hub) } else { Err(refusal.failure(SEND)) }
+        }
+        Err(refusal) => {
+            hub.nothing_done();
+            judge(settings, &order, Err(refusal), hub)
+        }
+        told if is_taken(&told) => judge(settings, &order, told, hub),
         // Nobody knows what such an answer says.
-        Ok(body) if Loose::at(&body, "id").is_none() => again(settings, &order, hub),
-        told => judge(settings, &order, told, hub),
+        Ok(_) => again(settings, &order, hub),
     }
 }
 
@@ -51,8 +61,17 @@ fn again(settings: &Settings, order: &Order, hub: &mut impl Hub) -> Result<(), F
         return remember(order, order.sent.clone(), hub);
     }
     let reply = hub.post(SEND, order.form.clone(), true);
-    let told = answer::told(reply, SEND).map_err(answer::try_again)?;
-    judge(settings, order, told, hub)
+    let is_answered = reply.is_ok();
+    let told = answer::told(reply, SEND);
+    if is_answered && !told.as_ref().is_ok_and(is_taken) {
+        // Were it taken all the same: the next attempt asks before it sends.
+        hub.nothing_done();
+    }
+    judge(settings, order, told.map_err(answer::try_again)?, hub)
+}
+
+fn is_taken(told: &Told) -> bool {
+    told.as_ref().is_ok_and(|body| Loose::at(body, "id").is_some())
 }
 
 fn judge(settings: &Settings, order: &Order, told: Told, hub: &mut impl Hub) -> Result<(), Failure> {
@@ -74,6 +93,10 @@ fn judge(settings: &Settings, order: &Order, told: Told, hub: &mut impl Hub) -> 
 /// Whether the gateway has the message.
 fn is_there(order: &Order, hub: &mut impl Hub) -> Result<bool, Failure> {
     let reply = hub.post(STATUS, order.question(), true);
+    if reply.is_ok() {
+        // Asked again, it may say otherwise.
+        hub.nothing_done();
+    }
     let body = answer::told(reply, STATUS)?.map_err(|refusal| refusal.failure(STATUS))?;
     let first = body.get(0).unwrap_or(&body);
     let status = Loose::at(first, "status").and_then(|status| status.number());

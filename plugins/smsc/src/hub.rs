@@ -8,9 +8,11 @@ use busbar_sdk::memory::Store;
 
 pub trait Hub: Store {
     fn now_ms(&self) -> u64;
-    /// A form to a page of the API, with login and password or key. Within a delivery it is sent once, and later attempts get the
-    /// answer that came; unless `anew`.
-    fn post(&mut self, page: &str, form: Vec<u8>, anew: bool) -> Result<Response, HttpError>;
+    /// A form to a page of the API, with login and password or key. Within a delivery it is sent once, unless it is `repeatable`; and
+    /// later attempts get the answer that came, unless nothing was done by it.
+    fn post(&mut self, page: &str, form: Vec<u8>, repeatable: bool) -> Result<Response, HttpError>;
+    /// Says that of the last answer.
+    fn nothing_done(&mut self);
     /// Whether `expected` is the hash of `plain` and the secret after it.
     fn verify(&self, digest: Digest, plain: &[u8], secret: &str, expected: &[u8]) -> Result<bool, String>;
     /// Whether the text is the secret.

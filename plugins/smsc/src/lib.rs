@@ -13,9 +13,7 @@ mod tests;
 use busbar_sdk::credentials::{self, Digest, Piece};
 use busbar_sdk::http::{self, Authorization, HttpError, Request, Response};
 use busbar_sdk::memory::{HostStore, Store};
-use busbar_sdk::{
-    Draft, Failure, Header, HookRequest, HookResponse, Message, Polled, clock, log, messages, replies, settings,
-};
+use busbar_sdk::{Draft, Failure, Header, HookRequest, HookResponse, Message, Polled, clock, log, messages, settings};
 use mapping::Settings;
 
 busbar_sdk::adapter! { deliver: deliver, receive: receive, poll: poll }
@@ -56,22 +54,21 @@ impl hub::Hub for Host<'_> {
         clock::now_ms()
     }
 
-    fn post(&mut self, page: &str, form: Vec<u8>, anew: bool) -> Result<Response, HttpError> {
+    fn post(&mut self, page: &str, form: Vec<u8>, repeatable: bool) -> Result<Response, HttpError> {
         let kind = "application/x-www-form-urlencoded".to_owned();
-        let mut headers = vec![Header { name: "content-type".to_owned(), value: kind }];
-        if anew {
-            // Another request to the host, which would give the answer of an earlier attempt; the same to the gateway.
-            headers.push(replies::asked_at(clock::now_ms()));
-        }
         let request = Request {
             method: "POST".to_owned(),
             url: format!("{}/{page}", self.0.base_url()),
-            headers,
+            headers: vec![Header { name: "content-type".to_owned(), value: kind }],
             body: form,
             authorization: Some(Authorization::Parameters(self.0.credentials())),
             timeout_ms: None,
         };
-        if anew { http::send_idempotent(&request) } else { http::send(&request) }
+        if repeatable { http::send_idempotent(&request) } else { http::send(&request) }
+    }
+
+    fn nothing_done(&mut self) {
+        http::nothing_done();
     }
 
     fn verify(&self, digest: Digest, plain: &[u8], secret: &str, expected: &[u8]) -> Result<bool, String> {

@@ -20,6 +20,9 @@ const NOW_S: u64 = 1_795_330_800;
 struct World {
     answers: Vec<Result<(u16, String), HttpError>>,
     asked: Vec<String>,
+    is_answered: bool,
+    /// Of which requests, by their order, the host was told that nothing was done.
+    undone: Vec<usize>,
     drafts: Vec<Draft>,
     notes: Vec<String>,
     store: MapStore,
@@ -58,10 +61,16 @@ impl Hub for World {
         NOW_S * 1000
     }
 
-    fn post(&mut self, page: &str, form: Vec<u8>, anew: bool) -> Result<Response, HttpError> {
-        self.asked.push(format!("{page} {anew} {}", String::from_utf8(form).unwrap()));
-        let (status, body) = self.answers.pop().unwrap_or(Err(HttpError::Unreachable("no more".to_owned())))?;
-        Ok(Response { status, headers: Vec::new(), body: body.into_bytes() })
+    fn post(&mut self, page: &str, form: Vec<u8>, repeatable: bool) -> Result<Response, HttpError> {
+        self.asked.push(format!("{page} {repeatable} {}", String::from_utf8(form).unwrap()));
+        let answer = self.answers.pop().unwrap_or(Err(HttpError::Unreachable("no more".to_owned())));
+        self.is_answered = answer.is_ok();
+        answer.map(|(status, body)| Response { status, headers: Vec::new(), body: body.into_bytes() })
+    }
+
+    fn nothing_done(&mut self) {
+        assert!(std::mem::take(&mut self.is_answered), "it would be said of another answer");
+        self.undone.push(self.asked.len() - 1);
     }
 
     fn verify(&self, _: Digest, plain: &[u8], secret: &str, expected: &[u8]) -> Result<bool, String> {
@@ -184,24 +193,26 @@ fn whatever_is_lost_it_is_sent_once() {
     let status = r#"{"status":0,"last_date":"22.11.2026 10:00:00","last_timestamp":1795330800}"#;
     let list = format!("[{status}]");
     let (busy, no_money) = (error(9), error(3));
-    for (answers, pages, expected) in [
-        (vec!["", status], "send status", Ok(())),
-        (vec!["", &list], "send status", Ok(())),
-        (vec!["", ABSENT, SENT], "send status send", Ok(())),
-        (vec!["<html>", ABSENT, SENT], "send status send", Ok(())),
-        (vec!["<html>", ABSENT, "<html>"], "send status send", Err("bad-answer answer")),
-        (vec!["", ""], "send status", Err("transient None")),
-        (vec!["", ABSENT, ""], "send status send", Err("transient None")),
-        (vec![&busy, status], "send status", Ok(())),
-        (vec![&busy, ABSENT, &busy], "send status send", Err("rate-limited Some(60000)")),
-        (vec![&no_money, ABSENT, SENT], "send status send", Ok(())),
-        (vec!["", "{}"], "send status", Err("bad-answer answer/status")),
+    for (answers, pages, undone, expected) in [
+        (vec!["", status], "send status", vec![1], Ok(())),
+        (vec!["", &list], "send status", vec![1], Ok(())),
+        (vec!["", ABSENT, SENT], "send status send", vec![1], Ok(())),
+        (vec!["<html>", ABSENT, SENT], "send status send", vec![1], Ok(())),
+        (vec!["<html>", ABSENT, "<html>"], "send status send", vec![1, 2], Err("bad-answer answer")),
+        (vec!["{}", ABSENT, "{}"], "send status send", vec![1, 2], Err("bad-answer answer/id")),
+        (vec!["", ""], "send status", vec![], Err("transient None")),
+        (vec!["", ABSENT, ""], "send status send", vec![1], Err("transient None")),
+        (vec!["", ABSENT, &no_money], "send status send", vec![1, 2], Err("transient Some(600000)")),
+        (vec![&busy, status], "send status", vec![0, 1], Ok(())),
+        (vec![&busy, ABSENT], "send status", vec![0, 1], Err("rate-limited Some(60000)")),
+        (vec![&no_money], "send", vec![0], Err("transient Some(600000)")),
+        (vec!["", "{}"], "send status", vec![1], Err("bad-answer answer/status")),
     ] {
         let mut hub = World::answering(&answers);
         let result = deliver::deliver(&settings(&json!({})), &message(&json!({})), &mut hub);
         assert_eq!(result.map_err(|failure| code(&failure)), expected.map_err(str::to_owned), "{answers:?}");
         let asked: Vec<_> = hub.asked.iter().map(|asked| asked.split('.').next().unwrap()).collect();
-        assert_eq!(asked.join(" "), pages, "{answers:?}");
+        assert_eq!((asked.join(" ").as_str(), &hub.undone), (pages, &undone), "{answers:?}");
         let sends: Vec<_> = hub.asked.iter().filter(|asked| asked.starts_with("send")).collect();
         assert!(sends.iter().enumerate().all(|(index, asked)| asked.contains(" true ") == (index > 0)));
     }
@@ -220,7 +231,7 @@ fn errors_of_the_gateway() {
         (77, "refused answer/error_code"),
     ] {
         let error = error(number);
-        let mut hub = World::answering(&[&error, ABSENT, &error]);
+        let mut hub = World::answering(&[&error, ABSENT]);
         let failure = deliver::deliver(&settings(&json!({})), &message(&json!({})), &mut hub).unwrap_err();
         assert_eq!(code(&failure), expected, "{number}");
     }

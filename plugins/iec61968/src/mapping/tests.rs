@@ -1,23 +1,7 @@
-use busbar_sdk::mutations;
+use busbar_sdk::{Seen, mutations};
 use serde_json::{Value, json};
 
 use super::*;
-
-#[derive(Default)]
-struct Seen {
-    drafts: Vec<Draft>,
-    warnings: Vec<String>,
-}
-
-impl Output for Seen {
-    fn emit(&mut self, draft: Draft) {
-        self.drafts.push(draft);
-    }
-
-    fn warn(&mut self, text: &str) {
-        self.warnings.push(text.to_owned());
-    }
-}
 
 fn decoded_with(settings: &Settings, text: &[u8]) -> (Result<(), Rejection>, Seen) {
     let mut seen = Seen::default();

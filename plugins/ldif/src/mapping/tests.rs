@@ -18,6 +18,7 @@ impl Store for Fake {
     fn set(&mut self, key: &str, value: Vec<u8>) {
         self.pending.push((key.into(), value));
     }
+    fn delete(&mut self, _: &str) {}
 }
 
 impl Hub for Fake {
