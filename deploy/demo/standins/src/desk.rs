@@ -50,7 +50,9 @@ pub async fn start(addr: SocketAddr, answer: Answer) -> io::Result<Desk> {
     Ok(Desk { server: serve(addr, router).await?, asked })
 }
 
-async fn receive(State((all, answer)): State<(Arc<Mutex<Vec<Asked>>>, Arc<Answer>)>, request: Request) -> Response {
+type Shared = (Arc<Mutex<Vec<Asked>>>, Arc<Answer>);
+
+async fn receive(State((all, answer)): State<Shared>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body: Bytes = axum::body::to_bytes(body, BODY_BYTES_MAX).await.unwrap_or_default();
     let text = || Value::String(String::from_utf8_lossy(&body).into_owned());
