@@ -8,6 +8,7 @@ use time::Duration;
 
 use crate::dates::Offset;
 use crate::money::Money;
+use crate::texts::is_plain;
 use crate::{Draft, Failure, Message, dates, draft, rejected};
 
 /// Characters of a number or an account.
@@ -221,9 +222,9 @@ impl Pattern {
     }
 }
 
-/// Whether it can be a number in a message: one to [`NUMBER_CHARS_MAX`] characters.
+/// Whether it can be a number in a message: one to [`NUMBER_CHARS_MAX`] characters, no control characters.
 pub fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.chars().count() <= NUMBER_CHARS_MAX
+    !text.is_empty() && text.chars().count() <= NUMBER_CHARS_MAX && is_plain(text)
 }
 
 fn day(at: &str) -> Value {
@@ -266,6 +267,7 @@ mod tests {
         let pattern = Pattern::new("^(.*)-", "x").ok().unwrap();
         assert_eq!((pattern.find("1 2-3").as_deref(), pattern.account("1 2-3")), (Some("1 2"), None));
         assert_eq!(pattern.find(&format!("{}-", "1".repeat(65))), None);
+        assert_eq!(pattern.find("1\u{1}2-3"), None);
     }
 
     #[test]
