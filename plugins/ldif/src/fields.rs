@@ -112,7 +112,11 @@ pub fn id_text(value: &Value) -> Option<String> {
         "objectguid" | "objectsid" => octets(value).iter().map(|byte| format!("{byte:02x}")).collect(),
         _ => value.text(),
     };
-    (fits(&text, 64) && is_plain(&text)).then_some(text)
+    is_id(&text).then_some(text)
+}
+
+pub fn is_id(text: &str) -> bool {
+    fits(text, 64) && is_plain(text)
 }
 
 // Given as base64 by every exporter; a text that is base64 again came from a tool that printed it so.

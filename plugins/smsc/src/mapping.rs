@@ -108,7 +108,8 @@ impl Sent {
 
 /// Whether a hub gave this id.
 pub fn is_own(id: &str) -> bool {
-    id.starts_with(PLAIN) || id.starts_with(DERIVED)
+    let is_one = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    (id.starts_with(PLAIN) || id.starts_with(DERIVED)) && id.bytes().all(is_one)
 }
 
 /// The data of notification.requested.v1 as far as it is used.
