@@ -1,7 +1,7 @@
 //! `PlannedOutage`, `UnplannedOutage`, `Outage` of IEC 61968-3 -> `outage.changed.v1`.
 
 use busbar_sdk::cim::{Header, cut};
-use busbar_sdk::texts::{is_uuid, shortened};
+use busbar_sdk::texts::{is_plain, is_uuid, shortened};
 use busbar_sdk::{Draft, Rejection, dates, ids, rejection};
 use serde_json::{Map, Value, json};
 
@@ -80,10 +80,10 @@ impl Outage<'_> {
     }
 
     fn check_id(&self, id: &str, path: &str) -> Result<(), Rejection> {
-        if id.chars().count() <= ID_CHARS {
+        if id.chars().count() <= ID_CHARS && is_plain(id) {
             return Ok(());
         }
-        Err(self.refuse("bad-id", format!("an id of over {ID_CHARS} characters"), path))
+        Err(self.refuse("bad-id", format!("an id of over {ID_CHARS} characters, or with control characters"), path))
     }
 
     fn kind(&self) -> &'static str {

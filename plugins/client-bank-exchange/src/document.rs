@@ -1,5 +1,6 @@
 //! One `СекцияДокумент … КонецДокумента`: its fields, where they stood, and its identity.
 
+use busbar_sdk::texts::is_plain;
 use busbar_sdk::{Rejection, dates, ids, money, rejection};
 use time::Date;
 
@@ -163,11 +164,14 @@ impl Document {
     }
 
     /// # Errors
-    /// `missing-field`, `bad-date`, `bad-amount`, `field-too-long` with the place.
+    /// `missing-field`, `bad-date`, `bad-amount`, `field-too-long`, `bad-character` with the place.
     pub fn check(&self) -> Result<Checked, Rejection> {
         let number = self.required(Key::Number)?;
         if number.chars().count() > 64 {
             return Err(rejection("field-too-long", "a number has at most 64 characters", self.place(Key::Number)));
+        }
+        if !is_plain(number) {
+            return Err(rejection("bad-character", "a number has no control characters", self.place(Key::Number)));
         }
         for (key, other) in [(Key::PayerAccount, Key::PayerAccount2), (Key::ReceiverAccount, Key::ReceiverAccount2)] {
             if self.text(other).is_empty() {
@@ -294,6 +298,7 @@ mod tests {
         assert_eq!(document().check().unwrap().sum_minor, 1250);
         for (key, value, code, place) in [
             (Key::Number, "", "missing-field", "line 11, field Номер"),
+            (Key::Number, "1\u{4}7", "bad-character", "line 11, field Номер"),
             (Key::Date, "31.11.2026", "bad-date", "line 12, field Дата"),
             (Key::Sum, "0", "bad-amount", "line 13, field Сумма"),
             (Key::Sum, "-1.00", "bad-amount", "line 13, field Сумма"),

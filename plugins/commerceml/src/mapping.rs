@@ -5,6 +5,7 @@ mod goods;
 
 use std::collections::BTreeMap;
 
+use busbar_sdk::texts::is_plain;
 use busbar_sdk::xml::{Element, Tree, Xml};
 use busbar_sdk::{Draft, Rejection, Sink, dates, draft, ids, phones, rejection};
 use serde_json::{Map, Value, json};
@@ -112,7 +113,7 @@ fn customer(settings: &Settings, tree: &Tree, known: &Known, sink: &mut impl Sin
         sink.warn(&format!("{}: a contractor that is {role} is no customer", tree.place));
         return Ok(());
     }
-    let id = required(tree, "Ид", 64)?;
+    let id = id(tree, 64)?;
     let is_person = ["ПолноеНаименование", "Фамилия"].iter().any(|name| tree.at(name).is_some());
     let mut data = Map::new();
     data.insert("customer".into(), json!(id));
@@ -194,6 +195,15 @@ fn text<'a>(tree: &'a Tree, names: &[&str], chars_max: usize) -> Result<Option<&
 fn required(tree: &Tree, name: &str, chars_max: usize) -> Result<String, Rejection> {
     let text = text(tree, &[name], chars_max)?;
     text.map(str::to_owned).ok_or_else(|| rejection("missing-field", format!("{name} is missing"), tree.place.clone()))
+}
+
+/// `Ид`, which messages are about.
+fn id(tree: &Tree, chars_max: usize) -> Result<String, Rejection> {
+    let id = required(tree, "Ид", chars_max)?;
+    match is_plain(&id) {
+        true => Ok(id),
+        false => Err(rejection("bad-character", "Ид has control characters", tree.place.clone())),
+    }
 }
 
 fn set(data: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use busbar_sdk::dates::Offset;
+use busbar_sdk::texts::is_plain;
 use busbar_sdk::xml::Xml;
 use busbar_sdk::{Rejection, Sink, rejection};
 use serde::Deserialize;
@@ -137,8 +138,12 @@ impl<'a, S: Sink> Feed<'a, S> {
         self.keep(&entry)?;
         match entry.resource {
             Resource::UsagePoint(kind) => {
-                if entry.id.is_empty() || entry.id.chars().count() > ID_CHARS_MAX {
-                    return Err(rejection("bad-id", "a usage point has an id of at most 64 characters", entry.place));
+                if entry.id.is_empty() || entry.id.chars().count() > ID_CHARS_MAX || !is_plain(&entry.id) {
+                    return Err(rejection(
+                        "bad-id",
+                        "a usage point has an id of at most 64 characters, no control characters",
+                        entry.place,
+                    ));
                 }
                 let related = entry.related.clone();
                 let point = UsagePoint { id: entry.id, kind, related: entry.related };

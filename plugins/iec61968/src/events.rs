@@ -4,7 +4,7 @@ use busbar_sdk::xml::{Element, Xml};
 use busbar_sdk::{Draft, Rejection, Sink, ids, rejection};
 use serde::Serialize;
 
-use crate::mapping::Settings;
+use crate::mapping::{Settings, can_be_id};
 use busbar_sdk::cim::{FIELD_CHARS_MAX, cut, field};
 
 /// As the message states it; empty where it does not.
@@ -87,8 +87,9 @@ pub fn state(
     let (meter, point) = within.unwrap_or_default();
     let meter = [&event.meter, meter].into_iter().find(|id| !id.is_empty()).unwrap_or_default();
     let point = [&event.usage_point, point].into_iter().find(|id| !id.is_empty()).unwrap_or(meter);
-    if point.is_empty() || point.chars().count() > 64 || meter.chars().count() > 64 {
-        return Err(refuse("no-meter", "neither meter nor metering point, or with over 64 characters".into()));
+    if point.is_empty() || !can_be_id(point) || !can_be_id(meter) {
+        let reason = "neither meter nor metering point, or with over 64 or control characters";
+        return Err(refuse("no-meter", reason.into()));
     }
     let text = if event.status_at.is_empty() { &event.created } else { &event.status_at };
     let (at, milliseconds) =

@@ -4,6 +4,7 @@
 
 use busbar_sdk::cim::{Header, reply};
 use busbar_sdk::dates::{self, Offset};
+use busbar_sdk::texts::is_plain;
 use busbar_sdk::xml::Xml;
 use busbar_sdk::{Draft, HookRequest, HookResponse, Rejection, Sink};
 use serde::Deserialize;
@@ -94,6 +95,11 @@ impl Settings {
         let milliseconds = dates::unix_ms(text, self.utc_offset)?;
         Some((self.text(milliseconds.div_euclid(1000))?, milliseconds))
     }
+}
+
+/// Whether messages can have it as an id; also where it is empty.
+pub fn can_be_id(text: &str) -> bool {
+    text.chars().count() <= 64 && is_plain(text)
 }
 
 /// Decodes a whole file.

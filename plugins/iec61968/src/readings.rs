@@ -7,7 +7,7 @@ use busbar_sdk::{Draft, Rejection, Sink, ids, rejection};
 use serde::Serialize;
 
 use crate::events::{self, Event, first};
-use crate::mapping::Settings;
+use crate::mapping::{Settings, can_be_id};
 use busbar_sdk::cim::{Header, cut, field};
 
 /// Readings and blocks, and events, of one meter reading, which is held until its end: the meter may come last.
@@ -235,8 +235,8 @@ impl MeterReading {
             return Ok(());
         }
         let ids = [&self.meter, &self.serial_number, &self.usage_point];
-        if self.subject().is_empty() || ids.iter().any(|id| id.chars().count() > 64) {
-            let reason = "neither Meter/mRID nor UsagePoint/mRID, or with over 64 characters";
+        if self.subject().is_empty() || ids.iter().any(|id| !can_be_id(id)) {
+            let reason = "neither Meter/mRID nor UsagePoint/mRID, or with over 64 or control characters";
             return Err(rejection("no-meter", reason, self.place.clone()));
         }
         let mut intervals: Vec<(&Type, Vec<&Reading>)> = Vec::new();

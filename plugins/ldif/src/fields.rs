@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use busbar_sdk::texts::is_plain;
 use busbar_sdk::{dates, phones};
 use serde_json::{Map, Value as Json, json};
 
@@ -111,7 +112,11 @@ pub fn id_text(value: &Value) -> Option<String> {
         "objectguid" | "objectsid" => octets(value).iter().map(|byte| format!("{byte:02x}")).collect(),
         _ => value.text(),
     };
-    fits(&text, 64).then_some(text)
+    is_id(&text).then_some(text)
+}
+
+pub fn is_id(text: &str) -> bool {
+    fits(text, 64) && is_plain(text)
 }
 
 // Given as base64 by every exporter; a text that is base64 again came from a tool that printed it so.

@@ -143,7 +143,10 @@ impl<H: Hub> Decoder<'_, H> {
     fn whole(&mut self, record: &Record, dn: &Dn, kind: Kind, values: &[Value]) -> Result<(), Rejection> {
         let id = match fields::first(values, self.id_attributes(kind)) {
             Some(value) => fields::id_text(value).ok_or_else(|| {
-                let reason = format!("the id in `{}` is empty or longer than 64 characters", value.attribute);
+                let reason = format!(
+                    "the id in `{}` is empty, longer than 64 characters or has control characters",
+                    value.attribute
+                );
                 rejection("bad-id", reason, place(value.line))
             })?,
             None => dn.derived_id(),

@@ -1,6 +1,7 @@
 //! One line of a registry: its values, checked, and the messages it becomes.
 
 use busbar_sdk::decimal::Decimal;
+use busbar_sdk::texts::is_plain;
 use busbar_sdk::{Draft, Rejection, dates, ids, money, money::Money, rejection};
 use serde_json::{Map, Value, json};
 use time::{Date, PrimitiveDateTime};
@@ -184,7 +185,9 @@ impl<'a> Record<'a> {
 
     /// The account, where the line names one that can be one.
     fn account(&self) -> Option<&str> {
-        self.text("account").filter(|text| text.chars().count() <= NUMBER_CHARS && !text.contains(char::is_whitespace))
+        let can_be_one =
+            |text: &&str| text.chars().count() <= NUMBER_CHARS && !text.contains(char::is_whitespace) && is_plain(text);
+        self.text("account").filter(can_be_one)
     }
 
     /// `payment.received.v1`, or `payment.rejected.v1` where the line names no account.
@@ -215,7 +218,7 @@ impl<'a> Record<'a> {
             put("reason", Some(json!({ "code": code, "text": text })));
         }
         let r#type = if account.is_some() { "payment.received.v1" } else { "payment.rejected.v1" };
-        let subject = account.or_else(|| self.text("operation")).map(str::to_owned);
+        let subject = account.or_else(|| self.text("operation").filter(|text| is_plain(text))).map(str::to_owned);
         self.draft(id.to_owned(), r#type, subject, Value::Object(data), checked, settings)
     }
 

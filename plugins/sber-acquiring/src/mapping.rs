@@ -3,7 +3,7 @@
 //! Source: payment gateway documentation (RBS), callback notifications: checksum by symmetric cryptography, table of
 //! additional parameters.
 
-use busbar_sdk::acquiring::{self, NUMBER_CHARS_MAX, Payment, Refund, Stated};
+use busbar_sdk::acquiring::{self, Payment, Refund, Stated};
 use busbar_sdk::dates::{self, Offset};
 use busbar_sdk::http::{HttpError, Response};
 use busbar_sdk::money::Money;
@@ -87,7 +87,11 @@ impl Callback {
 
     fn required(&self, name: &str) -> Result<&str, Failure> {
         let text = self.text(name).ok_or_else(|| rejected("missing-field", format!("{name} is not stated"), name))?;
-        if text.chars().count() > NUMBER_CHARS_MAX { Err(bad(name, "is longer than 64 characters")) } else { Ok(text) }
+        if acquiring::is_number(text) {
+            Ok(text)
+        } else {
+            Err(bad(name, "is longer than 64 characters, or has control characters"))
+        }
     }
 
     /// Kopecks.

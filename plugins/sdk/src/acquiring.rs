@@ -8,6 +8,7 @@ use time::Duration;
 
 use crate::dates::Offset;
 use crate::money::Money;
+use crate::texts::is_plain;
 use crate::{Draft, Failure, Message, dates, draft, rejected};
 
 /// Characters of a number or an account.
@@ -99,9 +100,16 @@ impl Page<'_> {
     }
 }
 
-/// Whether a payer can be sent there.
+/// Whether a payer can be sent there: a URI by its characters (RFC 3986), as the schema of a link wants it.
 pub fn is_page(url: &str) -> bool {
-    url.starts_with("https://") && url.len() <= URL_BYTES_MAX && !url.contains(char::is_whitespace)
+    let Some(rest) = url.strip_prefix("https://") else { return false };
+    let is_one = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#@!$&'()*+,;=%".contains(&byte);
+    let is_escape = |after: &str| after.len() >= 2 && after.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    url.len() <= URL_BYTES_MAX
+        && rest.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && rest.bytes().all(is_one)
+        && rest.matches('#').count() <= 1
+        && rest.split('%').skip(1).all(is_escape)
 }
 
 /// Money that a gateway took.
@@ -221,9 +229,9 @@ impl Pattern {
     }
 }
 
-/// Whether it can be a number in a message: one to [`NUMBER_CHARS_MAX`] characters.
+/// Whether it can be a number in a message: one to [`NUMBER_CHARS_MAX`] characters, no control characters.
 pub fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.chars().count() <= NUMBER_CHARS_MAX
+    !text.is_empty() && text.chars().count() <= NUMBER_CHARS_MAX && is_plain(text)
 }
 
 fn day(at: &str) -> Value {
@@ -266,12 +274,21 @@ mod tests {
         let pattern = Pattern::new("^(.*)-", "x").ok().unwrap();
         assert_eq!((pattern.find("1 2-3").as_deref(), pattern.account("1 2-3")), (Some("1 2"), None));
         assert_eq!(pattern.find(&format!("{}-", "1".repeat(65))), None);
+        assert_eq!(pattern.find("1\u{1}2-3"), None);
     }
 
     #[test]
     fn pages() {
-        assert!(is_page("https://pay.example/1"));
-        for url in ["http://pay.example/1", "javascript:x", "https://pay.example/ 1", ""] {
+        assert!(is_page("https://pay.example/1") && is_page("https://pay.example/?a=%D0%90&b=1#c"));
+        for url in [
+            "http://pay.example/1",
+            "javascript:x",
+            "https://pay.example/ 1",
+            "https://pay.example/\"",
+            "https://pay.example/%4",
+            "https:///1",
+            "",
+        ] {
             assert!(!is_page(url), "{url}");
         }
     }

@@ -12,6 +12,7 @@ pub use host::HostHub;
 
 use crate::dates::{self, Offset};
 use crate::memory::Store;
+use crate::texts::is_plain;
 use crate::{Draft, Message, Shards, Sink, draft, ids, phones, texts};
 
 /// Calls followed at once; the state holds about twice as many.
@@ -390,7 +391,7 @@ fn moment(ms: u64, settings: &Settings) -> Value {
 
 /// The id as messages have it.
 fn shown(id: &str) -> String {
-    if id.chars().count() <= 64 { id.to_owned() } else { ids::derived(&[id]) }
+    if id.chars().count() <= 64 && is_plain(id) { id.to_owned() } else { ids::derived(&[id]) }
 }
 
 /// Milliseconds after 1970 of `pbx-1763622612.418`.

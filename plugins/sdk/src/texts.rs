@@ -8,6 +8,11 @@ pub fn shortened(text: &str, chars: usize) -> String {
     text.chars().take(chars.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// Whether it can name something: no attribute of an event, such as the subject, may have control characters.
+pub fn is_plain(text: &str) -> bool {
+    !text.chars().any(char::is_control)
+}
+
 /// A UUID in its usual form, such as an id of ФИАС.
 pub fn is_uuid(text: &str) -> bool {
     let groups: Vec<&str> = text.splitn(6, '-').collect();

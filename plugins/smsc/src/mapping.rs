@@ -106,9 +106,14 @@ impl Sent {
     }
 }
 
+/// What an id of ours consists of.
+fn fits(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
+}
+
 /// Whether a hub gave this id.
 pub fn is_own(id: &str) -> bool {
-    id.starts_with(PLAIN) || id.starts_with(DERIVED)
+    (id.starts_with(PLAIN) || id.starts_with(DERIVED)) && id.bytes().all(fits)
 }
 
 /// The data of notification.requested.v1 as far as it is used.
@@ -192,7 +197,6 @@ impl Order {
 
 /// The same for the same notification, so that a repeat finds what an earlier attempt has sent.
 fn own_id(source: &str, id: &str) -> String {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     match id.bytes().all(fits) && PLAIN.len() + id.len() <= OWN_CHARS_MAX {
         true => format!("{PLAIN}{id}"),
         false => format!("{DERIVED}{}", ids::derived(&["smsc", source, id])),

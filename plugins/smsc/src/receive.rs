@@ -151,7 +151,7 @@ fn incoming(settings: &Settings, callback: &Callback, hub: &mut impl Hub) -> Res
     let text = callback.text("mes");
     let now = i64::try_from(hub.now_ms() / 1000).unwrap_or_default();
     let stated = callback.moment(settings)?;
-    let number = callback.text("id").filter(|id| id.chars().count() <= ID_CHARS_MAX);
+    let number = callback.text("id").filter(|id| id.chars().count() <= ID_CHARS_MAX && texts::is_plain(id));
     // The same words twice are two messages where the gateway tells them apart.
     let which = number.clone().or(stated.map(|seconds| seconds.to_string())).unwrap_or_default();
     let id = ids::derived(&["smsc", "incoming", &phone, &to, text.as_deref().unwrap_or_default(), &which]);

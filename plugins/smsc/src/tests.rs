@@ -8,7 +8,7 @@ use busbar_sdk::{Draft, Failure, HookRequest, Message, mutations, parse_settings
 use serde_json::{Value, json};
 
 use crate::hub::Hub;
-use crate::mapping::{Order, Sent, Settings};
+use crate::mapping::{Order, Sent, Settings, is_own};
 use crate::receipt::Outcome;
 use crate::{deliver, poll, receive};
 
@@ -311,6 +311,12 @@ fn statuses() {
     ] {
         assert_eq!(Outcome::of(status, error), expected, "{status} {error:?}");
     }
+}
+
+#[test]
+fn ids_of_ours() {
+    assert!(is_own("bb-N-17") && is_own("bh-0f"));
+    assert!(!is_own("17") && !is_own("bb-\u{1}") && !is_own("bb-Н"));
 }
 
 #[test]

@@ -138,7 +138,7 @@ impl Payment {
     /// `payment.received.v1` of one that succeeded, `payment.rejected.v1` where it names no account. `place`: where the object stands.
     ///
     /// # Errors
-    /// `bad-answer` for a sum or a time that is none.
+    /// `bad-answer` for an id, a sum or a time that is none.
     pub fn draft(&self, settings: &Settings, place: &str) -> Result<Draft, Rejection> {
         let captured = self.captured_at.as_deref().unwrap_or(&self.created_at);
         let payment = acquiring::Payment {
@@ -147,7 +147,7 @@ impl Payment {
             amount: self.sum(&format!("{place}/amount"))?,
             fee: self.fee(),
             at: settings.moment(captured, &format!("{place}/captured_at"))?,
-            number: &self.id,
+            number: number(&self.id, &format!("{place}/id"))?,
             invoice: self.stated(settings.invoice_key()),
         };
         Ok(payment.draft(payment_id(&self.id)))
@@ -165,14 +165,14 @@ impl Refund {
     /// `payment.refunded.v1` of one that succeeded.
     ///
     /// # Errors
-    /// `bad-answer` for a sum or a time that is none.
+    /// `bad-answer` for an id, a sum or a time that is none.
     pub fn draft(&self, settings: &Settings, account: &str, place: &str) -> Result<Draft, Rejection> {
         let refund = acquiring::Refund {
             account: account.to_owned(),
             amount: sum(&self.amount, &format!("{place}/amount"))?,
             at: settings.moment(&self.created_at, &format!("{place}/created_at"))?,
-            payment: &self.payment_id,
-            number: Some(&self.id),
+            payment: number(&self.payment_id, &format!("{place}/payment_id"))?,
+            number: Some(number(&self.id, &format!("{place}/id"))?),
             reason: self.description.as_deref(),
         };
         Ok(refund.draft(refund_id(&self.id)))
@@ -187,6 +187,10 @@ pub fn payment_id(object: &str) -> String {
 /// See [`payment_id`].
 pub fn refund_id(object: &str) -> String {
     ids::derived(&["yookassa", "refund.succeeded", object])
+}
+
+fn number<'a>(id: &'a str, place: &str) -> Result<&'a str, Rejection> {
+    if acquiring::is_number(id) { Ok(id) } else { Err(bad_answer("this is no id", place)) }
 }
 
 /// Above zero, of a known kind of currency, in the canonical form.

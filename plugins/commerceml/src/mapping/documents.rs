@@ -4,7 +4,7 @@ use busbar_sdk::xml::Tree;
 use busbar_sdk::{Draft, Rejection, Sink, dates, draft, ids, rejection};
 use serde_json::{Map, Value, json};
 
-use super::{Known, currency, is_deleted, money, number, required, requisite, set, text};
+use super::{Known, currency, id, is_deleted, money, number, requisite, set, text};
 use crate::settings::Settings;
 
 /// `Документ`, and what hangs below it: deliveries and payments of an order. `above`: the document it belongs to.
@@ -15,7 +15,7 @@ pub fn document(
     known: &Known,
     sink: &mut impl Sink,
 ) -> Result<(), Rejection> {
-    let id = required(tree, "Ид", 64)?;
+    let id = id(tree, 64)?;
     let mut reference = Map::new();
     reference.insert("id".into(), json!(id));
     set(&mut reference, "number", text(tree, &["Номер"], 64)?);

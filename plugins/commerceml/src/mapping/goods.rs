@@ -4,7 +4,7 @@ use busbar_sdk::xml::Tree;
 use busbar_sdk::{Rejection, Sink, rejection};
 use serde_json::{Map, Value, json};
 
-use super::{Known, currency, is_deleted, money, number, required, requisite, set, state, text};
+use super::{Known, currency, id, is_deleted, money, number, required, requisite, set, state, text};
 use crate::settings::Settings;
 
 /// Groups within groups.
@@ -33,7 +33,7 @@ pub fn name_price_types(types: &Tree, known: &mut Known) {
 
 /// `Товар`: a product as the catalogue describes it.
 pub fn product(tree: &Tree, known: &Known, sink: &mut impl Sink) -> Result<(), Rejection> {
-    let id = required(tree, "Ид", 128)?;
+    let id = id(tree, 128)?;
     let data = described(tree, &id, required(tree, "Наименование", 500)?, known)?;
     sink.emit(state(known, "product.changed.v1", &id, data, tree));
     Ok(())
@@ -75,7 +75,7 @@ fn unit(tree: &Tree) -> Option<&str> {
 
 /// `Предложение`: a product with its price, where it is named, and what there is of it.
 pub fn offer(settings: &Settings, tree: &Tree, known: &mut Known, sink: &mut impl Sink) -> Result<(), Rejection> {
-    let id = required(tree, "Ид", 128)?;
+    let id = id(tree, 128)?;
     let price = price(settings, tree, known)?;
     match text(tree, &["Наименование"], 500)? {
         Some(name) => {

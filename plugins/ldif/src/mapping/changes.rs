@@ -22,7 +22,12 @@ impl<H: Hub> Decoder<'_, H> {
                 let mut data = self.last_data(line, kind, &id)?;
                 let by_name = dn::value_in(&rdn, self.id_attributes(kind));
                 let new_id = match by_name {
-                    Some(new_id) => new_id,
+                    Some(new_id) if fields::is_id(&new_id) => new_id,
+                    Some(_) => {
+                        let reason =
+                            "the id in the new name is empty, longer than 64 characters or has control characters";
+                        return Err(rejection("bad-id", reason, place(line)));
+                    }
                     None if id == dn.derived_id() => new.derived_id(),
                     None => id.clone(),
                 };
