@@ -39,7 +39,7 @@ pub async fn run(caller: Caller, script: &Arc<Script>, input: &[u8]) -> anyhow::
     let mut all = Run { result: Ok(()), emitted: Vec::new(), state: Vec::new(), calls: Vec::new() };
     let mut closed = false;
     for (index, event) in events.into_iter().enumerate() {
-        closed &= event.connect.is_none();
+        closed &= event.connect.is_none() || !session.is_sound();
         if let Some(ms) = event.advance_ms {
             script.advance(ms);
             continue;
@@ -63,7 +63,8 @@ pub async fn run(caller: Caller, script: &Arc<Script>, input: &[u8]) -> anyhow::
             Ok(step) => steps.push(show_step(&step)),
             Err(failure) => {
                 steps.push(json!({ "failure": show_failure(&failure) }));
-                closed = !given;
+                // One that is not sound the host does not call again either.
+                closed = !given || !session.is_sound();
                 all.result = Err(failure);
             }
         }
