@@ -2,6 +2,9 @@
 //! (parts joined by a header with an 8-bit reference).
 
 use Alphabet::{Gsm7, Ucs2};
+use serde::Deserialize;
+
+use crate::{Failure, Message, data_of, dates, rejected};
 
 /// 6.2.1, in the order of its codes. The escape to the extension table (0x1B) stands as U+001B, which no text may hold.
 const BASIC: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\u{1b}ÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?\
@@ -20,6 +23,67 @@ const EXTENSION: [(char, u8); 10] = [
     ('|', 0x40),
     ('€', 0x65),
 ];
+
+/// A notification that is to be sent as a short message.
+pub struct Requested {
+    pub id: String,
+    pub phone: String,
+    pub text: String,
+    pub sender: Option<String>,
+    pub account: Option<String>,
+    /// Seconds since 1970 before which, and after which, nobody wants it.
+    pub after: Option<i64>,
+    pub until: Option<i64>,
+}
+
+/// The data of notification.requested.v1 as far as it is used.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Data {
+    id: String,
+    channel: String,
+    recipient: Recipient,
+    text: Option<String>,
+    sender: Option<String>,
+    account: Option<String>,
+    not_before_at: Option<String>,
+    valid_until_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Recipient {
+    phone: Option<String>,
+}
+
+impl Requested {
+    /// # Errors
+    /// `unsupported-channel`, `no-text`, `no-phone`, `bad-validity` at the field.
+    pub fn of(message: &Message) -> Result<Self, Failure> {
+        let data: Data = data_of(message)?;
+        if data.channel != "sms" {
+            return Err(rejected("unsupported-channel", "short messages alone are sent", "/data/channel"));
+        }
+        let missing = |what: &str, place: &str| rejected(&format!("no-{what}"), format!("there is no {what}"), place);
+        let text = data.text.ok_or_else(|| missing("text", "/data/text"))?;
+        let phone = data.recipient.phone.ok_or_else(|| missing("phone", "/data/recipient/phone"))?;
+        let at = |text: Option<&str>, place: &str| {
+            let wrong = || rejected("bad-validity", "this is no moment with an offset", place);
+            text.map(|text| moment(text).ok_or_else(wrong)).transpose()
+        };
+        let after = at(data.not_before_at.as_deref(), "/data/notBeforeAt")?;
+        let until = at(data.valid_until_at.as_deref(), "/data/validUntilAt")?;
+        if after.zip(until).is_some_and(|(after, until)| until <= after) {
+            return Err(rejected("bad-validity", "it is over before it begins", "/data/validUntilAt"));
+        }
+        Ok(Self { id: data.id, phone, text, sender: data.sender, account: data.account, after, until })
+    }
+}
+
+/// Seconds since 1970 of RFC 3339 with an offset.
+pub fn moment(text: &str) -> Option<i64> {
+    let (moment, offset) = dates::parse_date_time(text)?;
+    Some(dates::unix_seconds(moment, offset?))
+}
 
 /// What a text is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

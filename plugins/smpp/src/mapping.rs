@@ -1,8 +1,8 @@
 //! A notification -> the bodies of submit_sm (section 4.4.1). Pure.
 
 use busbar_sdk::dates::{self, Offset};
-use busbar_sdk::{Failure, Message, data_of, ids, rejected, sms};
-use serde::Deserialize;
+use busbar_sdk::sms::{self, Requested};
+use busbar_sdk::{Failure, Message, ids, rejected};
 
 use crate::memory::Sent;
 use crate::pdu::{put_parameter, put_text, tag};
@@ -18,25 +18,6 @@ const TON_INTERNATIONAL: u8 = 1;
 const TON_NETWORK: u8 = 3;
 const TON_NAME: u8 = 5;
 const NPI_TELEPHONE: u8 = 1;
-
-/// The data of notification.requested.v1 as far as it is used.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Requested {
-    id: String,
-    channel: String,
-    recipient: Recipient,
-    text: Option<String>,
-    sender: Option<String>,
-    account: Option<String>,
-    not_before_at: Option<String>,
-    valid_until_at: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Recipient {
-    phone: Option<String>,
-}
 
 /// What is to be sent.
 #[derive(Debug)]
@@ -54,20 +35,9 @@ impl Order {
     /// # Errors
     /// `unsupported-channel`, `no-text`, `no-phone`, `no-sender`, `bad-sender`, `too-many-parts`, `bad-validity` at the field.
     pub fn of(settings: &Settings, message: &Message) -> Result<Self, Failure> {
-        let data: Requested = data_of(message)?;
-        if data.channel != "sms" {
-            return Err(rejected("unsupported-channel", "short messages alone are sent", "/data/channel"));
-        }
-        let missing = |what: &str, place: &str| rejected(&format!("no-{what}"), format!("there is no {what}"), place);
-        let text = data.text.ok_or_else(|| missing("text", "/data/text"))?;
-        let phone = data.recipient.phone.ok_or_else(|| missing("phone", "/data/recipient/phone"))?;
-        let sender = data.sender.or_else(|| Some(settings.sender.clone()).filter(|sender| !sender.is_empty()));
+        let Requested { id, phone, text, sender, account, after, until } = Requested::of(message)?;
+        let sender = sender.or_else(|| Some(settings.sender.clone()).filter(|sender| !sender.is_empty()));
         let source = Source::of(settings, sender.as_deref().unwrap_or_default())?;
-        let after = moment(data.not_before_at.as_deref(), "/data/notBeforeAt")?;
-        let until = moment(data.valid_until_at.as_deref(), "/data/validUntilAt")?;
-        if after.zip(until).is_some_and(|(after, until)| until <= after) {
-            return Err(rejected("bad-validity", "it is over before it begins", "/data/validUntilAt"));
-        }
         let alphabet = text::alphabet_of(&text, settings.default_alphabet);
         let parts = sms::split(&text, alphabet);
         if parts.len() > settings.max_parts {
@@ -76,7 +46,7 @@ impl Order {
         }
         // With other settings the same text may be sent otherwise.
         let form = format!("{:?} {alphabet:?} {}", settings.long, parts.len());
-        let key = ids::derived(&["smpp", &message.source, &data.id, &phone, &text, &source.address, &form]);
+        let key = ids::derived(&["smpp", &message.source, &id, &phone, &text, &source.address, &form]);
         let head = Head { settings, source, phone: &phone, after: absolute(after), until: absolute(until) };
         let charged = parts.len();
         let (total, reference) = (u8::try_from(charged).unwrap_or(u8::MAX), ids::derived_number(&[&key], 256));
@@ -90,7 +60,7 @@ impl Order {
                 .map(|(number, part)| head.body(encode(part), vec![5, 0, 3, reference, total, number], false))
                 .collect(),
         };
-        let sent = Sent::new(data.id, data.account, sender, &phone, charged, bodies.len());
+        let sent = Sent::new(id, account, sender, &phone, charged, bodies.len());
         Ok(Self { key, sent, bodies, until })
     }
 }
@@ -168,10 +138,4 @@ fn absolute(seconds: Option<i64>) -> String {
     let utc = Offset::of_minutes(0).and_then(|utc| dates::local_of_unix_seconds(seconds?, utc));
     let text = utc.map(dates::compact_date_time).unwrap_or_default();
     text.get(2..).map(|text| format!("{text}000+")).unwrap_or_default()
-}
-
-fn moment(text: Option<&str>, place: &str) -> Result<Option<i64>, Failure> {
-    let Some(text) = text else { return Ok(None) };
-    let found = dates::parse_date_time(text).and_then(|(moment, offset)| Some(dates::unix_seconds(moment, offset?)));
-    found.map(Some).ok_or_else(|| rejected("bad-validity", "this is no moment with an offset", place))
 }

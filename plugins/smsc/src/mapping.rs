@@ -2,9 +2,10 @@
 //!
 //! Source: SMSC.ru HTTP API, «Отправка SMS-сообщения».
 
-use busbar_sdk::dates::{self, Offset};
+use busbar_sdk::dates::Offset;
 use busbar_sdk::money::Money;
-use busbar_sdk::{Failure, Message, data_of, ids, rejected, sms};
+use busbar_sdk::sms::{self, Requested};
+use busbar_sdk::{Failure, Message, ids, rejected};
 use form_urlencoded::Serializer;
 use serde::{Deserialize, Serialize};
 
@@ -116,25 +117,6 @@ pub fn is_own(id: &str) -> bool {
     (id.starts_with(PLAIN) || id.starts_with(DERIVED)) && id.bytes().all(fits)
 }
 
-/// The data of notification.requested.v1 as far as it is used.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Requested {
-    id: String,
-    channel: String,
-    recipient: Recipient,
-    text: Option<String>,
-    sender: Option<String>,
-    account: Option<String>,
-    not_before_at: Option<String>,
-    valid_until_at: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Recipient {
-    phone: Option<String>,
-}
-
 /// A short message to be sent.
 pub struct Order {
     pub own: String,
@@ -149,26 +131,15 @@ impl Order {
     /// # Errors
     /// `unsupported-channel`, `no-text`, `no-phone`, `too-many-parts`, `bad-validity`.
     pub fn of(settings: &Settings, message: &Message) -> Result<Self, Failure> {
-        let data: Requested = data_of(message)?;
-        if data.channel != "sms" {
-            return Err(rejected("unsupported-channel", "short messages alone are sent", "/data/channel"));
-        }
-        let missing = |what: &str, place: &str| rejected(&format!("no-{what}"), format!("there is no {what}"), place);
-        let text = data.text.ok_or_else(|| missing("text", "/data/text"))?;
-        let phone = data.recipient.phone.ok_or_else(|| missing("phone", "/data/recipient/phone"))?;
+        let Requested { id, phone, text, sender, account, after, until } = Requested::of(message)?;
         let (parts, most) = (sms::count(&text), settings.max_parts.unwrap_or(6));
         if parts > most {
             let reason = format!("the text would be sent in {parts} parts, {most} are allowed");
             return Err(rejected("too-many-parts", reason, "/data/text"));
         }
-        let after = moment(data.not_before_at.as_deref(), "/data/notBeforeAt")?;
-        let until = moment(data.valid_until_at.as_deref(), "/data/validUntilAt")?;
-        if after.zip(until).is_some_and(|(after, until)| until <= after) {
-            return Err(rejected("bad-validity", "it is over before it begins", "/data/validUntilAt"));
-        }
-        let asked = message.time.as_deref().and_then(|time| moment(Some(time), "").ok().flatten());
-        let sender = data.sender.or_else(|| settings.sender.clone());
-        let own = own_id(&message.source, &data.id);
+        let asked = message.time.as_deref().and_then(sms::moment);
+        let sender = sender.or_else(|| settings.sender.clone());
+        let own = own_id(&message.source, &id);
         let mut form = Serializer::new(String::new());
         form.append_pair("phones", &phone).append_pair("mes", &text).append_pair("id", &own);
         for (name, value) in [("sender", &sender), ("time", &after.map(|after| format!("0{after}")))] {
@@ -182,7 +153,7 @@ impl Order {
             form.append_pair("valid", &format!("{:02}:{:02}", minutes / 60, minutes % 60));
         }
         form.append_pair("cost", "3").append_pair("charset", "utf-8").append_pair("fmt", "3");
-        let sent = Sent { id: data.id, account: data.account, sender, parts: Some(parts), cost: None };
+        let sent = Sent { id, account, sender, parts: Some(parts), cost: None };
         Ok(Self { own, phone, sent, until, form: form.finish().into_bytes() })
     }
 
@@ -201,10 +172,4 @@ fn own_id(source: &str, id: &str) -> String {
         true => format!("{PLAIN}{id}"),
         false => format!("{DERIVED}{}", ids::derived(&["smsc", source, id])),
     }
-}
-
-fn moment(text: Option<&str>, place: &str) -> Result<Option<i64>, Failure> {
-    let Some(text) = text else { return Ok(None) };
-    let found = dates::parse_date_time(text).and_then(|(moment, offset)| Some(dates::unix_seconds(moment, offset?)));
-    found.map(Some).ok_or_else(|| rejected("bad-validity", "this is no moment with an offset", place))
 }
