@@ -4,7 +4,7 @@
 use crate::error::Problem;
 use crate::journal::*;
 use crate::message::{Message, Payload};
-use crate::outcome::Failure;
+use crate::outcome::{Failure, Rejection};
 use async_trait::async_trait;
 use std::io::{Read, Write};
 use std::pin::Pin;
@@ -176,7 +176,35 @@ pub struct Run<T> {
     /// In order; empty unless the result is a success.
     pub emitted: Vec<Emitted>,
     pub state: Vec<StateWrite>,
+    /// Entries of the input that the adapter left out while it took the others; empty unless the result is a success.
+    pub left_out: LeftOut,
     pub calls: Vec<Call>,
+}
+
+impl<T> Run<T> {
+    /// One that did nothing.
+    pub fn of(result: Result<T, Failure>) -> Self {
+        Self { result, emitted: Vec::new(), state: Vec::new(), left_out: LeftOut::default(), calls: Vec::new() }
+    }
+}
+
+/// Entries that were left out: the first ones, and how many there are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LeftOut {
+    pub entries: Vec<Rejection>,
+    pub count: u64,
+}
+
+impl LeftOut {
+    /// So many are kept of one input; the rest is counted.
+    pub const ENTRIES_MAX: usize = 1000;
+
+    pub fn push(&mut self, entry: Rejection) {
+        self.count += 1;
+        if self.entries.len() < Self::ENTRIES_MAX {
+            self.entries.push(entry);
+        }
+    }
 }
 
 /// A message that an adapter stated, checked against its schema.

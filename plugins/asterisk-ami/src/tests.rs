@@ -33,6 +33,10 @@ impl Sink for Far {
     fn warn(&mut self, text: &str) {
         self.seen.warn(text);
     }
+
+    fn leave_out(&mut self, entry: busbar_sdk::Rejection) {
+        self.seen.leave_out(entry);
+    }
 }
 
 impl Hub for Far {

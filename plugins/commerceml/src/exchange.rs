@@ -223,6 +223,10 @@ impl Sink for Window<'_> {
 
     /// 1C shows nobody warnings of a site.
     fn warn(&mut self, _: &str) {}
+
+    fn leave_out(&mut self, entry: busbar_sdk::Rejection) {
+        busbar_sdk::messages::leave_out(&entry);
+    }
 }
 
 fn text(body: String) -> HookResponse {

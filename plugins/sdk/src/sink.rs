@@ -1,9 +1,11 @@
-use crate::{Draft, Emitter, Warnings};
+use crate::{Draft, Emitter, Rejection, Warnings, messages};
 
 /// Where a decoder states its messages and warns: the host, or a test's memory.
 pub trait Sink {
     fn emit(&mut self, draft: Draft);
     fn warn(&mut self, text: &str);
+    /// Leaves out one of several independent entries, and says which and why: it becomes an intake of its own.
+    fn leave_out(&mut self, entry: Rejection);
 }
 
 /// The host. Call [`HostSink::finish`] when the whole file was good. Warns as often as helps anybody.
@@ -28,6 +30,10 @@ impl Sink for HostSink {
     fn warn(&mut self, text: &str) {
         self.1.write(text);
     }
+
+    fn leave_out(&mut self, entry: Rejection) {
+        messages::leave_out(&entry);
+    }
 }
 
 /// Keeps everything; for tests.
@@ -35,6 +41,7 @@ impl Sink for HostSink {
 pub struct Seen {
     pub drafts: Vec<Draft>,
     pub warnings: Vec<String>,
+    pub left_out: Vec<Rejection>,
 }
 
 impl Sink for Seen {
@@ -44,5 +51,9 @@ impl Sink for Seen {
 
     fn warn(&mut self, text: &str) {
         self.warnings.push(text.to_owned());
+    }
+
+    fn leave_out(&mut self, entry: Rejection) {
+        self.left_out.push(entry);
     }
 }

@@ -4,7 +4,7 @@ use super::script::{Script, Seen, Setup};
 use crate::wasm::{self, Authorization, Caller, Effects, HttpRequest, Loaded, Runtime};
 use anyhow::{Context, bail};
 use busbar_core::ports::{Attempting, Emitted, HookRequest, HookResponse, InputFile, Run};
-use busbar_core::{Call, Failure, Message, Rules, StateWrite};
+use busbar_core::{Call, Failure, Message, Rejection, Rules, StateWrite};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -24,6 +24,8 @@ pub struct Outcome {
     /// What each event of a connection led to.
     pub steps: Option<Value>,
     pub messages: Vec<Value>,
+    /// `{code, reason, place}` of each entry that was left out.
+    pub left_out: Vec<Value>,
     pub state: Map<String, Value>,
     pub seen: Seen,
     /// The `time` that the host gives where the adapter states none.
@@ -202,6 +204,7 @@ pub(super) fn outcome<T>(run: Run<T>) -> (Outcome, Option<T>) {
         file: None,
         steps: None,
         messages: run.emitted.into_iter().map(|e| draft(&e.message, e.place)).collect(),
+        left_out: run.left_out.entries.iter().map(show_rejection).collect(),
         state: run.state.into_iter().map(write).collect(),
         seen: Seen::default(),
         host_time: String::new(),
@@ -221,10 +224,8 @@ pub(super) fn show_failure(failure: &Failure) -> Value {
         Failure::Transient { reason, retry_after_ms } => delay("transient", reason, retry_after_ms),
         Failure::RateLimited { reason, retry_after_ms } => delay("rate-limited", reason, retry_after_ms),
         Failure::Rejected(rejection) => {
-            let mut shown = json!({ "case": "rejected", "code": rejection.code, "reason": rejection.reason });
-            if let Some(place) = &rejection.place {
-                shown["place"] = json!(place);
-            }
+            let mut shown = json!({ "case": "rejected" });
+            shown.as_object_mut().into_iter().for_each(|shown| shown.extend(parts(rejection)));
             shown
         }
         Failure::Unauthorized(text) => json!({ "case": "unauthorized", "reason": text }),
@@ -232,6 +233,17 @@ pub(super) fn show_failure(failure: &Failure) -> Value {
         Failure::Other(text) => json!({ "case": "other", "reason": text }),
         Failure::Hub(problem) => json!({ "case": "hub", "code": problem.code.as_str(), "reason": problem.detail }),
     }
+}
+
+fn parts(rejection: &Rejection) -> Map<String, Value> {
+    let Rejection { code, reason, place } = rejection;
+    let place = place.iter().map(|place| ("place", place));
+    let all = [("code", code), ("reason", reason)].into_iter().chain(place);
+    all.map(|(name, value)| (name.to_string(), json!(value))).collect()
+}
+
+fn show_rejection(rejection: &Rejection) -> Value {
+    Value::Object(parts(rejection))
 }
 
 fn draft(message: &Message, place: Option<String>) -> Value {
@@ -289,6 +301,7 @@ impl Outcome {
         let mut shown = json!({
             "result": self.result,
             "messages": self.messages.iter().map(|m| self.stated(m)).collect::<Vec<_>>(),
+            "left-out": self.left_out,
             "calls": self.seen.http.iter().map(show_request).collect::<Vec<_>>(),
             "asked": self.seen.asked.iter().map(|q| self.stated(&draft(q, None))).collect::<Vec<_>>(),
             "state": self.state,

@@ -36,7 +36,7 @@ pub async fn run(caller: Caller, script: &Arc<Script>, input: &[u8]) -> anyhow::
     let mut session = Session::open(Arc::new(caller)).await.map_err(anyhow::Error::from)?;
     let mut steps = Vec::new();
     // Everything together, as one call would show it.
-    let mut all = Run { result: Ok(()), emitted: Vec::new(), state: Vec::new(), calls: Vec::new() };
+    let mut all = Run::of(Ok(()));
     let mut closed = false;
     for (index, event) in events.into_iter().enumerate() {
         closed &= event.connect.is_none() || !session.is_sound();

@@ -60,7 +60,7 @@ async fn counted<T>(slot: &Slot, entry: &'static str, call: impl Future<Output =
 }
 
 fn failed<T>(problem: Problem) -> Run<T> {
-    Run { result: Err(Failure::Hub(problem)), emitted: Vec::new(), state: Vec::new(), calls: Vec::new() }
+    Run::of(Err(Failure::Hub(problem)))
 }
 
 #[async_trait]

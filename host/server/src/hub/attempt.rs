@@ -103,7 +103,7 @@ pub(super) fn ahead(message: &Arc<Message>) -> Attempting {
 
 /// A run without an adapter: one call, and how it ended.
 pub(super) fn single(result: Result<(), Failure>, calls: Vec<Call>) -> Run<()> {
-    Run { result, emitted: Vec::new(), state: Vec::new(), calls }
+    Run { calls, ..Run::of(result) }
 }
 
 /// The failure that an HTTP status stands for.

@@ -69,7 +69,7 @@ impl Line {
 }
 
 fn ended(failure: Failure) -> Run<()> {
-    Run { result: Err(failure), emitted: Vec::new(), state: Vec::new(), calls: Vec::new() }
+    Run::of(Err(failure))
 }
 
 /// How a system's connection is, for people.

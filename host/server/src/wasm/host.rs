@@ -3,6 +3,7 @@
 
 use super::bindings::busbar::adapter as wit;
 use super::effects::AskFailure;
+use super::run::rejection;
 use super::state::{CallState, limit};
 use busbar_core::ports::Emitted;
 use busbar_core::{Code, Message, Problem};
@@ -145,6 +146,11 @@ impl wit::messages::Host for CallState {
         {
             sink(std::mem::take(&mut self.emitted)).map_err(trap)?;
         }
+        Ok(())
+    }
+
+    async fn leave_out(&mut self, entry: wit::types::Rejection) -> Result<()> {
+        self.left_out.push(rejection(entry));
         Ok(())
     }
 

@@ -165,13 +165,7 @@ fn finish<R, T>(
         Ok(Err(failure)) => Err(convert_failure(failure)),
         Err(error) => Err(cut_off(&state.calls, trapped(&error))),
     };
-    let failed = result.is_err();
-    Run {
-        result,
-        emitted: if failed { Vec::new() } else { std::mem::take(&mut state.emitted) },
-        state: if failed { Vec::new() } else { state.state_writes() },
-        calls: state.calls,
-    }
+    state.run(result)
 }
 
 // The adapter did not live to judge a request that was sent and not answered: nobody knows what came of
@@ -221,17 +215,19 @@ pub(super) fn convert_failure(failure: wit::types::Failure) -> Failure {
         wit::types::Failure::RateLimited(delay) => {
             Failure::RateLimited { reason: delay.reason, retry_after_ms: delay.retry_after_ms }
         }
-        wit::types::Failure::Rejected(rejection) => {
-            let wit::types::Rejection { code, reason, place } = rejection;
-            Failure::Rejected(Rejection { code, reason, place })
-        }
+        wit::types::Failure::Rejected(rejected) => Failure::Rejected(rejection(rejected)),
         wit::types::Failure::Unauthorized(text) => Failure::Unauthorized(text),
         wit::types::Failure::UnknownOutcome(text) => Failure::UnknownOutcome(text),
         wit::types::Failure::Other(text) => Failure::Other(text),
     }
 }
 
+pub(super) fn rejection(rejection: wit::types::Rejection) -> Rejection {
+    let wit::types::Rejection { code, reason, place } = rejection;
+    Rejection { code, reason, place }
+}
+
 fn no_entry<T>(name: &str) -> Run<T> {
     let problem = Problem::new(Code::NoSuchEntry, format!("the adapter does not export `{name}`"));
-    Run { result: Err(Failure::Hub(problem)), emitted: Vec::new(), state: Vec::new(), calls: Vec::new() }
+    Run::of(Err(Failure::Hub(problem)))
 }

@@ -107,7 +107,7 @@ impl Session {
         })
         .await;
         self.sound = result.is_ok();
-        let mut state = self.end();
+        let state = self.end();
         let result = match result {
             Ok(Ok(step)) => {
                 let checked = self.checked(step);
@@ -117,13 +117,7 @@ impl Session {
             Ok(Err(failure)) => Err(convert_failure(failure)),
             Err(error) => Err(cut_off(&state.calls, trapped(&error))),
         };
-        let failed = result.is_err();
-        Run {
-            result,
-            emitted: if failed { Vec::new() } else { std::mem::take(&mut state.emitted) },
-            state: if failed { Vec::new() } else { state.state_writes() },
-            calls: state.calls,
-        }
+        state.run(result)
     }
 
     /// The connection is gone: what is known of the deliveries. What it emits or writes now is lost.

@@ -2,9 +2,9 @@
 
 use super::effects::Effects;
 use crate::config::model::{Grants, Instances, Limits};
-use busbar_core::ports::{EmitSink, Emitted, InputFile, OutputFile};
+use busbar_core::ports::{EmitSink, Emitted, InputFile, LeftOut, OutputFile, Run};
 use busbar_core::record::Record;
-use busbar_core::{Call, Catalog, Code, Message, Problem, StateWrite};
+use busbar_core::{Call, Catalog, Code, Failure, Message, Problem, StateWrite};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,6 +34,7 @@ pub(crate) struct CallState {
     pub calls: Vec<Call>,
     pub emitted: Vec<Emitted>,
     pub sink: Option<EmitSink>,
+    pub left_out: LeftOut,
     pub state: BTreeMap<String, Option<Vec<u8>>>,
     pub input: Option<InputFile>,
     pub output: Option<OutputFile>,
@@ -60,6 +61,7 @@ impl CallState {
             calls: Vec::new(),
             emitted: Vec::new(),
             sink: None,
+            left_out: LeftOut::default(),
             state: BTreeMap::new(),
             input: None,
             output: None,
@@ -120,8 +122,18 @@ impl CallState {
         });
     }
 
+    /// What the call came to: a failed one states nothing, and leaves the record of what it did.
+    pub fn run<T>(mut self, result: Result<T, Failure>) -> Run<T> {
+        let calls = std::mem::take(&mut self.calls);
+        if result.is_err() {
+            return Run { calls, ..Run::of(result) };
+        }
+        let (emitted, left_out) = (std::mem::take(&mut self.emitted), std::mem::take(&mut self.left_out));
+        Run { result, emitted, state: self.state_writes(), left_out, calls }
+    }
+
     /// The state as the call leaves it.
-    pub fn state_writes(&mut self) -> Vec<StateWrite> {
+    fn state_writes(&mut self) -> Vec<StateWrite> {
         let system = self.system.name.clone();
         std::mem::take(&mut self.state)
             .into_iter()
