@@ -46,6 +46,8 @@ codes! {
     NotAQuestion "not-a-question" 422 Reject "The type is not a question, or a question was sent as a message." "Questions go to /v1/questions or carry reply_to; messages to /v1/messages.";
     UnsupportedMediaType "unsupported-media-type" 415 Reject "The content type is none of the CloudEvents modes." "Use application/cloudevents+json, application/cloudevents-batch+json, or application/json with ce- headers.";
     IdReused "id-reused" 409 Reject "A message with this source and id but other content was accepted earlier." "Give every message its own id.";
+    KnownDiffers "known-differs" 409 Reject "An input states a known id with other content; the first statement stands." "Compare the two; then accept it as a fact of its own, or dismiss it: POST /v1/intakes/{id}/accept or /dismiss.";
+    NotOpen "not-open" 409 Reject "Nothing is to be decided about this intake, or somebody has." "See its outcome; only `differing` and `left-out` ones wait for a person.";
     TooLarge "too-large" 413 Reject "A body, field or batch is over its limit." "Split it, or raise the limit in busbar.toml.";
     Unauthorized "unauthorized" 401 Reject "No valid key or credential came with the request." "Send `Authorization: Bearer <key>`.";
     Forbidden "forbidden" 403 Reject "The key has no right to do this." "Use a key with the right, see [[http.keys]].";

@@ -2,6 +2,8 @@
 //! its copies for what a crash leaves.
 
 use crate::admit::Planned;
+use crate::entries::Origin;
+use crate::intakes::*;
 use crate::journal::*;
 use crate::message::Message;
 use crate::mutant::{Mutant, broken};
@@ -61,10 +63,20 @@ impl MemoryJournal {
     pub(crate) fn commit_intake(&mut self, mut commit: Commit) -> Result<(Vec<Accepted>, Option<Intake>), Refusal> {
         self.check(&commit)?;
         let intake_id = commit.intake.as_ref().map(|i| i.id.clone());
-        let accepted = self.accept(std::mem::take(&mut commit.messages), intake_id.as_ref(), commit.at_ms);
-        let known = intake_id.as_ref().is_some_and(|id| self.intakes.iter().any(|i| &i.id == id));
-        let intake = commit.intake.map(|intake| settle_intake(intake, &accepted));
-        self.intakes.extend(intake.clone().filter(|_| !known));
+        let origin = self.origin(&commit);
+        let accepted = self.accept(std::mem::take(&mut commit.messages), &origin, commit.at_ms);
+        let intake = commit.intake.map(|mut intake| {
+            intake.count(&accepted);
+            intake.settle();
+            intake
+        });
+        commit.entries.into_iter().chain(intake.clone()).for_each(|intake| self.keep(intake));
+        if let Some(decided) = commit.decided
+            && let Some(intake) = self.intakes.iter_mut().find(|i| i.id == decided.intake)
+        {
+            intake.outcome = decided.outcome;
+            intake.by = Some(decided.by);
+        }
         for write in commit.state {
             let key = (write.system, write.key);
             match write.value {
@@ -93,6 +105,20 @@ impl MemoryJournal {
         Ok((accepted, intake))
     }
 
+    fn origin(&self, commit: &Commit) -> Origin {
+        if let Some(intake) = &commit.intake {
+            return Origin::input(intake);
+        }
+        let delivery = commit.attempted.as_ref().and_then(|a| self.deliveries.get(&a.delivery));
+        Origin::delivery(delivery.map_or("", |row| &row.stored.system))
+    }
+
+    fn keep(&mut self, intake: Intake) {
+        if !self.intakes.iter().any(|known| known.id == intake.id) {
+            self.intakes.push(intake);
+        }
+    }
+
     fn record(&mut self, owner: &Owner, calls: Vec<Call>) {
         for call in calls {
             self.calls.insert((owner.clone(), call.attempt, call.ordinal), call);
@@ -119,6 +145,10 @@ impl MemoryJournal {
                 return Err(Refusal::Stale);
             }
         }
+        if let Some(decided) = &commit.decided {
+            let intake = self.intakes.iter().find(|i| i.id == decided.intake);
+            intake.filter(|i| decided.fits(i.outcome)).ok_or(Refusal::NotOpen)?;
+        }
         if let Some(operation) = &commit.operation {
             let stored = self.deliveries.get(&operation.delivery).map(|row| &row.stored);
             let state = stored.map(|d| d.state);
@@ -134,14 +164,18 @@ impl MemoryJournal {
         Ok(())
     }
 
-    fn accept(&mut self, messages: Vec<NewMessage>, intake: Option<&String>, at_ms: i64) -> Vec<Accepted> {
+    fn accept(&mut self, messages: Vec<NewMessage>, origin: &Origin, at_ms: i64) -> Vec<Accepted> {
         let mut accepted = Vec::with_capacity(messages.len());
         for new in messages {
-            accepted.push(match self.known(&new) {
-                Some((seq, digest)) => {
-                    Accepted { seq: *seq, duplicate: true, differs: *digest != new.digest, deliveries: vec![] }
+            let known = self.known(&new).map(|(seq, digest)| (*seq, *digest != new.digest));
+            accepted.push(match known {
+                Some((seq, differs)) => {
+                    if differs {
+                        self.keep(origin.differing(&new, at_ms));
+                    }
+                    Accepted { seq, duplicate: true, differs, deliveries: vec![] }
                 }
-                None => self.insert(new, intake, at_ms),
+                None => self.insert(new, origin.intake.as_ref(), at_ms),
             });
         }
         accepted
@@ -202,7 +236,7 @@ impl MemoryJournal {
         let mut stated = Vec::new();
         if let Some(made) = made {
             self.record(&Owner::Delivery(id), made.calls);
-            let accepted = self.accept(made.messages, None, at_ms);
+            let accepted = self.accept(made.messages, &Origin::delivery(&stored.system), at_ms);
             stated = accepted.into_iter().flat_map(|a| a.deliveries).collect();
         }
         (stored, stated)
@@ -370,23 +404,5 @@ impl MemoryJournal {
             }
         }
         Claimed { shards, leave, hubs }
-    }
-}
-
-/// Counts what became of an intake's messages and says how it ended.
-pub(crate) fn settle_intake(mut intake: Intake, accepted: &[Accepted]) -> Intake {
-    intake.messages += accepted.len() as u64;
-    intake.duplicates += accepted.iter().filter(|a| a.duplicate).count() as u64;
-    intake.differing += accepted.iter().filter(|a| a.differs).count() as u64;
-    intake.settle();
-    intake
-}
-
-impl Intake {
-    /// Says how it ended, once its messages are counted.
-    pub fn settle(&mut self) {
-        if self.outcome == IntakeOutcome::Accepted && self.messages > 0 && self.messages == self.duplicates {
-            self.outcome = IntakeOutcome::Repeated;
-        }
     }
 }

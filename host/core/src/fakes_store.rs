@@ -2,6 +2,7 @@
 
 use crate::error::Problem;
 use crate::fakes_journal::{MemoryJournal, Owner, Row};
+use crate::intakes::*;
 use crate::journal::*;
 use crate::message::Message;
 use crate::ports::{Chunks, Claim, Claimed, Ready, Store};

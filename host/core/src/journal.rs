@@ -2,6 +2,7 @@
 
 use crate::admit::Planned;
 use crate::error::ErrorRecord;
+use crate::intakes::{Decided, Intake};
 use crate::message::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -43,78 +44,6 @@ impl DeliveryState {
     }
 }
 
-/// Where an input came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum IntakeKind {
-    File,
-    Hook,
-    Poll,
-    Rest,
-    Amqp,
-    Question,
-    /// Over a connection of its own, e.g. of SCADA.
-    Connection,
-}
-
-impl IntakeKind {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::File => "file",
-            Self::Hook => "hook",
-            Self::Poll => "poll",
-            Self::Rest => "rest",
-            Self::Amqp => "amqp",
-            Self::Question => "question",
-            Self::Connection => "connection",
-        }
-    }
-}
-
-/// What became of an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum IntakeOutcome {
-    Accepted,
-    /// Everything in it was known already; nothing changed.
-    Repeated,
-    Refused,
-}
-
-impl IntakeOutcome {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Repeated => "repeated",
-            Self::Refused => "refused",
-        }
-    }
-}
-
-/// One input from outside that is not itself a message: a file, a hook request, a question, or a
-/// message that was refused.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Intake {
-    /// UUIDv7.
-    pub id: String,
-    pub kind: IntakeKind,
-    /// The system, or the API key's name.
-    pub system: String,
-    /// File name, path or routing key.
-    pub name: String,
-    /// Milliseconds since the epoch.
-    pub at_ms: i64,
-    /// Set by the store when the messages are known to be new or not.
-    pub outcome: IntakeOutcome,
-    pub messages: u64,
-    pub duplicates: u64,
-    /// Known messages whose content differs now; the first one stands.
-    pub differing: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<ErrorRecord>,
-}
-
 /// A message with the deliveries planned for it, on its way into the store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewMessage {
@@ -153,7 +82,8 @@ pub struct Made {
 pub enum OnDiffering {
     /// Refuse the whole commit: a publisher reused an id.
     Refuse,
-    /// The first one stands and the intake counts it: a bank states a document again with more in it.
+    /// The first one stands, and the other becomes an intake of its own: a person decides. A bank states a document
+    /// again with more in it, or uses a number twice.
     Keep,
 }
 
@@ -217,6 +147,9 @@ pub struct Attempted {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Commit {
     pub intake: Option<Intake>,
+    /// Entries that were left out of it. One that is there already is not written again.
+    pub entries: Vec<Intake>,
+    pub decided: Option<Decided>,
     pub messages: Vec<NewMessage>,
     pub on_differing: Option<OnDiffering>,
     pub state: Vec<StateWrite>,
@@ -288,6 +221,8 @@ pub enum Refusal {
     Stale,
     /// The operation does not fit the delivery's state; `None`: there is no such delivery.
     NotNow { state: Option<DeliveryState> },
+    /// There is no such intake, or nothing is to be decided about it.
+    NotOpen,
     /// An earlier delivery of the same system and key is held: that one comes first.
     Behind { delivery: i64 },
 }
@@ -372,24 +307,6 @@ pub struct MessageView {
     pub place: Option<String>,
     pub intake: Option<String>,
     pub deliveries: Vec<DeliveryView>,
-}
-
-/// Which intakes to show, newest first.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct IntakeFilter {
-    pub id: Option<String>,
-    pub system: Option<String>,
-    pub outcome: Option<String>,
-    pub limit: u32,
-}
-
-/// An intake as it is shown.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct IntakeView {
-    #[serde(flatten)]
-    pub intake: Intake,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub calls: Vec<Call>,
 }
 
 /// The shards that a hub makes the deliveries of: bit `n` is shard `n`. One hub alone has all.

@@ -2,6 +2,7 @@
 //! [`crate::fakes`] in memory; both pass the same contract suites (tests/it/contracts).
 
 use crate::error::Problem;
+use crate::intakes::*;
 use crate::journal::*;
 use crate::message::{Message, Payload};
 use crate::outcome::{Failure, Rejection};
@@ -185,6 +186,12 @@ impl<T> Run<T> {
     /// One that did nothing.
     pub fn of(result: Result<T, Failure>) -> Self {
         Self { result, emitted: Vec::new(), state: Vec::new(), left_out: LeftOut::default(), calls: Vec::new() }
+    }
+
+    /// What came of it, apart from what it did.
+    pub fn split(self) -> (Result<T, Failure>, Run<()>) {
+        let Self { result, emitted, state, left_out, calls } = self;
+        (result, Run { result: Ok(()), emitted, state, left_out, calls })
     }
 }
 

@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod cases;
 mod client;
+mod entries;
 mod fuzz;
 mod journal;
 mod key;

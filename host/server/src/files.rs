@@ -1,5 +1,5 @@
-//! Folders: a file is taken when it is complete, decoded, and moved to `done/` or `failed/` with a
-//! report beside it. It stays where it is until its messages are durable, so a crash loses nothing,
+//! Folders: a file is taken when it is complete, decoded, and moved to `done/`, `review/` (parts of it
+//! wait for a person) or `failed/` with a report beside it. It stays where it is until its messages are durable, so a crash loses nothing,
 //! and taking it again changes nothing.
 
 use crate::config::model::FolderConfig;
@@ -33,8 +33,8 @@ impl Watch {
     /// # Errors
     /// When one cannot be made.
     pub fn prepare(&self) -> std::io::Result<()> {
-        for folder in [self.folder.clone(), self.folder.join("done"), self.folder.join("failed")] {
-            std::fs::create_dir_all(folder)?;
+        for outcome in ["", "done", "review", "failed"] {
+            std::fs::create_dir_all(self.folder.join(outcome))?;
         }
         Ok(())
     }
@@ -94,7 +94,11 @@ impl Watch {
     async fn take(&self, path: &Path) -> Result<(), Problem> {
         let started = Instant::now();
         let result = self.hub.decode_file(&self.system, path).await?;
-        let to = if result.intake.outcome == IntakeOutcome::Refused { "failed" } else { "done" };
+        let to = match result.intake.outcome {
+            IntakeOutcome::Refused => "failed",
+            IntakeOutcome::Accepted | IntakeOutcome::Repeated => "done",
+            _ => "review",
+        };
         let text = report(&self.system, &result, started.elapsed());
         tracing::info!(
             system = self.system,
@@ -141,6 +145,7 @@ fn report(system: &str, result: &FileResult, took: Duration) -> String {
         IntakeOutcome::Accepted => "accepted",
         IntakeOutcome::Repeated => "repeated: everything in it was known already, nothing changed",
         IntakeOutcome::Refused => "refused: nothing of it was taken over",
+        _ => "incomplete: taken, but for entries that wait for a person (busbar messages entries)",
     };
     line("outcome", outcome);
     line("messages", &intake.messages.to_string());
@@ -150,6 +155,9 @@ fn report(system: &str, result: &FileResult, took: Duration) -> String {
             "differing",
             &format!("{} known ones say something else now; the first statement stands", intake.differing),
         );
+    }
+    if intake.left_out > 0 {
+        line("left out", &intake.left_out.to_string());
     }
     if let Some(error) = &intake.error {
         line("error", &error.code);

@@ -6,6 +6,7 @@ mod connection;
 mod driver;
 mod effects;
 mod encode;
+mod entries;
 mod file;
 mod intake;
 mod operate;

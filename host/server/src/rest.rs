@@ -1,6 +1,7 @@
 //! The REST interface, the hooks, and what operators look at.
 
 mod auth;
+mod entries;
 mod hooks;
 mod journal;
 mod messages;
@@ -86,6 +87,8 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(journal::message))
         .routes(routes!(messages::ask))
         .routes(routes!(journal::intakes))
+        .routes(routes!(entries::accept))
+        .routes(routes!(entries::dismiss))
         .routes(routes!(system::schemas))
         .routes(routes!(system::schema))
         .routes(routes!(system::systems))

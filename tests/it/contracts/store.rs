@@ -2,6 +2,7 @@
 
 mod cases;
 mod engine;
+mod entries;
 mod keys;
 mod power;
 mod restore;
@@ -66,6 +67,10 @@ contract! {
     engine::an_attempt_that_was_overtaken_is_stale
     engine::calls_of_a_started_attempt_are_there_and_overwritten
     engine::an_intake_is_written_once
+    entries::what_differs_is_an_entry_that_a_person_decides_about_once
+    entries::what_was_left_out_is_written_once_and_can_only_be_dismissed
+    entries::what_a_delivery_states_differently_is_an_entry_of_its_system
+    entries::entries_of_a_large_file_are_parts_of_it
     engine::ready_is_of_the_hubs_shards
     engine::deliveries_by_each_condition
     engine::hubs_share_the_shards
@@ -126,18 +131,7 @@ fn commit(messages: Vec<NewMessage>) -> Commit {
 }
 
 fn intake(id: &str) -> Intake {
-    Intake {
-        id: id.into(),
-        kind: IntakeKind::File,
-        system: "bank".into(),
-        name: "выписка.txt".into(),
-        at_ms: 900,
-        outcome: IntakeOutcome::Accepted,
-        messages: 0,
-        duplicates: 0,
-        differing: 0,
-        error: None,
-    }
+    Intake::new(id.into(), IntakeKind::File, "bank", "выписка.txt", 900)
 }
 
 /// Attempt number `attempts` of a delivery that counts one less.

@@ -154,6 +154,9 @@ fn print(outcome: &Outcome) {
     for message in &outcome.messages {
         println!("{}", json!({ "message": message }));
     }
+    for entry in &outcome.left_out {
+        println!("{}", json!({ "left-out": entry }));
+    }
     if !outcome.state.is_empty() {
         println!("{}", json!({ "state": outcome.state }));
     }

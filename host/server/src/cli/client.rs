@@ -32,12 +32,24 @@ enum What {
         /// The journal's number.
         seq: String,
     },
+    /// Entries of inputs that wait for a person: left out, or known with other content.
+    Entries {
+        /// Only of this system.
+        #[arg(long)]
+        system: Option<String>,
+        /// Take these, which differ from known messages, as facts of their own: ids as listed.
+        #[arg(long, value_name = "ID", num_args = 1..)]
+        accept: Vec<String>,
+        /// Nothing more is to be done about these.
+        #[arg(long, value_name = "ID", num_args = 1..)]
+        dismiss: Vec<String>,
+    },
     /// Files, hook requests, questions and refused messages.
     Intakes {
         /// Only of this system.
         #[arg(long)]
         system: Option<String>,
-        /// `accepted`, `repeated` or `refused`.
+        /// `accepted`, `repeated`, `incomplete`, `refused`, `left-out`, `differing` or `dismissed`.
         #[arg(long)]
         outcome: Option<String>,
     },
@@ -114,6 +126,9 @@ pub async fn messages(args: MessagesArgs, json: bool) -> anyhow::Result<ExitCode
                 println!("{}", serde_json::to_string_pretty(&answer)?);
             }
         }
+        Some(What::Entries { system, accept, dismiss }) => {
+            super::entries::entries(super::entries::Asked { system, accept, dismiss }, &base, &args.hub, json).await?;
+        }
         Some(What::Intakes { system, outcome }) => {
             let url = url(&format!("{base}/v1/intakes"), &[("system", system), ("outcome", outcome)])?;
             let answer = call(http.get(url), &args.hub).await?;
@@ -165,7 +180,7 @@ fn show_message(message: &Value, json: bool) {
     }
 }
 
-fn show_intake(intake: &Value, json: bool) {
+pub(super) fn show_intake(intake: &Value, json: bool) {
     if json {
         println!("{intake}");
         return;

@@ -58,6 +58,7 @@ pub async fn run(caller: Caller, script: &Arc<Script>, input: &[u8]) -> anyhow::
         script.remember(&run.state);
         all.emitted.extend(run.emitted);
         all.state.extend(run.state);
+        run.left_out.entries.into_iter().for_each(|entry| all.left_out.push(entry));
         all.calls.extend(run.calls);
         match run.result {
             Ok(step) => steps.push(show_step(&step)),

@@ -37,7 +37,7 @@ impl Attempter {
             let problem = Problem::new(Code::Internal, "the attempt ended unexpectedly");
             single(Err(Failure::Hub(problem)), Vec::new())
         });
-        let Run { result, emitted, state, calls } = run;
+        let Run { result, emitted, state, calls, .. } = run;
         let admitted: Result<Vec<NewMessage>, Failure> = result.and_then(|()| {
             let admitted = emitted.into_iter().map(|e| self.rules.admit_valid(e.message, e.place));
             admitted.collect::<Result<_, _>>().map_err(Failure::Hub)

@@ -1,5 +1,6 @@
 //! Drives the engine of `busbar-core`: what happens goes in as events, what it says is done here over the ports.
 
+use super::entries;
 use super::{Attempter, WriterThread};
 use busbar_core::engine::{Engine, Event, Step, SystemStatus, Ticket};
 use busbar_core::ports::{Chunks, Clock, Store};
@@ -184,12 +185,16 @@ impl Driver {
         let started = std::time::Instant::now();
         metrics::histogram!("busbar_commit_group_size").record(commits.len() as f64);
         let store = self.store.clone();
+        let left_out = commits.iter().filter_map(|commit| commit.intake.as_ref()).map(|intake| intake.left_out).sum();
         let written = self.writer.run(async move { store.commit(commits).await }).await;
         let result = written.unwrap_or_else(|| Err(Problem::new(Code::Internal, "the write ended unexpectedly")));
         metrics::histogram!("busbar_commit_seconds").record(started.elapsed());
-        if let Err(problem) = &result {
-            metrics::counter!("busbar_commit_failures_total").increment(1);
-            tracing::error!(%problem, "the store cannot be written");
+        match &result {
+            Ok(committed) => entries::count_committed(left_out, committed),
+            Err(problem) => {
+                metrics::counter!("busbar_commit_failures_total").increment(1);
+                tracing::error!(%problem, "the store cannot be written");
+            }
         }
         self.feed([Event::Written(result)]);
     }

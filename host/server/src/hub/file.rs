@@ -1,6 +1,6 @@
 //! Decoding a file: its messages go to a spool first, and into the store all or none.
 
-use super::Hub;
+use super::{Hub, entries};
 use busbar_core::ports::{Emitted, InputFile};
 use busbar_core::{
     Code, Commit, ErrorRecord, Intake, IntakeKind, IntakeOutcome, Journal, Message, NewMessage, Planned, Problem,
@@ -57,10 +57,12 @@ impl Hub {
             self.committer.commit(head).await?.ok();
             return Ok(FileResult { intake, bytes });
         }
+        head.entries = entries::left_out(&mut intake, run.left_out);
         head.intake = Some(intake.clone());
         let mut reader = spool.read().map_err(unreadable)?;
-        let written = self.committer.commit_stream(head, &mut || chunk(&mut reader)).await?;
-        Ok(FileResult { intake: written.unwrap_or(intake), bytes })
+        let written = self.committer.commit_stream(head, &mut || chunk(&mut reader)).await?.unwrap_or(intake);
+        entries::count(written.left_out, written.differing);
+        Ok(FileResult { intake: written, bytes })
     }
 
     /// Writes down that a file could not be taken at all.

@@ -1,7 +1,7 @@
 //! The front door: what comes in over REST, AMQP and hooks, checked and written down before anybody
 //! is told that it arrived.
 
-use super::{Attempter, Committer, Questions, new_id};
+use super::{Attempter, Committer, Questions, entries, new_id};
 use busbar_core::ports::{Adapters, Clock, HookRequest, HookResponse, Store};
 use busbar_core::{
     Accepted, Code, Commit, Failure, Intake, IntakeKind, IntakeOutcome, Message, NewMessage, OnDiffering, Problem,
@@ -33,18 +33,8 @@ pub struct Refused {
 impl Hub {
     /// An intake with nothing in it yet.
     pub fn new_intake(&self, kind: IntakeKind, system: &str, name: &str) -> Intake {
-        Intake {
-            id: new_id(),
-            kind,
-            system: system.to_string(),
-            name: name.chars().take(500).collect(),
-            at_ms: self.clock.now_ms(),
-            outcome: IntakeOutcome::Accepted,
-            messages: 0,
-            duplicates: 0,
-            differing: 0,
-            error: None,
-        }
+        let name: String = name.chars().take(500).collect();
+        Intake::new(new_id(), kind, system, &name, self.clock.now_ms())
     }
 
     /// Takes messages, all or none, and returns when they are durable.
@@ -121,8 +111,9 @@ impl Hub {
         };
         match admitted {
             Ok((response, messages)) => {
-                let commit =
-                    Commit { intake: Some(intake), state: run.state, calls: run.calls, ..self.plain(messages) };
+                let entries = entries::left_out(&mut intake, run.left_out);
+                let plain = self.plain(messages);
+                let commit = Commit { intake: Some(intake), entries, state: run.state, calls: run.calls, ..plain };
                 Ok(self.committer.commit(commit).await?.ok().map(|_| response))
             }
             Err(problem) => {

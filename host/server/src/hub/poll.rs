@@ -1,10 +1,10 @@
 //! Polling: a system is asked again and again, and its cursor moves only with what it stated.
 
-use super::Hub;
 use super::shards::Turn;
+use super::{Hub, entries};
 use crate::wasm::RESERVED;
 use busbar_core::outcome::decide;
-use busbar_core::ports::Run;
+use busbar_core::ports::{LeftOut, Run};
 use busbar_core::{
     Commit, Failure, IntakeKind, IntakeOutcome, NewMessage, Next, OnDiffering, Policy, Problem, StateWrite,
 };
@@ -35,9 +35,13 @@ pub struct Poller {
 
 impl Poller {
     pub async fn run(self) {
-        let mut failures = 0;
+        let (mut failures, mut told) = (0, LeftOut::default());
         while !self.stop.is_cancelled() {
-            let pause = if self.turn.is_mine(&self.system) { self.next(&mut failures).await } else { self.jittered() };
+            let pause = if self.turn.is_mine(&self.system) {
+                self.next(&mut failures, &mut told).await
+            } else {
+                self.jittered()
+            };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.stop.cancelled() => return,
@@ -51,8 +55,8 @@ impl Poller {
     }
 
     /// One poll, and how long to wait until the next.
-    async fn next(&self, failures: &mut u32) -> Duration {
-        let result = self.once().await;
+    async fn next(&self, failures: &mut u32, told: &mut LeftOut) -> Duration {
+        let result = self.once(told).await;
         let outcome = result.as_ref().err().map_or("ok", |failure| failure.problem().code.as_str());
         metrics::counter!("busbar_polls_total", "system" => self.system.clone(), "outcome" => outcome).increment(1);
         match result {
@@ -70,11 +74,13 @@ impl Poller {
         }
     }
 
-    /// Whether to ask again at once.
-    async fn once(&self) -> Result<bool, Failure> {
+    /// Whether to ask again at once. `told`: what the poll before left out; a feed has the same bad entry for days, and it
+    /// is written down once.
+    async fn once(&self, told: &mut LeftOut) -> Result<bool, Failure> {
         let key = format!("{RESERVED}cursor");
         let cursor = self.hub.store.state(&self.system, &key).await.map_err(Failure::Hub)?;
-        let Run { result, emitted, state, calls } = self.hub.adapters.poll(&self.system, cursor.clone()).await;
+        let Run { result, emitted, state, left_out, calls } =
+            self.hub.adapters.poll(&self.system, cursor.clone()).await;
         let admitted = result.and_then(|polled| {
             let messages: Result<Vec<_>, Problem> =
                 emitted.into_iter().map(|e| self.hub.rules.admit_valid(e.message, e.place)).collect();
@@ -94,20 +100,25 @@ impl Poller {
             }
         };
         let moved = polled.cursor != cursor || !messages.is_empty();
-        if moved || !state.is_empty() {
+        let news = left_out != *told;
+        if moved || !state.is_empty() || news {
             let write = StateWrite { system: self.system.clone(), key, value: polled.cursor.clone() };
             let state = state.into_iter().chain([write]).collect();
-            self.accepted(Commit { state, ..base }, messages).await.map_err(Failure::Hub)?;
+            let left_out = if news { left_out.clone() } else { LeftOut::default() };
+            self.accepted(Commit { state, ..base }, messages, left_out).await.map_err(Failure::Hub)?;
         }
+        *told = left_out;
         // An adapter that says `more` and gets nowhere must not spin.
         Ok(moved && polled.more)
     }
 
-    async fn accepted(&self, mut commit: Commit, messages: Vec<NewMessage>) -> Result<(), Problem> {
-        if messages.is_empty() {
+    async fn accepted(&self, mut commit: Commit, messages: Vec<NewMessage>, left_out: LeftOut) -> Result<(), Problem> {
+        if messages.is_empty() && left_out.count == 0 {
             commit.calls.clear(); // They belong to an intake, and nothing came in.
         } else {
-            commit.intake = Some(self.hub.new_intake(IntakeKind::Poll, &self.system, "poll"));
+            let mut intake = self.hub.new_intake(IntakeKind::Poll, &self.system, "poll");
+            commit.entries = entries::left_out(&mut intake, left_out);
+            commit.intake = Some(intake);
         }
         self.hub.committer.commit(Commit { messages, ..commit }).await.map(drop)
     }

@@ -65,17 +65,11 @@ impl Questions {
 
     // The record is for explaining; a question is not held up or failed by it.
     async fn write_down(&self, system: &str, question: &Message, result: &Result<Message, Problem>, calls: Vec<Call>) {
+        let now_ms = self.clock.now_ms();
         let intake = Intake {
-            id: new_id(),
-            kind: IntakeKind::Question,
-            system: system.to_string(),
-            name: named(question),
-            at_ms: self.clock.now_ms(),
             outcome: if result.is_ok() { IntakeOutcome::Accepted } else { IntakeOutcome::Refused },
-            messages: 0,
-            duplicates: 0,
-            differing: 0,
             error: result.as_ref().err().map(Problem::record),
+            ..Intake::new(new_id(), IntakeKind::Question, system, &named(question), now_ms)
         };
         let commit = Commit { at_ms: intake.at_ms, intake: Some(intake), calls, ..Commit::default() };
         if let Err(problem) = self.committer.submit(commit).await {

@@ -2,13 +2,12 @@
 //! before anything is sent, so that the far end's acknowledgement is never ahead of the journal.
 
 use super::connection::{Connections, Given};
+use super::entries;
 use crate::tcp::Socket;
 use crate::wasm::{Event, Piece, Session, Step};
 use busbar_core::ports::Run;
 use busbar_core::record::{CONNECTION, NO_ANSWER, OK, maybe_sent};
-use busbar_core::{
-    Call, Code, Commit, Failure, IntakeKind, IntakeOutcome, NewMessage, OnDiffering, Problem, Shards, StateWrite,
-};
+use busbar_core::{Call, Code, Commit, Failure, IntakeKind, IntakeOutcome, NewMessage, OnDiffering, Problem, Shards};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -133,11 +132,9 @@ impl<'a> Serving<'a> {
             _ => None,
         };
         self.timer = None;
-        let run = self.session.step(event).await;
-        match run.result {
-            Ok(step) => {
-                self.follow(step, Run { result: Ok(()), ..without(run.emitted, run.state, run.calls) }, received).await
-            }
+        let (result, run) = self.session.step(event).await.split();
+        match result {
+            Ok(step) => self.follow(step, run, received).await,
             Err(failure) => {
                 self.refused(&failure, run.calls, received).await;
                 Err(failure)
@@ -163,20 +160,19 @@ impl<'a> Serving<'a> {
             duration_us: 0,
         };
         if let Err(problem) = effects.ahead(delivery, &call).await {
-            let run = Run { result: Err(Failure::Hub(problem)), ..without(Vec::new(), Vec::new(), Vec::new()) };
-            let _ = done.send(run);
+            let _ = done.send(Run::of(Err(Failure::Hub(problem))));
             return Ok(false);
         }
         self.open.insert(delivery, Open { done, call, started: Instant::now() });
         let maybe_sent = maybe_sent(&attempting.recorded);
-        let run = self.session.step(Event::Message { delivery, message: attempting.message, maybe_sent }).await;
-        match run.result {
+        let step = Event::Message { delivery, message: attempting.message, maybe_sent };
+        let (result, run) = self.session.step(step).await.split();
+        match result {
             Ok(step) => {
                 if let Some(open) = self.open.get_mut(&delivery) {
                     open.call.request["body"] = shown_pieces(&step.send);
                 }
-                let rest = without(run.emitted, run.state, run.calls);
-                self.follow(step, Run { result: Ok(()), ..rest }, None).await
+                self.follow(step, run, None).await
             }
             // Nothing was sent.
             Err(failure) => {
@@ -213,16 +209,18 @@ impl<'a> Serving<'a> {
 
     /// Writes down what a step stated. It waits for a store that is down: nothing is read or sent meanwhile.
     async fn commit(&mut self, run: Run<()>, received: Option<Value>) -> Result<(), Failure> {
-        if run.emitted.is_empty() && run.state.is_empty() {
+        if run.emitted.is_empty() && run.state.is_empty() && run.left_out.count == 0 {
             return Ok(());
         }
         let hub = &self.parts.hub;
         let admitted = run.emitted.into_iter().map(|e| hub.rules.admit_valid(e.message, e.place));
         let messages = admitted.collect::<Result<Vec<NewMessage>, Problem>>().map_err(Failure::Hub)?;
-        let stated = !messages.is_empty();
-        let intake = stated.then(|| hub.new_intake(IntakeKind::Connection, self.parts.system(), &self.peer));
+        let stated = !messages.is_empty() || run.left_out.count > 0;
+        let mut intake = stated.then(|| hub.new_intake(IntakeKind::Connection, self.parts.system(), &self.peer));
+        let entries = intake.as_mut().map(|intake| entries::left_out(intake, run.left_out)).unwrap_or_default();
         let commit = Commit {
             intake,
+            entries,
             messages,
             on_differing: Some(OnDiffering::Keep),
             state: run.state,
@@ -322,13 +320,8 @@ impl<'a> Serving<'a> {
             call.outcome = OK.into();
         }
         call.duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let run = Run { result: outcome, ..without(Vec::new(), Vec::new(), vec![call]) };
-        let _ = done.send(run);
+        let _ = done.send(Run { calls: vec![call], ..Run::of(outcome) });
     }
-}
-
-fn without(emitted: Vec<busbar_core::ports::Emitted>, state: Vec<StateWrite>, calls: Vec<Call>) -> Run<()> {
-    Run { result: Ok(()), emitted, state, calls }
 }
 
 async fn take(given: &Waiting) -> Option<Given> {

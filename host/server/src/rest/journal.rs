@@ -92,7 +92,7 @@ pub async fn message(
 pub struct IntakesQuery {
     id: Option<String>,
     system: Option<String>,
-    /// `accepted`, `repeated` or `refused`.
+    /// `accepted`, `repeated`, `incomplete`, `refused`, `left-out`, `differing` or `dismissed`.
     outcome: Option<String>,
     /// 50 where absent, 500 at most.
     limit: Option<u32>,

@@ -141,17 +141,29 @@ pub struct Trace {
 #[serde(rename_all = "kebab-case")]
 pub struct Intake {
     id: String,
-    /// `file`, `hook`, `poll`, `rest`, `amqp`, `connection` or `question`.
+    /// `file`, `hook`, `poll`, `rest`, `amqp`, `connection`, `delivery` or `question`.
     kind: String,
     system: String,
     name: String,
     at: String,
-    /// `accepted`, `repeated` or `refused`.
+    /// `accepted`, `repeated`, `incomplete` (some entries wait for a person) or `refused`; of such an entry `left-out`
+    /// or `differing`, and `accepted` or `dismissed` once it is decided.
     outcome: String,
     messages: u64,
     duplicates: u64,
     /// Known messages whose content differs now; the first one stands.
     differing: u64,
+    /// Entries that the adapter left out while it took the others.
+    left_out: u64,
+    /// Of an entry: the input that it came in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part_of: Option<String>,
+    /// Of an entry that differs from a known message: what it states, as a CloudEvent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<Value>,
+    /// Who decided about an entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Error>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -259,6 +271,14 @@ impl Shower<'_> {
         }
     }
 
+    fn event(&self, mut event: Value) -> Value {
+        if !self.personal {
+            let kind = event["type"].as_str().unwrap_or_default().to_string();
+            event["data"] = self.catalog.mask(&kind, &event["data"]);
+        }
+        event
+    }
+
     pub fn intake(&self, view: IntakeView) -> Intake {
         let IntakeView { intake, calls } = view;
         Intake {
@@ -271,6 +291,10 @@ impl Shower<'_> {
             messages: intake.messages,
             duplicates: intake.duplicates,
             differing: intake.differing,
+            left_out: intake.left_out,
+            part_of: intake.part_of,
+            event: intake.event.map(|event| self.event(event)),
+            by: intake.by,
             error: intake.error.map(Error::from),
             calls: calls.into_iter().map(|c| self.call(c)).collect(),
         }

@@ -3,7 +3,8 @@
 
 use super::backend::Rows;
 use super::plan::{Facts, Lane};
-use super::rows::{OpenRecord, Pair, parse_state};
+use super::read::word;
+use super::rows::{OpenRecord, Pair, content, parse_state};
 use super::text::read;
 use super::write::Write;
 use busbar_core::*;
@@ -38,7 +39,8 @@ impl<'a> Named<'a> {
 
     fn commit(&mut self, commit: &'a Commit) {
         self.messages(&commit.messages);
-        self.intakes.extend(commit.intake.as_ref().map(|i| i.id.as_str()));
+        let intakes = commit.intake.iter().chain(&commit.entries).map(|i| i.id.as_str());
+        self.intakes.extend(intakes.chain(commit.decided.as_ref().map(|d| d.intake.as_str())));
         self.deliveries.extend(commit.started.as_ref().map(|s| s.delivery));
         if let Some(attempted) = &commit.attempted {
             self.deliveries.insert(attempted.delivery);
@@ -71,7 +73,8 @@ impl Write {
     async fn look_up(&mut self, named: Named<'_>) -> Result<Facts> {
         let mut facts = Facts::default();
         self.known_messages(&named, &mut facts).await?;
-        self.known_intakes(&named, &mut facts).await?;
+        let ids = named.intakes.iter().map(|id| id.to_string()).chain(differing(&named, &facts)).collect();
+        self.known_intakes(ids, &mut facts).await?;
         let ids: Vec<_> = named.deliveries.iter().copied().collect();
         let sql = format!("SELECT {} FROM {{rows}} CROSS JOIN open WHERE open.id = r.id", OpenRecord::COLUMNS);
         for found in self.tx.fetch::<OpenRecord>(&sql, Rows::default().int("id", &ids, |id| *id)).await? {
@@ -99,12 +102,13 @@ impl Write {
         Ok(())
     }
 
-    async fn known_intakes(&mut self, named: &Named<'_>, facts: &mut Facts) -> Result<()> {
-        let ids: Vec<_> = named.intakes.iter().copied().collect();
+    async fn known_intakes(&mut self, ids: BTreeSet<String>, facts: &mut Facts) -> Result<()> {
+        let ids: Vec<_> = ids.into_iter().collect();
         let rows = Rows::default().text("id", &ids, |id| id);
-        let sql = "SELECT intakes.id, intakes.seq FROM {rows} CROSS JOIN intakes WHERE intakes.id = r.id";
-        for (id, seq) in self.tx.fetch::<(String, i64)>(sql, rows).await? {
-            facts.intakes.insert(read(id), seq);
+        let sql =
+            "SELECT intakes.id, intakes.seq, intakes.outcome FROM {rows} CROSS JOIN intakes WHERE intakes.id = r.id";
+        for (id, seq, outcome) in self.tx.fetch::<(String, i64, String)>(sql, rows).await? {
+            facts.intakes.insert(read(id), (seq, word(&outcome)?));
         }
         Ok(())
     }
@@ -164,6 +168,14 @@ impl Write {
 
 fn lane_rows<'a>(lanes: &'a [&'a Lane]) -> Rows<'a> {
     Rows::default().text("system", lanes, |lane| lane.0.as_str()).text("key", lanes, |lane| lane.1.as_str())
+}
+
+/// Ids of the entries that known messages with other content come to: they may have come before.
+fn differing(named: &Named<'_>, facts: &Facts) -> Vec<String> {
+    let origin = Origin::delivery("");
+    let differs =
+        |new: &&&NewMessage| facts.known.get(&Pair::of(&new.message)).is_some_and(|(_, known)| *known != content(new));
+    named.messages.iter().filter(differs).map(|new| origin.differing(new, 0).id).collect()
 }
 
 /// Where the batch may park or release deliveries, or end one before another with the same key comes in.

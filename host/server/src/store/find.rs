@@ -217,8 +217,8 @@ pub fn deliveries(filter: &DeliveryFilter) -> Query {
     (sql, conditions.values)
 }
 
-pub const INTAKE: &str = "SELECT seq, id, kind, system, name, at_ms, outcome, messages, duplicates, differing, error \
-                          FROM intakes";
+pub const INTAKE: &str = "SELECT seq, id, kind, system, name, at_ms, outcome, messages, duplicates, differing, left_out, \
+                          error, part_of, event, by_whom FROM intakes";
 
 /// Intakes, newest first.
 pub fn intakes(filter: &IntakeFilter) -> Query {

@@ -16,7 +16,7 @@ pub type Lane = (String, String);
 pub struct Facts {
     /// `seq` and content of messages that were accepted before.
     pub known: HashMap<Pair, (i64, i64)>,
-    pub intakes: HashMap<String, i64>,
+    pub intakes: HashMap<String, (i64, IntakeOutcome)>,
     pub open: BTreeMap<i64, OpenRow>,
     pub finished: HashMap<i64, DeliveryState>,
     /// Unfinished deliveries by key. All of them where the batch parks or releases one; else enough to tell whether
@@ -33,6 +33,7 @@ pub struct Plan {
     pub seen: Vec<SeenRow>,
     pub messages: Vec<MessageRow>,
     pub intakes: Vec<(i64, Intake)>,
+    pub decided: Vec<(i64, Decided)>,
     pub calls: BTreeMap<(i64, u32, u32), String>,
     pub state: BTreeMap<(String, String), Option<Vec<u8>>>,
     pub operations: i64,
@@ -40,9 +41,9 @@ pub struct Plan {
     pub types: BTreeMap<String, i64>,
 }
 
-/// How many ids a commit takes at most.
+/// How many ids a commit takes at most. A message that is known takes none, but for an entry where it differs.
 pub fn ids_max(commit: &Commit) -> usize {
-    messages_ids_max(&commit.messages) + usize::from(commit.intake.is_some())
+    messages_ids_max(&commit.messages) + commit.entries.len() + usize::from(commit.intake.is_some())
 }
 
 pub fn messages_ids_max(messages: &[NewMessage]) -> usize {
@@ -67,10 +68,10 @@ impl Plan {
             return Ok(Err(refusal));
         }
         let messages = std::mem::take(&mut commit.messages);
-        let intake = commit.intake.as_ref().map(|i| i.id.clone());
-        let accepted = self.accept(messages, intake.as_deref(), commit.at_ms)?;
+        let origin = self.origin(&commit);
+        let accepted = self.accept(messages, &origin, commit.at_ms)?;
         if let Some(intake) = &mut commit.intake {
-            count(intake, &accepted);
+            intake.count(&accepted);
             intake.settle();
         }
         self.rest(commit)?;
@@ -80,14 +81,17 @@ impl Plan {
     /// Everything of a commit but its messages.
     pub fn rest(&mut self, commit: Commit) -> Result<()> {
         let mut owner = commit.attempted.as_ref().map(|a| a.delivery).or(commit.started.as_ref().map(|s| s.delivery));
+        for entry in commit.entries {
+            self.keep(entry);
+        }
         if let Some(intake) = commit.intake {
-            let known = self.facts.intakes.get(&intake.id).copied();
-            let seq = known.unwrap_or_else(|| self.id());
-            owner = owner.or(Some(seq));
-            if known.is_none() {
-                self.facts.intakes.insert(intake.id.clone(), seq);
-                self.intakes.push((seq, intake));
-            }
+            owner = owner.or(Some(self.keep(intake)));
+        }
+        if let Some(decided) = commit.decided
+            && let Some((seq, outcome)) = self.facts.intakes.get_mut(&decided.intake)
+        {
+            *outcome = decided.outcome;
+            self.decided.push((*seq, decided));
         }
         for write in commit.state {
             self.state.insert((write.system, write.key), write.value);
@@ -109,6 +113,25 @@ impl Plan {
             self.operate(operation, commit.at_ms);
         }
         Ok(())
+    }
+
+    fn origin(&self, commit: &Commit) -> Origin {
+        if let Some(intake) = &commit.intake {
+            return Origin::input(intake);
+        }
+        let delivery = commit.attempted.as_ref().and_then(|a| self.facts.open.get(&a.delivery));
+        Origin::delivery(delivery.map_or("", |row| &row.system))
+    }
+
+    /// Writes an intake once, and gives its number.
+    fn keep(&mut self, intake: Intake) -> i64 {
+        if let Some((seq, _)) = self.facts.intakes.get(&intake.id) {
+            return *seq;
+        }
+        let seq = self.id();
+        self.facts.intakes.insert(intake.id.clone(), (seq, intake.outcome));
+        self.intakes.push((seq, intake));
+        seq
     }
 
     pub fn type_hash(&mut self, name: &str) -> i64 {
@@ -151,6 +174,10 @@ impl Plan {
                 return Err(Refusal::Stale);
             }
         }
+        if let Some(decided) = &commit.decided {
+            let outcome = self.facts.intakes.get(&decided.intake).map(|(_, outcome)| *outcome);
+            outcome.filter(|outcome| decided.fits(*outcome)).ok_or(Refusal::NotOpen)?;
+        }
         if let Some(operation) = &commit.operation {
             let state = self.state_of(operation.delivery);
             let seen = self.facts.open.get(&operation.delivery).is_some_and(|row| row.version == operation.seen);
@@ -165,20 +192,24 @@ impl Plan {
         Ok(())
     }
 
-    pub fn accept(&mut self, messages: Vec<NewMessage>, intake: Option<&str>, at_ms: i64) -> Result<Vec<Accepted>> {
+    pub fn accept(&mut self, messages: Vec<NewMessage>, origin: &Origin, at_ms: i64) -> Result<Vec<Accepted>> {
         let mut accepted = Vec::with_capacity(messages.len());
         for new in messages {
             let (pair, content) = (Pair::of(&new.message), content(&new));
-            accepted.push(match self.facts.known.get(&pair) {
+            accepted.push(match self.facts.known.get(&pair).copied() {
                 Some((seq, known)) => {
-                    Accepted { seq: *seq, duplicate: true, differs: *known != content, deliveries: vec![] }
+                    let differs = known != content;
+                    if differs {
+                        self.keep(origin.differing(&new, at_ms));
+                    }
+                    Accepted { seq, duplicate: true, differs, deliveries: vec![] }
                 }
                 None => {
                     let seq = self.id();
                     self.facts.known.insert(pair, (seq, content));
                     let r#type = self.type_hash(&new.message.r#type);
                     self.seen.push(SeenRow { seq, message: new.message.clone(), pair, content, r#type });
-                    self.insert(seq, new, intake, at_ms)?
+                    self.insert(seq, new, origin.intake.as_deref(), at_ms)?
                 }
             });
         }
@@ -252,7 +283,7 @@ impl Plan {
             version: 0,
             message: message.clone(),
         };
-        let id = stored.id;
+        let (id, origin) = (stored.id, Origin::delivery(&stored.system));
         self.facts.open.insert(id, OpenRow::new(&stored, error.as_ref(), at_ms)?);
         if let Some(lane) = lane.filter(|_| !finished(state)) {
             self.facts.lanes.entry(lane).or_default().insert(id, state);
@@ -260,7 +291,7 @@ impl Plan {
         all.push(stored);
         if let Some(made) = made {
             self.record(id, made.calls.into_iter().filter(|call| kept(journal, call)).collect())?;
-            let accepted = self.accept(made.messages, None, at_ms)?;
+            let accepted = self.accept(made.messages, &origin, at_ms)?;
             all.extend(accepted.into_iter().flat_map(|a| a.deliveries));
         }
         Ok(state)
@@ -352,10 +383,4 @@ impl Plan {
             }
         }
     }
-}
-
-pub fn count(intake: &mut Intake, accepted: &[Accepted]) {
-    intake.messages += accepted.len() as u64;
-    intake.duplicates += accepted.iter().filter(|a| a.duplicate).count() as u64;
-    intake.differing += accepted.iter().filter(|a| a.differs).count() as u64;
 }

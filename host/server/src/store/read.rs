@@ -205,7 +205,11 @@ pub async fn intakes(pool: &AnyPool, (sql, values): find::Query) -> Result<Vec<(
             messages: number(row, "messages")?,
             duplicates: number(row, "duplicates")?,
             differing: number(row, "differing")?,
+            left_out: number(row, "left_out")?,
             error: error(row)?,
+            part_of: optional(row, "part_of")?,
+            event: optional(row, "event")?.map(|text| record(&text)).transpose()?,
+            by: optional(row, "by_whom")?,
         };
         Ok((int(row, "seq")?, intake))
     };
@@ -277,6 +281,6 @@ pub fn record<T: DeserializeOwned>(text: &str) -> Result<T> {
 }
 
 /// One of an enumeration's words.
-fn word<T: DeserializeOwned>(text: &str) -> Result<T> {
+pub fn word<T: DeserializeOwned>(text: &str) -> Result<T> {
     serde_json::from_value(serde_json::Value::String(text.to_string())).map_err(internal)
 }

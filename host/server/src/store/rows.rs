@@ -234,6 +234,6 @@ impl OpenRow {
     }
 }
 
-pub fn record(error: Option<&ErrorRecord>) -> Result<Option<String>, Problem> {
-    error.map(serde_json::to_string).transpose().map_err(internal)
+pub fn record<T: Serialize>(record: Option<&T>) -> Result<Option<String>, Problem> {
+    record.map(serde_json::to_string).transpose().map_err(internal)
 }

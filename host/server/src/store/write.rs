@@ -65,10 +65,10 @@ impl Write {
         let next = self.reserve(plan::messages_ids_max(&messages), at_ms).await?;
         let facts = self.facts_of(&messages).await?;
         let mut plan = Plan { next, facts, ..Plan::default() };
-        let id = intake.as_ref().map(|i| i.id.clone());
-        let accepted = plan.accept(messages, id.as_deref(), at_ms)?;
+        let origin = intake.as_ref().map_or_else(|| Origin::delivery(""), Origin::input);
+        let accepted = plan.accept(messages, &origin, at_ms)?;
         if let Some(intake) = intake {
-            plan::count(intake, &accepted);
+            intake.count(&accepted);
         }
         self.rows(plan).await
     }
@@ -112,6 +112,7 @@ impl Write {
     pub async fn rows(&mut self, plan: Plan) -> Result<()> {
         self.messages(&plan).await?;
         self.intakes(&plan.intakes).await?;
+        self.decided(&plan.decided).await?;
         self.calls(&plan.calls).await?;
         self.state(plan.state).await?;
         self.deliveries(plan.facts.open.into_values().filter(|row| row.changed).collect()).await?;
@@ -153,8 +154,9 @@ impl Write {
     }
 
     async fn intakes(&mut self, intakes: &[(i64, Intake)]) -> Result<()> {
-        let errors = intakes.iter().map(|(_, i)| record(i.error.as_ref())).collect::<Result<Vec<_>>>()?;
-        let rows: Vec<_> = intakes.iter().zip(&errors).collect();
+        let texts = |(_, intake): &(i64, Intake)| Ok((record(intake.error.as_ref())?, record(intake.event.as_ref())?));
+        let texts = intakes.iter().map(texts).collect::<Result<Vec<_>>>()?;
+        let rows: Vec<_> = intakes.iter().zip(&texts).collect();
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let values = Rows::default()
             .int("seq", &rows, |r| r.0.0)
@@ -167,8 +169,21 @@ impl Write {
             .int("messages", &rows, |r| number(r.0.1.messages))
             .int("duplicates", &rows, |r| number(r.0.1.duplicates))
             .int("differing", &rows, |r| number(r.0.1.differing))
-            .json("error", &rows, |r| r.1.as_deref());
+            .int("left_out", &rows, |r| number(r.0.1.left_out))
+            .json("error", &rows, |r| r.1.0.as_deref())
+            .maybe("part_of", &rows, |r| r.0.1.part_of.as_deref())
+            .json("event", &rows, |r| r.1.1.as_deref())
+            .maybe("by_whom", &rows, |r| r.0.1.by.as_deref());
         self.tx.insert("intakes", values, "").await
+    }
+
+    async fn decided(&mut self, decided: &[(i64, Decided)]) -> Result<()> {
+        let values = Rows::default()
+            .int("seq", decided, |r| r.0)
+            .text("outcome", decided, |r| r.1.outcome.as_str())
+            .text("by_whom", decided, |r| &r.1.by);
+        let sql = "UPDATE intakes SET outcome = r.outcome, by_whom = r.by_whom FROM {rows} WHERE intakes.seq = r.seq";
+        self.tx.execute(sql, values).await
     }
 
     async fn calls(&mut self, calls: &BTreeMap<(i64, u32, u32), String>) -> Result<()> {

@@ -150,6 +150,10 @@ impl wit::messages::Host for CallState {
     }
 
     async fn leave_out(&mut self, entry: wit::types::Rejection) -> Result<()> {
+        // What is delivered, answered or encoded is one thing, and fails as one.
+        if self.cause.is_some() || self.output.is_some() {
+            return Err(trap(missing_grant("`leave-out` is for inputs: files, requests, polls, connections".into())));
+        }
         self.left_out.push(rejection(entry));
         Ok(())
     }

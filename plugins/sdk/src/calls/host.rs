@@ -1,6 +1,6 @@
 use super::Hub;
 use crate::messages::{self, AskError};
-use crate::{Draft, HostSink, Message, Sink};
+use crate::{Draft, HostSink, Message, Rejection, Sink};
 
 /// The host. What was emitted is stated by [`HostHub::finish`].
 pub struct HostHub(HostSink);
@@ -23,6 +23,10 @@ impl Sink for HostHub {
 
     fn warn(&mut self, text: &str) {
         self.0.warn(text);
+    }
+
+    fn leave_out(&mut self, entry: Rejection) {
+        self.0.leave_out(entry);
     }
 }
 

@@ -69,7 +69,20 @@ fn some_commit(dice: &mut Dice, round: usize, shown: &[Shown]) -> Commit {
         key: dice.of(&["a", "b"]).into(),
         value: (!dice.one_in(3)).then(|| vec![dice.below(256) as u8]),
     };
+    let some_entry = |dice: &mut Dice| {
+        let entry =
+            Rejection {
+                code: "bad-sum".into(), reason: "нет суммы".into(), place: Some(dice.below(9).to_string())
+            };
+        Origin::delivery(dice.of(SYSTEMS)).left_out(&entry, round as i64)
+    };
     let mut commit = Commit {
+        entries: (0..dice.below(3)).map(|_| some_entry(dice)).collect(),
+        decided: dice.one_in(6).then(|| Decided {
+            intake: some_entry(dice).id,
+            outcome: dice.of(&[IntakeOutcome::Dismissed, IntakeOutcome::Dismissed, IntakeOutcome::Accepted]),
+            by: "Оператор".into(),
+        }),
         intake: dice.one_in(3).then(|| Intake {
             system: dice.of(SYSTEMS).into(),
             ..intake(&format!("i-{}", if dice.one_in(5) { round / 3 } else { round }))
@@ -140,7 +153,10 @@ async fn run(store: &AnyStore, seed: u64) -> String {
             commit
         };
         if dice.one_in(8) {
-            let head = named(some_commit(&mut dice, round, &shown));
+            let mut head = named(some_commit(&mut dice, round, &shown));
+            if head.intake.is_none() {
+                head.attempted = None; // What is written so is a file, or nothing's.
+            }
             let mut chunks: Vec<Vec<_>> =
                 (0..3).map(|_| (0..4).map(|_| some_message(&mut dice, 0)).collect()).collect();
             let intake = store.commit_stream(head, &mut || Ok(chunks.pop().unwrap_or_default())).await.unwrap();
@@ -211,8 +227,13 @@ async fn told(store: &AnyStore) -> String {
             told.push(format!("{:?}", store.state(system, key).await.unwrap()));
         }
     }
-    told.push(format!("{:?} {:?}", store.depths().await.unwrap(), intakes(store).await));
+    told.push(format!("{:?}", store.depths().await.unwrap()));
+    told.extend(every_intake(store).await.into_iter().map(|view| format!("{view:?}")));
     told.join("\n")
+}
+
+async fn every_intake(store: &AnyStore) -> Vec<IntakeView> {
+    store.intakes(&IntakeFilter { limit: 10_000, ..IntakeFilter::default() }).await.unwrap()
 }
 
 async fn same(sql: AnyStore, seed: u64) {
