@@ -150,4 +150,8 @@ impl<S: Sink> Sink for Held<'_, S> {
     fn warn(&mut self, text: &str) {
         self.sink.warn(text);
     }
+
+    fn leave_out(&mut self, entry: Rejection) {
+        self.sink.leave_out(entry);
+    }
 }
