@@ -1,6 +1,7 @@
 //! Whole ways through the running hub: over a real broker, through files, and the demo itself.
 
 mod amqp;
+mod attributes;
 pub mod broker;
 mod connection;
 mod drift;

@@ -5,7 +5,7 @@ pub use crate::fakes_store::MemoryStore;
 
 use crate::error::{Code, Problem};
 use crate::message::Payload;
-use crate::ports::{Clock, Confirms, Outgoing, Received, Tag, Transport};
+use crate::ports::{Clock, Confirms, Original, Outgoing, Received, Tag, Transport};
 use async_trait::async_trait;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -62,6 +62,8 @@ impl MemoryTransport {
             routing_key: routing_key.to_string(),
             reply_to: None,
             correlation_id: None,
+            fault: None,
+            original: Original::default(),
         };
         self.queues().waiting.push_back(received);
     }

@@ -5,6 +5,8 @@
 
 use crate::data::Data;
 use crate::error::{Code, Problem};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -170,11 +172,17 @@ pub fn valid_type(name: &str) -> bool {
         && !version.starts_with('0')
 }
 
-/// JSON from bytes, nested at most 64 deep.
+fn from_base64(value: &Value) -> Result<Vec<u8>, Problem> {
+    let text = value.as_str().ok_or_else(|| bad("data_base64", "must be a string"))?;
+    STANDARD.decode(text).map_err(|e| bad("data_base64", format!("is no base64: {e}")))
+}
+
+/// JSON from bytes, nested at most 64 deep. A byte order mark before it is passed over: several platforms write one.
 ///
 /// # Errors
 /// `invalid-json` naming line and column, or the depth.
 pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     check_depth(bytes)?;
     serde_json::from_slice(bytes).map_err(|e| {
         let text = e.to_string();
@@ -215,6 +223,8 @@ struct Event {
     known: [Option<String>; KNOWN.len()],
     extensions: BTreeMap<String, String>,
     data: Option<Value>,
+    /// `data_base64`, decoded. SDKs put JSON there too when they were given its bytes (JSON format 1.0.2, section 3.1.1).
+    encoded: Option<Vec<u8>>,
 }
 
 const KNOWN: [&str; 10] = [
@@ -233,7 +243,10 @@ const KNOWN: [&str; 10] = [
 impl Event {
     fn attribute(&mut self, name: String, value: Value) -> Result<(), Problem> {
         if name == "data_base64" {
-            return Err(bad("data_base64", "binary data is not supported; send JSON in `data`"));
+            if value != Value::Null {
+                self.encoded = Some(from_base64(&value)?);
+            }
+            return Ok(());
         }
         let known = KNOWN.iter().zip(&mut self.known).find(|(known, _)| **known == name);
         if let Some((_, slot)) = known {
@@ -258,8 +271,10 @@ impl Event {
         let text = match value {
             Value::Null => return Ok(()),
             Value::String(text) => text,
-            Value::Bool(_) | Value::Number(_) => value.to_string(),
-            _ => return Err(bad(&name, "an extension must be a string, a number or a boolean")),
+            Value::Bool(_) => value.to_string(),
+            Value::Number(ref number) if !number.is_f64() => value.to_string(),
+            // The type system has no fractions: their text would depend on who writes it.
+            _ => return Err(bad(&name, "an extension must be a string, an integer or a boolean")),
         };
         self.extensions.insert(name, text);
         if self.extensions.len() > EXTENSIONS_MAX {
@@ -275,7 +290,11 @@ impl Event {
             None => return Err(bad("specversion", "is missing; it must be `1.0`")),
         }
         let required = |name: &str, value: Option<String>| value.ok_or_else(|| bad(name, "is missing"));
-        let data = self.data.ok_or_else(|| bad("data", "is missing"))?;
+        let data = match (self.data, self.encoded) {
+            (Some(_), Some(_)) => return Err(bad("data_base64", "stands beside `data`: only one of them may")),
+            (None, Some(encoded)) => parse_json(&encoded)?,
+            (data, None) => data.ok_or_else(|| bad("data", "is missing"))?,
+        };
         let [id, source, r#type, subject, time, dataschema, traceparent, partitionkey, correlationid, causationid] =
             self.known;
         let message = Message {

@@ -7,6 +7,8 @@ use crate::journal::*;
 use crate::message::{Message, Payload};
 use crate::outcome::{Failure, Rejection};
 use async_trait::async_trait;
+use std::any::Any;
+use std::fmt::{Debug, Formatter};
 use std::io::{Read, Write};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -115,6 +117,27 @@ pub struct Received {
     /// Present on questions.
     pub reply_to: Option<String>,
     pub correlation_id: Option<String>,
+    /// Why its attributes cannot be read.
+    pub fault: Option<Problem>,
+    pub original: Original,
+}
+
+/// A message with all that its sender wrote beside it, in the transport's own form: what is put aside can be sent
+/// again as it was.
+#[derive(Clone, Default)]
+pub struct Original(pub Option<Arc<dyn Any + Send + Sync>>);
+
+impl Debug for Original {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Original" } else { "None" })
+    }
+}
+
+/// It says nothing that the rest does not.
+impl PartialEq for Original {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// Names a received message for its acknowledgement. A tag of an earlier connection is stale: the
@@ -126,7 +149,7 @@ pub struct Tag {
 }
 
 /// Where to publish.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outgoing {
     /// Empty: the default exchange, so that `routing_key` names a queue.
     pub exchange: String,
@@ -134,6 +157,8 @@ pub struct Outgoing {
     pub payload: Payload,
     pub reply_to: Option<String>,
     pub correlation_id: Option<String>,
+    /// What it is a copy of; the attributes of `payload` are added to it.
+    pub original: Original,
 }
 
 /// The results of messages handed over, in their order: success only after a confirm with no return.

@@ -1,5 +1,6 @@
 //! RabbitMQ: the topology, the connection that comes back, publishing, and the hub's intake.
 
+mod attributes;
 mod consume;
 mod intake;
 mod link;
@@ -7,6 +8,7 @@ mod publish;
 mod topology;
 mod transport;
 
+pub use attributes::PREFIX as ATTRIBUTE_PREFIX;
 pub use intake::run as run_intake;
 pub use topology::{SystemQueue, Topology};
 pub use transport::RabbitTransport;

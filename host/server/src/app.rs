@@ -442,6 +442,7 @@ fn via(deployment: &Deployment, base: &Base) -> anyhow::Result<BTreeMap<String, 
                 let limits = &system.config.limits;
                 Via::Http(Box::new(ViaHttp {
                     url,
+                    mode: system.config.mode,
                     bearer: system.config.bearer.clone(),
                     secrets: secrets(system),
                     egress: Egress::new(host.into_iter().collect(), limits.body_bytes, limits.header_bytes)?,

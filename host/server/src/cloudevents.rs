@@ -1,11 +1,10 @@
 //! CloudEvents over HTTP and AMQP: attribute names and their encoding.
 
 use busbar_core::{Message, Payload};
+use std::borrow::Cow;
 
 /// Prefix of attributes in HTTP headers (CloudEvents HTTP binding 1.0.2, section 3.1.3).
 pub const HTTP_PREFIX: &str = "ce-";
-/// Prefix of attributes in AMQP headers (CloudEvents AMQP binding 1.0.2, section 3.1.3.1).
-pub const AMQP_PREFIX: &str = "cloudEvents:";
 
 /// A message in binary mode.
 pub fn payload(message: &Message) -> Payload {
@@ -29,12 +28,29 @@ pub fn from_http<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>, body: Ve
     let mut payload = Payload { body, ..Payload::default() };
     for (name, value) in headers {
         if let Some(attribute) = name.strip_prefix(HTTP_PREFIX) {
-            payload.attributes.push((attribute.to_string(), decode(value)));
+            payload.attributes.push((attribute.to_string(), decode(&unquoted(value))));
         } else if name == "content-type" {
             payload.content_type = Some(value.to_string());
         }
     }
     payload
+}
+
+// Section 3.1.3.2: a value may be a quoted string; its backslashes are taken away before anything is decoded.
+fn unquoted(value: &str) -> Cow<'_, str> {
+    let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let Some(inner) = inner else { return value.into() };
+    let mut out = String::with_capacity(inner.len());
+    let mut chars = inner.chars();
+    while let Some(char) = chars.next() {
+        match char {
+            '\\' => out.extend(chars.next()),
+            // A quotation mark in the middle: this was no quoted string.
+            '"' => return value.into(),
+            other => out.push(other),
+        }
+    }
+    out.into()
 }
 
 // Section 3.1.3.2: space, `"`, `%` and everything outside printable ASCII are percent-encoded.

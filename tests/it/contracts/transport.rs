@@ -79,13 +79,7 @@ impl Peer for Rabbit {
 
 fn outgoing(routing_key: &str, body: &str) -> Outgoing {
     let payload = Payload { attributes: vec![("id".into(), body.into())], content_type: None, body: body.into() };
-    Outgoing {
-        exchange: "busbar.out".into(),
-        routing_key: routing_key.into(),
-        payload,
-        reply_to: None,
-        correlation_id: None,
-    }
+    Outgoing { exchange: "busbar.out".into(), routing_key: routing_key.into(), payload, ..Outgoing::default() }
 }
 
 async fn receive(peer: &dyn Peer, count: usize) -> Vec<Received> {
@@ -150,6 +144,7 @@ async fn rabbitmq() {
         prefix: "busbar".into(),
         prefetch: 100,
         confirm_timeout_ms: 10_000,
+        bare_attributes: Vec::new(),
     };
     let queue = SystemQueue { queue: "known".into(), messages: vec!["known.v1".into()], questions: vec![] };
     let owned = tokio::sync::watch::Sender::new(busbar_core::Shards::ALL);
@@ -212,6 +207,7 @@ async fn start_owning(url: &str, owned: watch::Receiver<Shards>) -> Result<Rabbi
         prefix: "busbar".into(),
         prefetch: 100,
         confirm_timeout_ms: 10_000,
+        bare_attributes: Vec::new(),
     };
     let topology = Topology { prefix: "busbar".into(), queues: vec![] };
     RabbitTransport::start(&config, url.into(), topology, owned, CancellationToken::new()).await

@@ -139,6 +139,7 @@ async fn exactly_the_unroutable_ones_are_reported() {
         prefix: "busbar".into(),
         prefetch: 1_000,
         confirm_timeout_ms: 30_000,
+        bare_attributes: Vec::new(),
     };
     let topology = Topology { prefix: "busbar".into(), queues: Vec::new() };
     let owned = tokio::sync::watch::Sender::new(Shards::ALL);
@@ -155,8 +156,7 @@ async fn exactly_the_unroutable_ones_are_reported() {
             body: number.to_string().into_bytes(),
             ..Payload::default()
         },
-        reply_to: None,
-        correlation_id: None,
+        ..Outgoing::default()
     };
     let results = transport.publish((0..10_000).map(outgoing).collect()).await;
     let mut reported = BTreeSet::new();

@@ -87,6 +87,7 @@ impl Takers {
 pub struct Taking<'a> {
     pub topology: &'a Topology,
     pub prefetch: u16,
+    pub bare: &'a [String],
     pub takers: &'a Takers,
     pub received: &'a mpsc::Sender<Received>,
 }
@@ -103,7 +104,7 @@ impl Taking<'_> {
             any.map_err(|_| down("the hub is stopping"))?;
             let (number, mut messages) = self.take(connection).await?;
             while let Some(message) = self.next(&mut messages, &mut owned).await? {
-                let message = incoming(number, message);
+                let message = incoming(number, message, self.bare);
                 self.takers.arrived(message.tag);
                 self.received.send(message).await.map_err(|_| down("the hub is stopping"))?;
             }

@@ -122,6 +122,9 @@ impl Intake {
     }
 
     async fn prepare_one(&self, received: &Received) -> Result<Prepared, Problem> {
+        if let Some(fault) = &received.fault {
+            return Err(fault.clone());
+        }
         let message = Message::from_payload(&received.payload)?;
         let mut new = self.hub.rules.admit(message, None)?;
         if new.journal == Journal::None {
@@ -212,6 +215,9 @@ impl Intake {
     async fn refuse(&self, received: &Received, problem: &Problem) -> bool {
         tracing::warn!(%problem, routing_key = received.routing_key, "a message was refused");
         let mut payload = received.payload.clone();
+        if received.original.0.is_some() {
+            payload.attributes.clear(); // They are in the original, as they were written.
+        }
         let mut note = |name: &str, value: &str| payload.attributes.push((name.to_string(), value.to_string()));
         note("busbarerror", problem.code.as_str());
         note("busbardetail", &problem.detail);
@@ -220,8 +226,9 @@ impl Intake {
             exchange: self.dead.clone(),
             routing_key: received.routing_key.clone(),
             payload,
-            reply_to: None,
+            original: received.original.clone(),
             correlation_id: received.correlation_id.clone(),
+            ..Outgoing::default()
         };
         if self.transport.publish(vec![outgoing]).await.iter().any(Result::is_err) {
             return false;
@@ -249,8 +256,8 @@ impl Intake {
             exchange: String::new(),
             routing_key: reply_to.to_string(),
             payload,
-            reply_to: None,
             correlation_id,
+            ..Outgoing::default()
         };
         for result in self.transport.publish(vec![outgoing]).await {
             if let Err(problem) = result {

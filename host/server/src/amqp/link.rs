@@ -24,7 +24,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(15);
 pub const PUBLISHERS: usize = 4;
 
 /// Questions that wait for their answer, by correlation id.
-pub type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Payload>>>>;
+pub type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Result<Payload, Problem>>>>>;
 
 /// One connection that works.
 pub struct Live {
@@ -47,6 +47,8 @@ pub struct Link {
     pub url: SecretString,
     pub topology: Topology,
     pub prefetch: u16,
+    /// Attributes that are written without a prefix.
+    pub bare: Vec<String>,
     pub received: mpsc::Sender<Received>,
     pub takers: Arc<Takers>,
     /// A hub without any shard takes no messages either.
@@ -138,7 +140,13 @@ impl Link {
     }
 
     fn taking(&self) -> Taking<'_> {
-        Taking { topology: &self.topology, prefetch: self.prefetch, takers: &self.takers, received: &self.received }
+        Taking {
+            topology: &self.topology,
+            prefetch: self.prefetch,
+            bare: &self.bare,
+            takers: &self.takers,
+            received: &self.received,
+        }
     }
 
     async fn answers(&self, mut replies: Consumer) {

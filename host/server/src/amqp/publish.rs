@@ -1,14 +1,15 @@
 //! Publishing with confirms and `mandatory`. One publisher per hub gathers what waits and has it
 //! confirmed together.
 
+use super::attributes::fields;
 use super::link::{Live, PUBLISHERS};
-use super::transport::{fields, is_live};
+use super::transport::is_live;
 use busbar_core::ports::Outgoing;
-use busbar_core::{Code, Problem};
+use busbar_core::{Code, Payload, Problem};
 use futures::future::maybe_done;
 use futures::poll;
 use lapin::options::BasicPublishOptions;
-use lapin::types::ShortString;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -18,6 +19,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 const BATCH_MAX: usize = 256;
+/// Header of a copy with the id that its return is matched by.
+const PUBLISHED: &str = "busbar-published";
+const DIRECT_REPLY: &str = "amq.rabbitmq.reply-to";
 const QUEUE_MAX: usize = 512;
 
 pub type Job = (Outgoing, oneshot::Sender<Result<(), Problem>>);
@@ -110,8 +114,7 @@ pub async fn publish(channel: &Channel, batch: Vec<Outgoing>, timeout: Duration)
                 let acked = confirmation.is_ack();
                 let requested = confirmation != Confirmation::NotRequested;
                 if let Some(message) = confirmation.take_message() {
-                    let id = message.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default();
-                    returned.insert(id, message.reply_text.to_string());
+                    returned.insert(published_id(&message.properties), message.reply_text.to_string());
                 }
                 if acked && requested { Ok(()) } else { Err(down("the broker did not take the message")) }
             }
@@ -130,12 +133,17 @@ pub async fn publish(channel: &Channel, batch: Vec<Outgoing>, timeout: Duration)
 
 async fn hand_over(channel: &Channel, outgoing: &Outgoing, id: &str) -> lapin::Result<PublisherConfirm> {
     let Outgoing { exchange, routing_key, payload, .. } = outgoing;
-    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    // A broker's own replying queue is none that it finds: RabbitMQ 3.10 delivers such an answer and returns it as well.
+    let direct = exchange.is_empty() && routing_key.starts_with(DIRECT_REPLY);
+    let options = BasicPublishOptions { mandatory: !direct, ..BasicPublishOptions::default() };
     let properties = properties(outgoing, id);
     channel.basic_publish(exchange.as_str().into(), short(routing_key), options, &payload.body, properties).await
 }
 
 fn properties(outgoing: &Outgoing, id: &str) -> BasicProperties {
+    if let Some(original) = outgoing.original.0.as_ref().and_then(|original| original.downcast_ref()) {
+        return copied(original, &outgoing.payload, id);
+    }
     let mut properties = BasicProperties::default()
         .with_delivery_mode(2)
         .with_message_id(short(id))
@@ -148,6 +156,63 @@ fn properties(outgoing: &Outgoing, id: &str) -> BasicProperties {
         properties = properties.with_correlation_id(short(correlation_id));
     }
     properties
+}
+
+/// The properties and headers of a message that is put aside, as its sender wrote them, and those of `payload` added.
+/// What would make the broker do something with the copy stands under a name of its own.
+fn copied(original: &BasicProperties, payload: &Payload, id: &str) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    for (name, value) in original.headers().iter().flat_map(FieldTable::inner) {
+        match name.as_str() {
+            // The broker would send copies where these say.
+            "CC" | "BCC" => headers.insert(format!("busbar-{name}").into(), value.clone()),
+            "x-delivery-count" => &mut headers,
+            _ => headers.insert(name.clone(), value.clone()),
+        };
+    }
+    let kept = [
+        (PUBLISHED, &Some(short(id))),
+        // The broker refuses another's name, and throws away what has expired.
+        ("busbar-user-id", original.user_id()),
+        ("busbar-expiration", original.expiration()),
+        ("busbar-reply-to", original.reply_to()),
+    ];
+    for (name, value) in kept.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+        headers.insert(name.into(), AMQPValue::LongString(value.as_str().into()));
+    }
+    for (name, value) in fields(payload).inner() {
+        headers.insert(name.clone(), value.clone());
+    }
+    let mut properties = BasicProperties::default().with_delivery_mode(2).with_headers(headers);
+    let texts: [(&Option<ShortString>, fn(BasicProperties, ShortString) -> BasicProperties); 6] = [
+        (original.message_id(), BasicProperties::with_message_id),
+        (original.correlation_id(), BasicProperties::with_correlation_id),
+        (original.content_type(), BasicProperties::with_content_type),
+        (original.content_encoding(), BasicProperties::with_content_encoding),
+        (original.kind(), BasicProperties::with_type),
+        (original.app_id(), BasicProperties::with_app_id),
+    ];
+    for (text, with) in texts {
+        if let Some(text) = text {
+            properties = with(properties, text.clone());
+        }
+    }
+    if let Some(timestamp) = original.timestamp() {
+        properties = properties.with_timestamp(*timestamp);
+    }
+    match original.priority() {
+        Some(priority) => properties.with_priority(*priority),
+        None => properties,
+    }
+}
+
+/// The id of a publish: of a copy it stands beside the sender's own.
+fn published_id(properties: &BasicProperties) -> String {
+    let header = properties.headers().as_ref().and_then(|headers| headers.inner().get(PUBLISHED));
+    match header {
+        Some(AMQPValue::LongString(id)) => id.to_string(),
+        _ => properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default(),
+    }
 }
 
 /// AMQP short strings hold 255 bytes; what is longer is cut at a character.

@@ -1,16 +1,16 @@
 //! The port `Transport` over RabbitMQ.
 
+use super::attributes::attributes;
 use super::consume::Takers;
 use super::link::{Link, Live, Waiting};
 use super::publish::{self, Publishers, down};
 use super::topology::Topology;
-use crate::cloudevents::AMQP_PREFIX;
 use crate::config::model::AmqpConfig;
 use async_trait::async_trait;
-use busbar_core::ports::{Confirms, Outgoing, Received, Tag, Transport};
+use busbar_core::ports::{Confirms, Original, Outgoing, Received, Tag, Transport};
 use busbar_core::{Code, Payload, Problem, Shards};
+use lapin::BasicProperties;
 use lapin::message::Delivery;
-use lapin::types::{AMQPValue, FieldTable};
 use secrecy::SecretString;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -48,6 +48,7 @@ impl RabbitTransport {
             url,
             topology,
             prefetch: config.prefetch,
+            bare: config.bare_attributes.clone(),
             received,
             takers: takers.clone(),
             owned,
@@ -113,7 +114,7 @@ impl Transport for RabbitTransport {
         let asked = async {
             let published = publish::publish(&live.asking, vec![question], self.timeout).await;
             published.into_iter().next().unwrap_or_else(|| Err(down("not published")))?;
-            answered.await.map_err(|_| down("the connection ended before the answer came"))
+            answered.await.map_err(|_| down("the connection ended before the answer came"))?
         };
         let result = tokio::time::timeout(Duration::from_millis(deadline_ms), asked).await;
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&correlation);
@@ -121,52 +122,34 @@ impl Transport for RabbitTransport {
     }
 }
 
-/// Attributes as AMQP headers (CloudEvents AMQP binding, section 3.1).
-pub(super) fn fields(payload: &Payload) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (name, value) in &payload.attributes {
-        table.insert(format!("{AMQP_PREFIX}{name}").into(), AMQPValue::LongString(value.as_str().into()));
-    }
-    table
-}
-
-fn payload(properties: &lapin::BasicProperties, body: Vec<u8>) -> Payload {
-    let mut attributes = Vec::new();
-    for (name, value) in properties.headers().iter().flat_map(FieldTable::inner) {
-        // Brokers' plugins that translate from AMQP 1.0 write `_` where the binding has `:`.
-        let name = name.as_str();
-        let Some(name) = name.strip_prefix(AMQP_PREFIX).or_else(|| name.strip_prefix("cloudEvents_")) else { continue };
-        if let Some(text) = text(value) {
-            attributes.push((name.to_string(), text));
-        }
-    }
-    Payload { attributes, content_type: properties.content_type().as_ref().map(ToString::to_string), body }
-}
-
-fn text(value: &AMQPValue) -> Option<String> {
-    Some(match value {
-        AMQPValue::LongString(text) => text.to_string(),
-        AMQPValue::ShortString(text) => text.to_string(),
-        AMQPValue::Boolean(yes) => yes.to_string(),
-        AMQPValue::ShortInt(number) => number.to_string(),
-        AMQPValue::LongInt(number) => number.to_string(),
-        AMQPValue::LongLongInt(number) => number.to_string(),
-        _ => return None,
-    })
-}
-
-pub(super) fn incoming(connection: u64, delivery: Delivery) -> Received {
+/// A message as it came. `bare`: attributes that are written without a prefix.
+pub(super) fn incoming(connection: u64, delivery: Delivery, bare: &[String]) -> Received {
+    let Delivery { delivery_tag, routing_key, properties, data, .. } = delivery;
     let optional = |text: &Option<lapin::types::ShortString>| text.as_ref().map(ToString::to_string);
+    let (payload, fault) = payload(&properties, data, bare);
     Received {
-        tag: Tag { connection, number: delivery.delivery_tag },
-        routing_key: delivery.routing_key.to_string(),
-        reply_to: optional(delivery.properties.reply_to()),
-        correlation_id: optional(delivery.properties.correlation_id()),
-        payload: payload(&delivery.properties, delivery.data),
+        tag: Tag { connection, number: delivery_tag },
+        routing_key: routing_key.to_string(),
+        reply_to: optional(properties.reply_to()),
+        correlation_id: optional(properties.correlation_id()),
+        payload,
+        fault,
+        original: Original(Some(Arc::new(properties))),
     }
 }
 
-pub(super) fn reply(delivery: Delivery) -> (String, Payload) {
+/// An answer, by what it is the answer to.
+pub(super) fn reply(delivery: Delivery) -> (String, Result<Payload, Problem>) {
     let correlation = delivery.properties.correlation_id().as_ref().map(ToString::to_string).unwrap_or_default();
-    (correlation, payload(&delivery.properties, delivery.data))
+    let (payload, fault) = payload(&delivery.properties, delivery.data, &[]);
+    (correlation, fault.map_or(Ok(payload), Err))
+}
+
+fn payload(properties: &BasicProperties, body: Vec<u8>, bare: &[String]) -> (Payload, Option<Problem>) {
+    let content_type = properties.content_type().as_ref().map(ToString::to_string);
+    let (attributes, fault) = match attributes(properties.headers().as_ref(), bare) {
+        Ok(attributes) => (attributes, None),
+        Err(fault) => (Vec::new(), Some(fault)),
+    };
+    (Payload { attributes, content_type, body }, fault)
 }

@@ -1,6 +1,6 @@
 //! `print asyncapi`: the AMQP side as an AsyncAPI 3.0 document, made of the canonical schemas.
 
-use crate::cloudevents::AMQP_PREFIX;
+use crate::amqp::ATTRIBUTE_PREFIX;
 use busbar_core::Catalog;
 use serde_json::{Map, Value, json};
 
@@ -96,8 +96,9 @@ fn attributes() -> Value {
         ("causationid", text("Of the message that caused this one.")),
     ];
     let properties: Map<String, Value> =
-        named.into_iter().map(|(name, schema)| (format!("{AMQP_PREFIX}{name}"), schema)).collect();
-    let required: Vec<_> = ["specversion", "id", "source", "type"].map(|name| format!("{AMQP_PREFIX}{name}")).into();
+        named.into_iter().map(|(name, schema)| (format!("{ATTRIBUTE_PREFIX}{name}"), schema)).collect();
+    let required: Vec<_> =
+        ["specversion", "id", "source", "type"].map(|name| format!("{ATTRIBUTE_PREFIX}{name}")).into();
     json!({ "type": "object", "properties": properties, "required": required })
 }
 

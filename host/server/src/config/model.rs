@@ -181,6 +181,10 @@ pub struct AmqpConfig {
     #[serde(default = "default_confirm_timeout_ms")]
     #[schemars(range(min = 1))]
     pub confirm_timeout_ms: u64,
+    /// Attributes that publishers write as headers of just this name, besides those with one of the prefixes
+    /// `cloudEvents:`, `cloudEvents_` and `ce-`: some SDKs write extensions so, e.g. `["partitionkey"]`.
+    #[serde(default)]
+    pub bare_attributes: Vec<String>,
 }
 
 fn default_prefix() -> String {
@@ -201,8 +205,20 @@ fn default_confirm_timeout_ms() -> u64 {
 pub enum Via {
     /// Messages are published to `busbar.out` with the type as routing key.
     Amqp,
-    /// Messages are posted to `url` in the binary mode of the CloudEvents HTTP binding.
+    /// Messages are posted to `url` by the CloudEvents HTTP binding, in the form that `mode` says.
     Http,
+}
+
+/// Content mode of the CloudEvents HTTP binding 1.0.2, section 3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HttpMode {
+    /// The data as the body, the attributes as `ce-` headers, percent-encoded as section 3.1.3.2 says. The SDKs of
+    /// JavaScript, Go, Java and Rust do not decode that: for text outside ASCII take `structured` there.
+    #[default]
+    Binary,
+    /// The whole event as one JSON object (`application/cloudevents+json`).
+    Structured,
 }
 
 /// One external system: an adapter with config, grants, limits and policies, or `via`.
@@ -216,7 +232,9 @@ pub struct SystemConfig {
     pub via: Option<Via>,
     /// `via = "http"`: where to post.
     pub url: Option<String>,
-    /// `via = "amqp"`: a queue that the hub declares and binds for the types routed to the system.
+    /// `via = "http"`: `binary` or `structured`.
+    pub mode: HttpMode,
+    /// `via = "amqp": a queue that the hub declares and binds for the types routed to the system.
     pub queue: Option<String>,
     /// `via = "http"`: credential sent as bearer token.
     pub bearer: Option<String>,

@@ -3,6 +3,7 @@
 use super::attempt::{named, single, status_failure, unreachable};
 use super::effects::SystemSecrets;
 use crate::cloudevents;
+use crate::config::model::HttpMode;
 use crate::egress::Egress;
 use crate::wasm::{Authorization, HttpFailure, HttpRequest, HttpResponse, show_request};
 use busbar_core::ports::{Clock, Outgoing, Run, Transport};
@@ -17,9 +18,10 @@ pub enum Via {
     Amqp(ViaAmqp),
 }
 
-/// CloudEvents HTTP binding, binary mode.
+/// CloudEvents HTTP binding.
 pub struct ViaHttp {
     pub url: String,
+    pub mode: HttpMode,
     pub bearer: Option<String>,
     pub secrets: SystemSecrets,
     pub egress: Egress,
@@ -61,11 +63,18 @@ impl Via {
 
 impl ViaHttp {
     fn request(&self, message: &Message, timeout_ms: u64) -> HttpRequest {
+        let (headers, body) = match self.mode {
+            HttpMode::Binary => (cloudevents::http_headers(message), message.data.text().into()),
+            HttpMode::Structured => {
+                let headers = vec![("content-type".into(), "application/cloudevents+json; charset=utf-8".into())];
+                (headers, message.to_structured().to_string().into_bytes())
+            }
+        };
         HttpRequest {
             method: "POST".into(),
             url: self.url.clone(),
-            headers: cloudevents::http_headers(message),
-            body: message.data.text().into(),
+            headers,
+            body,
             authorization: self.bearer.clone().map(Authorization::Bearer),
             timeout_ms,
         }
@@ -127,8 +136,8 @@ impl ViaAmqp {
             exchange: exchange.to_string(),
             routing_key: message.r#type.clone(),
             payload: cloudevents::payload(message),
-            reply_to: None,
             correlation_id: Some(message.id.clone()),
+            ..Outgoing::default()
         }
     }
 
