@@ -83,7 +83,7 @@ async fn a_repeat_changes_nothing_and_a_reused_id_is_refused_and_recorded() {
     }
     let reused = hub.post(STRUCTURED, payment("p-1", "7", "99.00").to_string()).await;
     assert_eq!(reused.problem(409, "id-reused"), "id");
-    let intake = hub.intakes("outcome=refused").await[0].clone();
+    let intake = hub.intakes("outcome=differing").await[0].clone();
     assert_eq!(
         (&intake["error"]["code"], &intake["system"], &intake["kind"]),
         (&json!("id-reused"), &json!("publisher"), &json!("rest"))

@@ -7,7 +7,8 @@ use crate::egress::Egress;
 use crate::files::Watch;
 use crate::hub::{
     Attempter, ConnectionBoard, Connections, Driver, Hub, HubEffects, Lease, Line, Outbox, Poller, Questions, Sharing,
-    SystemClock, SystemSecrets, Turn, Via, ViaAmqp, ViaHttp, Waiting, WasmAdapters, WriteAhead, WriterThread, new_id,
+    SystemClock, SystemSecrets, Trouble, Turn, Via, ViaAmqp, ViaHttp, Waiting, WasmAdapters, WriteAhead, WriterThread,
+    new_id,
 };
 use crate::rest::{Api, Hook, Keys, serve};
 use crate::retention::Retention;
@@ -23,7 +24,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -242,6 +243,8 @@ async fn connections(
             turn: Turn(base.owned.subscribe()),
             every_hub: manifest.is_some_and(|m| !m.delivers.is_empty()),
             board: base.board.clone(),
+            trouble: Trouble::default(),
+            reached: Mutex::default(),
             stop: stop.clone(),
         };
         all.push((connections, endpoint));

@@ -20,7 +20,7 @@ mod writer;
 
 pub use adapters::WasmAdapters;
 pub use attempt::Attempter;
-pub use connection::{ConnectionBoard, ConnectionShown, Connections, Line};
+pub use connection::{ConnectionBoard, ConnectionShown, Connections, Line, Trouble};
 pub use driver::{Committer, Driver, Pending};
 pub use effects::{HubEffects, SystemSecrets, WriteAhead};
 pub use encode::Outbox;

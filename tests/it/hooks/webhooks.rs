@@ -101,7 +101,7 @@ async fn another_content_under_a_known_id_is_refused_and_recorded() {
     signed(&hub, "msg-1", &event("6.00")).await.problem(409, "id-reused");
     assert_eq!(hub.messages("").await.len(), 1);
     wait_for("the refusal in the journal", async || {
-        let intakes = hub.intakes("system=acquiring&outcome=refused").await;
+        let intakes = hub.intakes("system=acquiring&outcome=differing").await;
         intakes.first().map(|i| assert_eq!(i["error"]["code"], "id-reused"))
     })
     .await;

@@ -7,10 +7,10 @@ use super::{Hub, poll::pause_after};
 use crate::tcp::{Connected, Dialer, Door, Endpoint};
 use crate::wasm::{Caller, Session};
 use busbar_core::ports::{Attempting, Run};
-use busbar_core::{Failure, Policy, Problem, Shards};
+use busbar_core::{ErrorRecord, Failure, Policy, Problem, Shards};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// A connection that held so long was a good one, whatever ended it.
 const GOOD: Duration = Duration::from_secs(60);
+/// A connection that held so long is worth being called what it is, after others ended in one and the same error.
+const HOLDS: Duration = Duration::from_secs(10);
 
 /// A delivery on its way to a session.
 pub struct Given {
@@ -76,7 +78,8 @@ fn ended(failure: Failure) -> Run<()> {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ConnectionShown {
-    /// `connecting`, `listening`, `connected` (not logged in), `ready`, or `elsewhere`: another hub has it.
+    /// `connecting`, `listening`, `connected` (not logged in), `ready`, `failing` (each connection ends at once in the
+    /// same error, `last-error`), or `elsewhere`: another hub has it.
     pub state: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
@@ -84,6 +87,14 @@ pub struct ConnectionShown {
     /// Code of what ended the last connection, if it ended badly.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// What it was, in words. An adapter may quote the far end: only for those with the right to see personal data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Connections in a row that ended badly.
+    pub failures: u32,
+    /// When the next one is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_at_ms: Option<i64>,
 }
 
 /// How the connections of all systems are.
@@ -114,7 +125,41 @@ pub struct Connections {
     /// Deliveries of every hub need a connection there; what only listens is done by one of them.
     pub every_hub: bool,
     pub board: Arc<ConnectionBoard>,
+    pub trouble: Trouble,
+    /// What the connection has come to, whatever is shown.
+    pub reached: Mutex<String>,
     pub stop: CancellationToken,
+}
+
+/// An error that ends one connection after the other: it is told once, and not with each of them.
+#[derive(Default)]
+pub struct Trouble(Mutex<Option<(ErrorRecord, u32)>>);
+
+impl Trouble {
+    fn inner(&self) -> MutexGuard<'_, Option<(ErrorRecord, u32)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is another error than the one before.
+    pub fn is_new(&self, error: &ErrorRecord) -> bool {
+        let mut inner = self.inner();
+        let times = match &*inner {
+            // Its words may name what came, which is another thing each time.
+            Some((known, times)) if known.code == error.code => times + 1,
+            _ => 1,
+        };
+        *inner = Some((error.clone(), times));
+        times == 1
+    }
+
+    /// Whether connections end in it again and again.
+    fn lasts(&self) -> bool {
+        self.inner().as_ref().is_some_and(|(_, times)| *times > 1)
+    }
+
+    fn is_over(&self) {
+        *self.inner() = None;
+    }
 }
 
 impl Connections {
@@ -158,7 +203,12 @@ impl Connections {
             };
             failures = if began.elapsed() >= GOOD { 0 } else { failures + 1 };
             let failure = self.ended(result);
-            self.rest(pause_after(&self.policy, failures, &failure, Duration::ZERO).min(PAUSE_MAX)).await;
+            let pause = pause_after(&self.policy, failures, &failure, Duration::ZERO).min(PAUSE_MAX);
+            let retry_at_ms = self.hub.clock.now_ms() + i64::try_from(pause.as_millis()).unwrap_or_default();
+            self.board.change(self.system(), |shown| {
+                (shown.failures, shown.retry_at_ms) = (failures, Some(retry_at_ms));
+            });
+            self.rest(pause).await;
         }
     }
 
@@ -199,8 +249,17 @@ impl Connections {
         };
         self.show("connected", Some(&peer));
         tracing::info!(system = self.system(), peer, "connected");
-        let mut serving = Serving::new(self, &mut held, socket, peer);
-        let result = serving.run().await;
+        let mut serving = Serving::new(self, &mut held, socket, peer.clone());
+        let result = {
+            let mut running = std::pin::pin!(serving.run());
+            match tokio::time::timeout(HOLDS, &mut running).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    self.holds(&peer);
+                    running.await
+                }
+            }
+        };
         serving.end().await;
         if held.is_sound() {
             *session = Some(held);
@@ -216,7 +275,14 @@ impl Connections {
         metrics::gauge!("busbar_connection_ready", "system" => system.clone()).set(0.0);
         metrics::counter!("busbar_connections_ended_total", "system" => system, "outcome" => code.unwrap_or("closed"))
             .increment(1);
-        self.board.change(self.system(), |shown| shown.last_error = code.map(str::to_string));
+        let error = result.as_ref().err().map(|failure| failure.problem().record());
+        self.board.change(self.system(), |shown| {
+            shown.last_error = error.as_ref().map(|error| error.code.clone());
+            shown.reason = error.map(|error| error.detail);
+        });
+        if self.trouble.lasts() {
+            self.show("failing", None);
+        }
         match result {
             // What the far end says may be about a customer: the detail of such a failure is in the journal.
             Err(failure) => {
@@ -238,8 +304,21 @@ impl Connections {
         }
     }
 
+    /// The connection is not one of those that end at once: it is what it says.
+    fn holds(&self, peer: &str) {
+        self.trouble.is_over();
+        let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.board.change(self.system(), |shown| (shown.failures, shown.retry_at_ms) = (0, None));
+        if !reached.is_empty() {
+            self.show(&reached, Some(peer));
+        }
+    }
+
     pub fn show(&self, state: &str, peer: Option<&str>) {
         let now_ms = self.hub.clock.now_ms();
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = state.to_string();
+        // What ended twice in the same error will hardly be ready now: that it is for a moment is no news.
+        let state = if self.trouble.lasts() && state != "elsewhere" { "failing" } else { state };
         if state == "ready" {
             metrics::gauge!("busbar_connection_ready", "system" => self.system().to_string()).set(1.0);
         }

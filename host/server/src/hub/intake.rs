@@ -67,7 +67,11 @@ impl Hub {
         metrics::counter!("busbar_refused_total", "kind" => kind.as_str(), "code" => problem.code.as_str())
             .increment(1);
         let intake = Intake {
-            outcome: IntakeOutcome::Refused,
+            // A reused id is no mistake of form: two facts, or one that was stated differently, and somebody must look.
+            outcome: match problem.code {
+                Code::IdReused => IntakeOutcome::Differing,
+                _ => IntakeOutcome::Refused,
+            },
             error: Some(problem.record()),
             ..self.new_intake(kind, system, name)
         };

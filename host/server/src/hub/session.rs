@@ -250,6 +250,10 @@ impl<'a> Serving<'a> {
         let hub = &self.parts.hub;
         let problem = failure.problem();
         metrics::counter!("busbar_refused_total", "kind" => "connection", "code" => problem.code.as_str()).increment(1);
+        // The same error with each connection is one thing, told by /v1/systems, and not an intake every few seconds.
+        if !self.parts.trouble.is_new(&problem.record()) {
+            return;
+        }
         let mut intake = hub.new_intake(IntakeKind::Connection, self.parts.system(), &self.peer);
         intake.outcome = IntakeOutcome::Refused;
         intake.error = Some(problem.record());

@@ -67,7 +67,10 @@ pub async fn systems(State(api): State<Shared>, caller: Caller) -> Result<Json<V
     for (name, status) in api.driver.statuses() {
         let SystemStatus { in_flight, down_since_ms, paused, .. } = status;
         let deliveries = BTreeMap::new();
-        let connection = api.connections.of(&name);
+        let mut connection = api.connections.of(&name);
+        if let Some(shown) = connection.as_mut().filter(|_| !caller.may(Right::ReadPersonal)) {
+            shown.reason = None;
+        }
         let system = SystemShown { name: name.clone(), in_flight, down_since_ms, paused, deliveries, connection };
         shown.insert(name, system);
     }

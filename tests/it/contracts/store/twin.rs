@@ -54,6 +54,12 @@ fn some_message(dice: &mut Dice, depth: usize) -> NewMessage {
 /// A delivery as a store shows it before a round: its rank, state, attempts and version.
 type Shown = (i64, DeliveryState, u32, u32);
 
+fn some_entry(dice: &mut Dice, round: usize) -> Intake {
+    let place = Some(dice.below(9).to_string());
+    let entry = Rejection { code: "bad-sum".into(), reason: "нет суммы".into(), place };
+    Origin::delivery(dice.of(SYSTEMS)).left_out(&entry, round as i64)
+}
+
 /// Attempts and operations name a delivery by its rank; mostly one that fits.
 fn some_commit(dice: &mut Dice, round: usize, shown: &[Shown]) -> Commit {
     let ready: Vec<_> = shown.iter().filter(|d| d.1 == DeliveryState::Ready).copied().collect();
@@ -69,17 +75,10 @@ fn some_commit(dice: &mut Dice, round: usize, shown: &[Shown]) -> Commit {
         key: dice.of(&["a", "b"]).into(),
         value: (!dice.one_in(3)).then(|| vec![dice.below(256) as u8]),
     };
-    let some_entry = |dice: &mut Dice| {
-        let entry =
-            Rejection {
-                code: "bad-sum".into(), reason: "нет суммы".into(), place: Some(dice.below(9).to_string())
-            };
-        Origin::delivery(dice.of(SYSTEMS)).left_out(&entry, round as i64)
-    };
     let mut commit = Commit {
-        entries: (0..dice.below(3)).map(|_| some_entry(dice)).collect(),
+        entries: (0..dice.below(3)).map(|_| some_entry(dice, round)).collect(),
         decided: dice.one_in(6).then(|| Decided {
-            intake: some_entry(dice).id,
+            intake: some_entry(dice, round).id,
             outcome: dice.of(&[IntakeOutcome::Dismissed, IntakeOutcome::Dismissed, IntakeOutcome::Accepted]),
             by: "Оператор".into(),
         }),
