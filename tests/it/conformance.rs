@@ -109,7 +109,7 @@ async fn what_comes_again_states_nothing_new() {
 }
 
 /// A message as `known` of a case has it.
-fn known(message: &Value) -> Value {
+pub fn known(message: &Value) -> Value {
     let parts = ["id", "type", "subject", "time", "data"].into_iter().filter(|name| !message[*name].is_null());
     parts.map(|name| (name.to_string(), message[name].clone())).collect()
 }

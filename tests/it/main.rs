@@ -7,6 +7,7 @@ mod contracts {
 mod check;
 mod conformance;
 mod faults;
+mod field;
 mod flows;
 mod hooks;
 mod hostile;

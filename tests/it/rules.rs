@@ -1,4 +1,5 @@
 //! The rules of `busbar-core` by themselves.
 
+mod expressions;
 mod messages;
 mod outcomes;

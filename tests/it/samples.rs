@@ -88,7 +88,7 @@ fn listed(file: &str) -> Listed {
 }
 
 /// Every file below `folder`, as paths from `base`.
-fn files(base: &Path, folder: &Path, into: &mut BTreeSet<String>) {
+pub fn files(base: &Path, folder: &Path, into: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         if entry.path().is_dir() {
             files(base, &entry.path(), into);

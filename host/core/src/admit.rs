@@ -88,7 +88,7 @@ impl Rules {
             let text = format!("`{}` is a message, not a question", question.r#type);
             return Err(Problem::new(Code::NotAQuestion, text).at("type"));
         }
-        let scope = Scope::of(question)?;
+        let scope = Scope::of(question);
         // `*` is every message: a question is answered only by whom a route names for it.
         for route in self.covering(&question.r#type).filter(|r| r.types.contains(&question.r#type)) {
             if route.when.as_ref().map_or(Ok(true), |when| when.truth(&scope))?
@@ -108,11 +108,7 @@ impl Rules {
             let found = if route.when.is_none() && route.key.is_none() {
                 Ok(Some(message.default_key().map(str::to_string)))
             } else {
-                scope
-                    .get_or_insert_with(|| Scope::of(message))
-                    .as_ref()
-                    .map_err(Clone::clone)
-                    .and_then(|s| apply(route, message, s))
+                apply(route, message, scope.get_or_insert_with(|| Scope::of(message)))
             };
             let (key, error) = match found {
                 Ok(None) => continue,

@@ -25,6 +25,7 @@ mod route;
 mod schema;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+mod typed;
 
 pub use acks::{Ack, Acks};
 pub use admit::{Planned, Rules};
@@ -38,3 +39,4 @@ pub use message::{Message, Payload, parse_json, valid_type};
 pub use outcome::{Failure, Next, Policy, Rejection};
 pub use route::{Expr, Route};
 pub use schema::Catalog;
+pub use typed::{Mistake, Wanted};

@@ -6,7 +6,7 @@ use super::finding::Report;
 use super::load::System;
 use super::model::{Config, JournalMode, RouteConfig, Via};
 use super::source::Source;
-use busbar_core::{Catalog, Expr, Journal, Route};
+use busbar_core::{Catalog, Expr, Journal, Mistake, Route, Wanted};
 use std::collections::BTreeMap;
 
 pub fn check_routes(
@@ -76,13 +76,27 @@ impl Check<'_> {
         Route {
             types: route.types.clone(),
             to: route.to.clone(),
-            when: self.expression(&format!("{at}/when"), route.when.as_deref(), report),
-            key: self.expression(&format!("{at}/key"), route.key.as_deref(), report),
+            when: self.expression(&format!("{at}/when"), route, route.when.as_deref(), Wanted::Truth, report),
+            key: self.expression(&format!("{at}/key"), route, route.key.as_deref(), Wanted::Key, report),
             journal: match route.journal {
                 JournalMode::Full => Journal::Full,
                 JournalMode::Envelope => Journal::Envelope,
                 JournalMode::None => Journal::None,
             },
+        }
+    }
+
+    fn mistake(&self, place: &str, mistake: Mistake, report: &mut Report) {
+        let span = self.source.value_span(place);
+        let remedy = match &mistake.unknown {
+            Some((word, known)) => closest(word, known)
+                .map_or_else(|| format!("known are: {}", known.join(", ")), |near| format!("did you mean `{near}`?")),
+            None if mistake.certain => "see the schema of the type: /v1/schemas/<type>".to_string(),
+            None => "without it the message is parked as `condition-failed`".to_string(),
+        };
+        match mistake.certain {
+            true => report.error("wrong-expression", span, mistake.text, remedy),
+            false => report.warning("unsafe-expression", span, mistake.text, remedy),
         }
     }
 
@@ -129,9 +143,25 @@ impl Check<'_> {
         }
     }
 
-    fn expression(&self, place: &str, text: Option<&str>, report: &mut Report) -> Option<Expr> {
+    fn expression(
+        &self,
+        place: &str,
+        route: &RouteConfig,
+        text: Option<&str>,
+        wanted: Wanted,
+        report: &mut Report,
+    ) -> Option<Expr> {
         match Expr::compile(text?) {
-            Ok(expression) => Some(expression),
+            Ok(expression) => {
+                // Of `*` nothing is known of the data.
+                let schema = |name: &'_ String| Some((self.catalog.schema(name)?, name.clone()));
+                let schemas: Vec<_> = route.types.iter().filter_map(schema).collect();
+                let types: Vec<_> = schemas.iter().map(|(schema, name)| (name.as_str(), *schema)).collect();
+                for mistake in expression.mistakes(&types, wanted) {
+                    self.mistake(place, mistake, report);
+                }
+                Some(expression)
+            }
             Err(reason) => {
                 report.error(
                     "broken-expression",
