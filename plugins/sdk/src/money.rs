@@ -1,6 +1,13 @@
 //! Money: exact minor units inside, decimal strings outside. Never a float.
 
+mod names;
+
+use crate::decimal::Decimal;
+use iso_currency::Currency;
 use serde::{Deserialize, Serialize};
+
+/// The rouble's number before 1998, which account numbers have to this day.
+const OLD_ROUBLE: &str = "810";
 
 /// An amount as canonical messages carry it: `{"value":"1234.50","currency":"RUB"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +22,23 @@ impl Money {
     /// An amount of `minor` hundredths (kopecks).
     pub fn of_minor(minor: i128, currency: &str) -> Self {
         Self { value: format_minor(minor), currency: currency.to_owned() }
+    }
+
+    /// An amount of `units` of the currency's smallest unit, e.g. kopecks, whole yens, fils; nothing where ISO 4217 has none.
+    pub fn of_smallest(units: i128, currency: &str) -> Option<Self> {
+        let exponent = exponent_of(currency)?;
+        let one = 10_u128.pow(exponent);
+        let (sign, size) = (if units < 0 { "-" } else { "" }, units.unsigned_abs());
+        let value = match exponent {
+            0 => format!("{sign}{size}"),
+            _ => format!("{sign}{}.{:0width$}", size / one, size % one, width = exponent as usize),
+        };
+        Some(Self { value, currency: currency.to_owned() })
+    }
+
+    /// The other way round; nothing where the value has parts of the smallest unit.
+    pub fn smallest(&self) -> Option<i128> {
+        Decimal::parse(&self.value)?.units(exponent_of(&self.currency)?)
     }
 
     /// Hundredths, or nothing when the value is no decimal with at most two digits after the point.
@@ -56,28 +80,54 @@ pub fn format_minor(minor: i128) -> String {
 }
 
 /// The currency of a Russian 20-digit bank account, from its digits 6 to 8 (Bank of Russia 809-P, the
-/// account plan: 810 is the rouble), for the currencies a utility meets; nothing for others.
+/// account plan: 810 is the rouble); nothing for what is no currency there, such as metals.
 pub fn currency_of_account(account: &str) -> Option<&'static str> {
     if account.len() != 20 {
         return None;
     }
     match account.get(5..8)? {
-        "810" => Some("RUB"),
+        OLD_ROUBLE => Some("RUB"),
         number => currency_of_number(number),
     }
 }
 
-/// The currency of a number of ISO 4217 (ОКВ), for the currencies a utility meets; nothing for others.
+/// The currency of a number of ISO 4217 (ОКВ), three digits.
 pub fn currency_of_number(number: &str) -> Option<&'static str> {
-    match number {
-        "643" => Some("RUB"),
-        "840" => Some("USD"),
-        "978" => Some("EUR"),
-        "156" => Some("CNY"),
-        "933" => Some("BYN"),
-        "398" => Some("KZT"),
-        _ => None,
+    let is_number = number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| number.parse().ok()).flatten().and_then(Currency::from_numeric).and_then(code)
+}
+
+/// The code itself where ISO 4217 has it, in capitals as the standard has them. `RUR`, which some still write, is `RUB`.
+pub fn currency_of_code(text: &str) -> Option<&'static str> {
+    match text {
+        "RUR" => Some("RUB"),
+        _ => Currency::from_code(text).and_then(code),
     }
+}
+
+/// The currency of whatever people write for it: a code, a number, a Russian name, an abbreviation, a sign. Nothing for
+/// what is unknown, or called so in several countries: the caller refuses it, and takes no usual one.
+pub fn currency_of(text: &str) -> Option<&'static str> {
+    let plain = text.to_lowercase().replace('ё', "е").replace(['.', '(', ')', '"', '«', '»'], " ");
+    let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    if plain == OLD_ROUBLE {
+        return Some("RUB");
+    }
+    let named = |&(code, names): &(&'static str, &str)| names.split('|').any(|name| name == plain).then_some(code);
+    currency_of_number(&plain)
+        .or_else(|| currency_of_code(&plain.to_ascii_uppercase()))
+        .or_else(|| names::NAMES.iter().find_map(named))
+}
+
+/// Digits after the point of the currency's smallest unit: 2 of a rouble, 0 of a yen, 3 of a dinar of Kuwait. Nothing
+/// where ISO 4217 has none, such as gold.
+pub fn exponent_of(currency: &str) -> Option<u32> {
+    Currency::from_code(currency)?.exponent().map(u32::from)
+}
+
+/// Where the standard says "no currency" or "for testing", there is none.
+fn code(currency: Currency) -> Option<&'static str> {
+    (!matches!(currency, Currency::XXX | Currency::XTS)).then(|| currency.code())
 }
 
 #[cfg(test)]
@@ -121,5 +171,76 @@ mod tests {
         assert_eq!(currency_of_account("40702840000000000001"), Some("USD"));
         assert_eq!(currency_of_account("407028100"), None);
         assert_eq!(currency_of_account("40702я10000000000001"), None);
+    }
+
+    #[test]
+    fn knows_all_currencies_by_number_code_and_name() {
+        // ISO 4217 list one, and the notation of users of 1C.
+        for (text, code) in [
+            ("784", "AED"),
+            ("036", "AUD"),
+            ("392", "JPY"),
+            ("860", "UZS"),
+            ("810", "RUB"),
+            ("RUR", "RUB"),
+            ("usd", "USD"),
+            (" руб. ", "RUB"),
+            ("р.", "RUB"),
+            ("Российский рубль", "RUB"),
+            ("Рублей", "RUB"),
+            ("₽", "RUB"),
+            ("грн.", "UAH"),
+            ("Тенге", "KZT"),
+            ("Дирхам (ОАЭ)", "AED"),
+            ("Узбекский сум", "UZS"),
+            ("сум", "UZS"),
+            ("Бел. руб.", "BYN"),
+            ("Доллар\u{a0}США", "USD"),
+            ("долл.", "USD"),
+            ("$", "USD"),
+            ("€", "EUR"),
+            ("Юань", "CNY"),
+            ("Фунт стерлингов", "GBP"),
+            ("Южнокорейская вона", "KRW"),
+        ] {
+            assert_eq!(currency_of(text), Some(code), "{text}");
+        }
+        for text in
+            ["", "999", "963", "000", "36", "крона", "манат", "тыс. руб.", "XXX", "XTS", "ABC", "¥", "шт", "A98"]
+        {
+            assert_eq!(currency_of(text), None, "{text}");
+        }
+        assert_eq!(
+            (currency_of_code("rub"), currency_of_code("GEL"), currency_of_number("810")),
+            (None, Some("GEL"), None)
+        );
+        assert_eq!(currency_of_account("40702392200000000044"), Some("JPY"));
+        assert_eq!(currency_of_account("20309A98000000000001"), None);
+    }
+
+    #[test]
+    fn each_name_is_of_one_existing_currency() {
+        let mut names: Vec<&str> = Vec::new();
+        for (code, of_code) in names::NAMES {
+            assert_eq!(currency_of_code(code), Some(*code));
+            for name in of_code.split('|') {
+                assert_eq!(currency_of(name), Some(*code), "{name}");
+                assert!(!names.contains(&name), "{name}");
+                names.push(name);
+            }
+        }
+    }
+
+    #[test]
+    fn smallest_units_are_of_the_currency() {
+        for (units, currency, value) in
+            [(70_050, "RUB", "700.50"), (700, "JPY", "700"), (-1_005, "KWD", "-1.005"), (5, "CLF", "0.0005")]
+        {
+            let money = Money::of_smallest(units, currency).unwrap();
+            assert_eq!((money.value.as_str(), money.smallest()), (value, Some(units)));
+        }
+        assert_eq!((Money::of_smallest(1, "XAU"), Money::of_smallest(1, "XYZ")), (None, None));
+        let money = |value: &str, currency: &str| Money { value: value.into(), currency: currency.into() };
+        assert_eq!((money("1.5", "JPY").smallest(), money("1.00", "JPY").smallest()), (None, Some(1)));
     }
 }
