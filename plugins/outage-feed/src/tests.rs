@@ -161,7 +161,7 @@ fn a_bad_entry_is_left_out_and_is_not_gone() {
         }
         // No validators: it must be told of again.
         assert_eq!(system.asked.last().unwrap(), "http://feed -");
-        assert_eq!(system.said(&collection(&[good.clone()]))[0]["status"], "restored", "{code}");
+        assert_eq!(system.said(&collection(std::slice::from_ref(&good)))[0]["status"], "restored", "{code}");
     }
 }
 
