@@ -28,6 +28,10 @@ impl Sink for Far {
     fn warn(&mut self, text: &str) {
         self.0.warn(text);
     }
+
+    fn leave_out(&mut self, entry: busbar_sdk::Rejection) {
+        self.0.leave_out(entry);
+    }
 }
 
 impl Hub for Far {

@@ -32,6 +32,17 @@ impl Cause {
         matches!(self.number, 3 | 11 | 12)
     }
 
+    /// Why a point's position may be told: cyclically, by a scan, as an event, on request, by an interrogation
+    /// (60870-5-101, 7.2.3). Of the other causes it is no position.
+    pub fn is_of_a_point(self) -> bool {
+        self.is_event() || matches!(self.number, 1 | 2 | 5 | 20..=36)
+    }
+
+    /// Why a count may be told: by itself, or by an interrogation of counters.
+    pub fn is_of_a_counter(self) -> bool {
+        matches!(self.number, 3 | 37..=41)
+    }
+
     /// Something was switched because somebody ordered it (11, 12).
     pub fn is_ordered(self) -> bool {
         matches!(self.number, 11 | 12)

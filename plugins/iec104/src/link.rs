@@ -21,6 +21,8 @@ pub struct Link {
     /// When the first I frame came that is not acknowledged.
     untold_since: Option<u64>,
     heard_at: u64,
+    /// An I frame has come.
+    has_heard: bool,
     pub is_started: bool,
 }
 
@@ -34,9 +36,26 @@ impl Link {
     ///
     /// # Errors
     /// `not-started`, `bad-sequence`.
-    pub fn information(&mut self, send: u16, receive: u16, now_ms: u64, place: &str) -> Result<(), Rejection> {
+    pub fn information(
+        &mut self,
+        (send, receive): (u16, u16),
+        settings: &Settings,
+        now_ms: u64,
+        place: &str,
+    ) -> Result<(), Rejection> {
         if !self.is_started {
             return Err(rejection("not-started", "data before STARTDT was confirmed", place));
+        }
+        let is_first = !std::mem::replace(&mut self.has_heard, true);
+        if is_first && send != 0 {
+            if !settings.any_first_number {
+                let reason = format!(
+                    "cannot talk to it: the numbers of its frames begin at {send} and not at 0; the setting \
+                     `any-first-number` lets it"
+                );
+                return Err(rejection("bad-sequence", reason, place));
+            }
+            (self.receive, self.told) = (send, send);
         }
         if send != self.receive {
             let reason = format!("N(S) is {send}, expected was {}: frames are missing or came twice", self.receive);

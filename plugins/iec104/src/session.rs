@@ -176,7 +176,7 @@ impl Scada {
                 let place = format!("{place}, type {}", asdu.kind);
                 // A frame that cannot be read is not acknowledged, and changes nothing.
                 let said = self.read(&asdu, now_ms, &place)?;
-                self.link.information(send, receive, now_ms, &place)?;
+                self.link.information((send, receive), &self.settings, now_ms, &place)?;
                 self.take(&asdu, said, call);
             }
         }
@@ -210,7 +210,17 @@ impl Scada {
             self.ignore("of a test");
             return;
         }
-        match asdu::meaning(asdu.kind) {
+        let meaning = asdu::meaning(asdu.kind);
+        let fits = match meaning {
+            Meaning::Single(_) | Meaning::Double(_) => asdu.cause.is_of_a_point(),
+            Meaning::Counter(_) => asdu.cause.is_of_a_counter(),
+            _ => true,
+        };
+        if !fits {
+            self.ignore("of a cause that their type has not");
+            return self.warn(&format!("type {} with cause {} is ignored", asdu.kind, asdu.cause.number), call);
+        }
+        match meaning {
             Meaning::Single(_) | Meaning::Double(_) => {
                 said.iter().for_each(|said| self.point(asdu, said, call));
             }
@@ -245,7 +255,8 @@ impl Scada {
         };
         let position = Position {
             is_open: is_on != (point.closed_when == ClosedWhen::On),
-            tag_ms: said.tag_ms,
+            // What is told for another reason has the tag of the telling: many stations write the present moment there.
+            tag_ms: said.tag_ms.filter(|_| asdu.cause.is_event()),
             is_event: asdu.cause.is_event(),
             is_ordered: asdu.cause.is_ordered(),
         };

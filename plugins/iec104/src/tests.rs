@@ -425,3 +425,74 @@ fn mutations_never_trap() {
         let _ = far.timer(3);
     }
 }
+
+/// A station tags what an interrogation asks for with the present moment; its buffer tells afterwards when it was.
+#[test]
+fn only_an_event_has_the_time_of_its_tag() {
+    for cause in [1_u8, 2, 5, 20, 36] {
+        let mut far = Far::quiet();
+        let told = [&[31, 1, cause, 0, 128, 0, 0xb0, 0x36, 0, 1][..], &[0xaf, 0xe1, 29, 20, 0x70, 6, 21]].concat();
+        far.get(&frame(0, 0, &told)).unwrap();
+        far.get(&frame(1, 0, &double(1, 10))).unwrap();
+        far.get(&frame(2, 0, &double(2, 18))).unwrap();
+        let id = format!("128-14000-{NOW}");
+        assert_eq!(
+            far.said(),
+            [
+                format!("{id} started 1 - -"),
+                format!("{id} updated 2 20:10:57 -"),
+                format!("{id} restored 3 20:10:57 20:18:57")
+            ],
+            "cause {cause}"
+        );
+    }
+}
+
+#[test]
+fn causes_that_a_point_or_a_counter_has_not_tell_nothing() {
+    for cause in 0..64_u8 {
+        let mut far = Far::quiet();
+        far.get(&frame(0, 0, &tagless(1, cause))).unwrap();
+        let count = [&[37, 1, cause, 0, 128, 0, 44, 1, 0, 1, 0, 0, 0, 0][..], &[0xaf, 0xe1, 29, 20, 0x70, 6, 21]];
+        far.get(&frame(1, 0, &count.concat())).unwrap();
+        let of_a_point = matches!(cause, 1 | 2 | 3 | 5 | 11 | 12 | 20..=36);
+        let of_a_counter = matches!(cause, 3 | 37..=41);
+        let expected = usize::from(of_a_point) + usize::from(of_a_counter);
+        assert_eq!(far.seen.drafts.len(), expected, "cause {cause}");
+        assert_eq!(far.seen.warnings.len(), 2 - expected, "cause {cause}: {:?}", far.seen.warnings);
+    }
+}
+
+/// 60870-5-101, 7.2.6.1 to 7.2.6.3: IV 80, NT 40, SB 20, BL 10; double points 00 between, 01 off, 10 on, 11 faulty.
+#[test]
+fn only_what_is_vouched_for_and_definite_is_believed() {
+    for (quality, is_believed) in
+        [(0x01, true), (0x81, false), (0x41, false), (0x21, false), (0x11, false), (0x00, false), (0x03, false)]
+    {
+        let mut far = Far::quiet();
+        far.get(&frame(0, 0, &double(quality, 10))).unwrap();
+        assert_eq!(far.seen.drafts.len(), usize::from(is_believed), "{quality:02x}");
+        // Its tag is no more believed than it is.
+        far.get(&frame(1, 0, &double(1, 9))).unwrap();
+        assert_eq!(far.seen.drafts.len(), 1, "{quality:02x}");
+    }
+}
+
+#[test]
+fn a_station_that_begins_at_another_number() {
+    let mut far = Far::quiet();
+    let Failure::Rejected(refused) = far.get(&frame(1, 0, &double(1, 10))).unwrap_err() else { panic!() };
+    assert_eq!(refused.code, "bad-sequence");
+    assert!(refused.reason.starts_with("cannot talk to it: "), "{}", refused.reason);
+    let mut far = Far::started(json!({ "interrogate": false, "any-first-number": true }), MapStore::default());
+    far.get(&frame(1, 0, &double(1, 10))).unwrap();
+    far.get(&frame(2, 0, &double(2, 18))).unwrap();
+    assert_eq!(far.said().len(), 2);
+    // N(R) is what comes next: 3.
+    assert_eq!(hex(&far.timer(10).unwrap()), "680401000600");
+    assert_eq!(far.refused(&frame(4, 0, &double(1, 19))), "bad-sequence frame 4, type 31");
+    // The next connection counts anew.
+    far.connect();
+    far.get(&bytes(STARTED)).unwrap();
+    far.get(&frame(0, 0, &double(1, 20))).unwrap();
+}

@@ -23,6 +23,11 @@ impl Dn {
         self.0.ends_with(&base.0)
     }
 
+    /// Whether these relative names stand one after another in it.
+    pub fn contains(&self, names: &Self) -> bool {
+        self.0.windows(names.0.len().max(1)).any(|part| part == names.0)
+    }
+
     /// The same name with another first part, below another parent where one is given.
     pub fn renamed(&self, rdn: &str, superior: Option<&str>) -> Self {
         let parent = match superior {

@@ -3,12 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use busbar_sdk::texts::is_plain;
-use busbar_sdk::{dates, phones};
+use busbar_sdk::{dates, hex, phones};
 use serde_json::{Map, Value as Json, json};
 
 use crate::ldif::Value;
 use crate::memory::Kind;
-use crate::settings::{ACCOUNT_ATTRIBUTES, Settings};
+use crate::settings::Settings;
 
 /// What a field's value must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,37 +106,73 @@ fn kind_of(data: &Map<String, Json>) -> Kind {
     if data.contains_key("employee") { Kind::Employee } else { Kind::Unit }
 }
 
-/// An id as text: octets of Active Directory's own ids are written in hexadecimal.
+/// An id as text. Ids that are octets are written in hexadecimal, also where a tool printed them as text.
 pub fn id_text(value: &Value) -> Option<String> {
-    let text = match value.attribute.as_str() {
-        "objectguid" | "objectsid" => octets(value).iter().map(|byte| format!("{byte:02x}")).collect(),
-        _ => value.text(),
+    let octets = match value.attribute.as_str() {
+        "objectguid" => guid_octets(value),
+        "objectsid" => sid_octets(value),
+        // Of these no tool is known that prints them otherwise.
+        "guid" | "ms-ds-consistencyguid" => Some(value.bytes.clone()).filter(|octets| octets.len() == GUID_BYTES),
+        _ => return Some(value.text()).filter(|text| is_id(text)),
     };
-    is_id(&text).then_some(text)
+    octets.map(|octets| octets.iter().map(|byte| format!("{byte:02x}")).collect()).filter(|text: &String| is_id(text))
 }
 
 pub fn is_id(text: &str) -> bool {
     fits(text, 64) && is_plain(text)
 }
 
-// Given as base64 by every exporter; a text that is base64 again came from a tool that printed it so.
-fn octets(value: &Value) -> Vec<u8> {
-    if value.bytes.len() == 24 {
-        STANDARD.decode(&value.bytes).unwrap_or_else(|_| value.bytes.clone())
-    } else {
-        value.bytes.clone()
+const GUID_BYTES: usize = 16;
+
+/// Octets; base64 of them that a tool printed as text; or the text of a GUID, whose first three parts are written with
+/// their highest byte first and kept with it last ([MS-DTYP] 2.3.4).
+fn guid_octets(value: &Value) -> Option<Vec<u8>> {
+    if value.bytes.len() == GUID_BYTES {
+        return Some(value.bytes.clone());
     }
+    if let Some(octets) = STANDARD.decode(&value.bytes).ok().filter(|octets| octets.len() == GUID_BYTES) {
+        return Some(octets);
+    }
+    let text = value.text();
+    let parts: Vec<&str> = text.trim_start_matches('{').trim_end_matches('}').split('-').collect();
+    if parts.iter().map(|part| part.len()).ne([8, 4, 4, 4, 12]) {
+        return None;
+    }
+    let mut octets = Vec::with_capacity(GUID_BYTES);
+    for (index, part) in parts.iter().enumerate() {
+        let mut bytes = hex::decoded(part)?;
+        if index < 3 {
+            bytes.reverse();
+        }
+        octets.extend(bytes);
+    }
+    Some(octets)
 }
 
-/// `suspended` or what the settings say for a switched-off account; nothing where it is not said.
-pub fn is_disabled(values: &[Value]) -> Option<bool> {
-    let value = values.iter().find(|value| ACCOUNT_ATTRIBUTES.contains(&value.attribute.as_str()))?;
-    let text = value.text();
-    if value.attribute == "nsaccountlock" {
-        return Some(text.eq_ignore_ascii_case("true"));
+/// Octets of a SID ([MS-DTYP] 2.4.2.2), base64 of them, or its text `S-1-5-21-…` (2.4.2.1).
+fn sid_octets(value: &Value) -> Option<Vec<u8>> {
+    let whole = |octets: &Vec<u8>| {
+        octets.first() == Some(&1) && octets.get(1).is_some_and(|parts| octets.len() == 8 + 4 * usize::from(*parts))
+    };
+    if whole(&value.bytes) {
+        return Some(value.bytes.clone());
     }
-    // ADS_UF_ACCOUNTDISABLE
-    text.parse::<i64>().ok().map(|flags| flags & 2 != 0)
+    if let Some(octets) = STANDARD.decode(&value.bytes).ok().filter(whole) {
+        return Some(octets);
+    }
+    let text = value.text();
+    let mut parts = text.strip_prefix("S-1-")?.split('-');
+    let authority = parts.next()?;
+    let authority = match authority.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok()?,
+        None => authority.parse().ok()?,
+    };
+    let parts: Vec<u32> = parts.map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let count = u8::try_from(parts.len()).ok()?;
+    let mut octets = vec![1, count];
+    octets.extend(authority.to_be_bytes().get(2..)?);
+    parts.iter().for_each(|part| octets.extend(part.to_le_bytes()));
+    Some(octets)
 }
 
 fn fits(text: &str, chars: usize) -> bool {
@@ -165,6 +201,11 @@ fn moment(text: &str) -> Option<String> {
         _ => format!("{}:{}", zone.get(..3)?, zone.get(3..).filter(|minutes| !minutes.is_empty()).unwrap_or("00")),
     };
     Some(dates::rfc3339(local, dates::Offset::parse(&offset)?))
+}
+
+/// [`moment`] in milliseconds since 1970.
+pub fn moment_ms(text: &str) -> Option<i64> {
+    dates::unix_ms(&moment(text)?, dates::Offset::of_minutes(0)?)
 }
 
 #[cfg(test)]
@@ -196,14 +237,36 @@ mod tests {
         }
     }
 
+    // The GUID of Microsoft's own example in [MS-DTYP] 2.3.4.2's layout: {00010203-0405-4607-8809-0a0b0c0d0e0f}.
     #[test]
-    fn accounts() {
-        let value = |name: &str, text: &str| Value { line: 1, attribute: name.into(), bytes: text.into() };
-        assert_eq!(is_disabled(&[value("useraccountcontrol", "514")]), Some(true));
-        assert_eq!(is_disabled(&[value("useraccountcontrol", "512")]), Some(false));
-        assert_eq!(is_disabled(&[value("nsaccountlock", "TRUE")]), Some(true));
-        assert_eq!(is_disabled(&[value("cn", "x")]), None);
-        let guid = Value { line: 1, attribute: "objectguid".into(), bytes: vec![0xAB; 16] };
-        assert_eq!(id_text(&guid).as_deref(), Some("abababababababababababababababab"));
+    fn octets_and_their_texts_are_one_id() {
+        let id = |name: &str, bytes: &[u8]| id_text(&Value { line: 1, attribute: name.into(), bytes: bytes.to_vec() });
+        let guid = b"\x03\x02\x01\x00\x05\x04\x07\x46\x88\x09\x0a\x0b\x0c\x0d\x0e\x0f";
+        let expected = Some("030201000504074688090a0b0c0d0e0f".to_owned());
+        assert_eq!(id("objectguid", guid), expected);
+        for text in [
+            "00010203-0405-4607-8809-0a0b0c0d0e0f",
+            "{00010203-0405-4607-8809-0A0B0C0D0E0F}",
+            "AwIBAAUEB0aICQoLDA0ODw==",
+        ] {
+            assert_eq!(id("objectguid", text.as_bytes()), expected, "{text}");
+        }
+        let sid = [
+            1, 5, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 0xC7, 0x35, 0x3A, 0x42, 0x8E, 0x6B, 0x74, 0x84, 0x55, 0xA1, 0xAE,
+            0xC6, 0x51, 4, 0, 0,
+        ];
+        let text = "S-1-5-21-1111111111-2222222222-3333333333-1105";
+        assert_eq!(id("objectsid", text.as_bytes()), id("objectsid", &sid));
+        assert_eq!(id("objectsid", &sid).map(|id| id.len()), Some(56));
+        for (name, bad) in [
+            ("objectguid", "00010203-0405-4607-8809"),
+            ("objectguid", "000102030405460788090a0b0c0d0e0f"),
+            ("objectguid", "0001020g-0405-4607-8809-0a0b0c0d0e0f"),
+            ("objectsid", "S-1-5-x"),
+            ("objectsid", "S-2-5-21"),
+            ("guid", "text"),
+        ] {
+            assert_eq!(id(name, bad.as_bytes()), None, "{bad}");
+        }
     }
 }

@@ -13,8 +13,11 @@ const UNWANTED_BYTES: usize = 512;
 const RECORD_VALUES_MAX: usize = 2_000;
 const RECORD_BYTES_MAX: usize = 1 << 20;
 
+/// Why an entry is left out rather than the file refused.
+const LEFT_OUT: [&str; 5] = ["bad-base64", "value-by-url", "value-too-long", "too-many-values", "unreadable-line"];
+
 /// A record: an entry as it is, or a change of one.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Record {
     /// Line of its `dn`.
     pub line: u64,
@@ -22,10 +25,12 @@ pub struct Record {
     pub change: Change,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Change {
     /// The whole entry: content, or `changetype: add`.
     Whole(Vec<Value>),
+    /// An entry that cannot be read, while the others can.
+    Unreadable(Rejection),
     Modify(Vec<Modification>),
     Delete,
     /// `modrdn`, `moddn`.
@@ -87,6 +92,9 @@ pub struct Records<'a, R: FnMut(u32) -> Vec<u8>> {
     lines: &'a mut Lines<R>,
     wanted: &'a dyn Fn(&str) -> bool,
     next: Option<Logical>,
+    /// Whether the record being read is a change, and whether what is left of it is passed over.
+    in_changes: bool,
+    skipping: bool,
     /// Base64 values that nobody asked for: photographs, certificates, passwords.
     pub binary_values: u64,
     /// Referrals to other servers, which a search prints among its entries.
@@ -96,7 +104,7 @@ pub struct Records<'a, R: FnMut(u32) -> Vec<u8>> {
 impl<'a, R: FnMut(u32) -> Vec<u8>> Records<'a, R> {
     /// `wanted`: whether values of this attribute, in lower case, are looked at.
     pub fn new(lines: &'a mut Lines<R>, wanted: &'a dyn Fn(&str) -> bool) -> Self {
-        Self { lines, wanted, next: None, binary_values: 0, referrals: 0 }
+        Self { lines, wanted, next: None, in_changes: false, skipping: false, binary_values: 0, referrals: 0 }
     }
 
     /// The next record; nothing at the end of the file.
@@ -120,11 +128,34 @@ impl<'a, R: FnMut(u32) -> Vec<u8>> Records<'a, R> {
                 "version" => {
                     return Err(rejection("unsupported-version", format!("version {}, not 1", value.text()), place));
                 }
-                "dn" => return self.record(first.line, value.text()).map(Some),
+                "dn" => return self.record_or_left_out(first.line, value.text()).map(Some),
                 "search" => self.search_result()?,
                 "ref" => self.referrals += 1,
                 _ => return Err(rejection("bad-structure", "a record begins with `dn:`", place)),
             }
+        }
+    }
+
+    /// An entry is independent of the others, and left out alone; after a change that cannot be read the later ones
+    /// mean something else.
+    fn record_or_left_out(&mut self, line: u64, dn: String) -> Result<Record, Rejection> {
+        self.in_changes = false;
+        match self.record(line, dn.clone()) {
+            Err(entry) if !self.in_changes && LEFT_OUT.contains(&entry.code.as_str()) => {
+                self.skipping = true;
+                while self.next_line()?.is_some_and(|next| !next.text.is_empty()) {}
+                self.skipping = false;
+                Ok(Record { line, dn, change: Change::Unreadable(entry) })
+            }
+            Ok(record) if self.next.is_none() && self.lines.is_cut() => {
+                let reason = "the file ends in the middle of a line, so the entry may have been cut";
+                let cut = rejection("cut-entry", reason, place(line));
+                match record.change {
+                    Change::Whole(_) => Ok(Record { line, dn, change: Change::Unreadable(cut) }),
+                    _ => Err(cut),
+                }
+            }
+            record => record,
         }
     }
 
@@ -141,6 +172,7 @@ impl<'a, R: FnMut(u32) -> Vec<u8>> Records<'a, R> {
                 "control" if values.is_empty() => {}
                 "changetype" if values.is_empty() => {
                     changetype = Some((next.line, value.text().to_ascii_lowercase()));
+                    self.in_changes = changetype.as_ref().is_some_and(|(_, name)| name != "add");
                     if changetype.as_ref().is_some_and(|(_, name)| name == "modify") {
                         return Ok(Record { line, dn, change: Change::Modify(self.modifications()?) });
                     }
@@ -198,7 +230,7 @@ impl<'a, R: FnMut(u32) -> Vec<u8>> Records<'a, R> {
                         "replace" => Operation::Replace,
                         _ => return Err(rejection("bad-structure", "neither `add:`, `delete:` nor `replace:`", at)),
                     };
-                    let attribute = value.text().to_ascii_lowercase();
+                    let attribute = name_of(value.text().as_bytes()).unwrap_or_default();
                     found.push(Modification { line: next.line, operation, attribute, values: Vec::new() });
                     open = true;
                 }
@@ -230,7 +262,11 @@ impl<'a, R: FnMut(u32) -> Vec<u8>> Records<'a, R> {
         }
         let bad = || rejection("unreadable-line", "neither `attribute: value` nor a continuation", place(line.line));
         let colon = line.text.iter().position(|byte| *byte == b':').ok_or_else(bad)?;
-        let attribute = name_of(line.text.get(..colon).unwrap_or_default()).ok_or_else(bad)?;
+        let name = line.text.get(..colon).unwrap_or_default();
+        let attribute = name_of(name).ok_or_else(bad)?;
+        if whole_name(name).is_some_and(|name| name.split(';').skip(1).any(is_deleted)) {
+            return Ok(Found::Comment);
+        }
         let rest = line.text.get(colon + 1..).unwrap_or_default();
         if rest.first() == Some(&b'<') {
             let reason = format!("the value of `{attribute}` is somewhere else (`:<`); only the file itself is read");
@@ -260,6 +296,7 @@ impl<'a, R: FnMut(u32) -> Vec<u8>> Records<'a, R> {
             let bytes = if line.number == 1 { encoding::without_bom(line.bytes) } else { line.bytes };
             if let Some(rest) = bytes.strip_prefix(b" ") {
                 match &mut self.next {
+                    Some(_) if self.skipping => {}
                     Some(open) if !open.text.is_empty() => open.append(rest)?,
                     // A blank line that somebody's editor made of a space.
                     _ if rest.iter().all(u8::is_ascii_whitespace) => {}
@@ -318,10 +355,26 @@ fn is_word_of_ldif(name: &str) -> bool {
     )
 }
 
-/// An attribute's name in lower case; nothing where it is none.
+/// An attribute's name in lower case without the options in which 389 Directory Server keeps when a value came, went
+/// or was chosen; nothing where it is none.
 fn name_of(bytes: &[u8]) -> Option<String> {
+    let name = whole_name(bytes)?;
+    let kept = |option: &&str| !CHANGE_OPTIONS.iter().any(|of| option.starts_with(of)) && !is_deleted(option);
+    Some(name.split(';').filter(kept).collect::<Vec<_>>().join(";"))
+}
+
+/// `adcsn-`, `vucsn-`, `mdcsn-`, `vdcsn-` and a change sequence number: attribute deleted, value updated,
+/// distinguished value, value deleted.
+const CHANGE_OPTIONS: [&str; 4] = ["adcsn-", "vucsn-", "mdcsn-", "vdcsn-"];
+
+/// Of a value, or of the whole attribute, that is not there any more and kept for the other servers.
+fn is_deleted(option: &str) -> bool {
+    matches!(option, "deleted" | "deletedattribute")
+}
+
+fn whole_name(bytes: &[u8]) -> Option<String> {
     let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b';' | b'.' | b'_' | b'=');
-    let name = !bytes.is_empty() && bytes.len() <= 200 && bytes.iter().all(fits);
+    let name = !bytes.is_empty() && bytes.len() <= 400 && bytes.iter().all(fits);
     name.then(|| String::from_utf8_lossy(bytes).to_ascii_lowercase())
 }
 

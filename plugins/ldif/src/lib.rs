@@ -1,5 +1,6 @@
 //! Employees and units from LDIF exports of a directory: glue between the host and [`mapping`].
 
+pub mod account;
 pub mod dn;
 pub mod fields;
 pub mod ldif;
@@ -8,14 +9,17 @@ pub mod memory;
 pub mod settings;
 
 use busbar_sdk::memory::{HostStore, Store};
-use busbar_sdk::{Draft, Emitter, Failure, Lines, log, messages, settings as host_settings};
+use busbar_sdk::{
+    Draft, Emitter, Failure, Lines, Rejection, Utf16, clock, input, log, messages, settings as host_settings,
+};
 
 busbar_sdk::adapter! { decode: decode }
 
 fn decode() -> Result<(), Failure> {
     let settings = settings::Settings::of(host_settings()?);
     let mut host = Host { emitter: Emitter::host() };
-    mapping::decode(&settings, &mut Lines::of_input(), &mut host)?;
+    let mut reader = Utf16::new(input::read);
+    mapping::decode(&settings, &mut Lines::new(|max| reader.read(max)), &mut host)?;
     host.emitter.finish();
     Ok(())
 }
@@ -45,6 +49,14 @@ impl mapping::Hub for Host {
 
     fn lookup(&mut self, id: &str) -> Option<String> {
         messages::lookup(id).map(|message| message.data)
+    }
+
+    fn leave_out(&mut self, entry: Rejection) {
+        messages::leave_out(&entry);
+    }
+
+    fn now_ms(&mut self) -> u64 {
+        clock::now_ms()
     }
 
     fn warn(&mut self, text: &str) {

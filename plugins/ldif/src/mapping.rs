@@ -6,6 +6,7 @@ use busbar_sdk::memory::Store;
 use busbar_sdk::{Draft, Lines, Rejection, draft, rejection};
 use serde_json::{Map, Value as Json, json};
 
+use crate::account::{self, Account};
 use crate::dn::{self, Dn};
 use crate::fields::{self, Form};
 use crate::ldif::{Change, Record, Records, Value, place};
@@ -23,9 +24,17 @@ const HELD_BYTES_MAX: usize = 16 << 20;
 /// Entries of one file that a later record of it may change.
 const RECENT_MAX: usize = 2_000;
 
+/// Of what 389 Directory Server keeps of a deleted entry.
+const TOMBSTONE_CLASS: &str = "nstombstone";
+/// Below it FreeIPA keeps the people it was told to preserve when they were deleted.
+const PRESERVED: &str = "cn=deleted users,cn=accounts,cn=provisioning";
+
 /// What the host does for it.
 pub trait Hub: Store {
     fn emit(&mut self, draft: Draft);
+    /// One entry that is not taken, while the others are.
+    fn leave_out(&mut self, entry: Rejection);
+    fn now_ms(&mut self) -> u64;
     /// The data of a message stated earlier.
     fn lookup(&mut self, id: &str) -> Option<String>;
     fn warn(&mut self, text: &str);
@@ -53,6 +62,7 @@ pub fn decode(
         held_bytes: 0,
         held_keys: BTreeSet::new(),
         recent: BTreeMap::new(),
+        seen: BTreeMap::new(),
         counts: Counts::default(),
     };
     while let Some(record) = records.next_record()? {
@@ -68,6 +78,8 @@ struct Counts {
     stated: u64,
     unchanged: u64,
     others: u64,
+    nobodies: u64,
+    left_out: u64,
     unresolved: u64,
     warnings: usize,
 }
@@ -97,6 +109,8 @@ struct Decoder<'a, H: Hub> {
     held_bytes: usize,
     held_keys: BTreeSet<(Kind, String)>,
     recent: BTreeMap<(Kind, String), String>,
+    /// Entries of this file: their names' keys and lines.
+    seen: BTreeMap<(Kind, String), (u64, u64)>,
     counts: Counts,
 }
 
@@ -106,6 +120,10 @@ impl<H: Hub> Decoder<'_, H> {
         let dn = Dn::parse(&record.dn);
         if !dn.is_within(&self.settings.base) {
             self.counts.others += 1;
+            return Ok(());
+        }
+        if let Change::Unreadable(entry) = record.change {
+            self.leave_out(entry);
             return Ok(());
         }
         if let Change::Whole(values) = &record.change {
@@ -131,7 +149,7 @@ impl<H: Hub> Decoder<'_, H> {
         let classes = values.iter().filter(|value| value.attribute == "objectclass");
         let classes: Vec<String> = classes.map(|value| value.text().to_ascii_lowercase()).collect();
         let any = |of: &[String]| classes.iter().any(|class| of.contains(class));
-        if any(&self.settings.skipped_classes) {
+        if any(&self.settings.skipped_classes) || any(&[TOMBSTONE_CLASS.to_owned()]) {
             None
         } else if any(&self.settings.employee_classes) {
             Some(Kind::Employee)
@@ -141,18 +159,24 @@ impl<H: Hub> Decoder<'_, H> {
     }
 
     fn whole(&mut self, record: &Record, dn: &Dn, kind: Kind, values: &[Value]) -> Result<(), Rejection> {
+        let Some(status) = self.status(dn, kind, values) else {
+            self.counts.nobodies += 1;
+            return Ok(());
+        };
         let id = match fields::first(values, self.id_attributes(kind)) {
-            Some(value) => fields::id_text(value).ok_or_else(|| {
-                let reason = format!(
-                    "the id in `{}` is empty, longer than 64 characters or has control characters",
-                    value.attribute
-                );
-                rejection("bad-id", reason, place(value.line))
-            })?,
+            Some(value) => match fields::id_text(value) {
+                Some(id) => id,
+                None => {
+                    let reason =
+                        format!("the id in `{}` is empty, too long or not what such an id is", value.attribute);
+                    self.leave_out(rejection("bad-id", reason, place(value.line)));
+                    return Ok(());
+                }
+            },
             None => dn.derived_id(),
         };
-        let disabled = fields::is_disabled(values) == Some(true) && kind == Kind::Employee;
-        let mut data = named(kind, &id, if disabled { &self.settings.disabled } else { "active" });
+        self.once(record.line, dn, kind, &id)?;
+        let mut data = named(kind, &id, &status);
         let mut references = Vec::new();
         let settings = self.settings;
         for field in fields::fields(settings, kind) {
@@ -174,6 +198,48 @@ impl<H: Hub> Decoder<'_, H> {
         let mut statement = Statement { line: record.line, kind, id, dn: dn.key(), data, references: Vec::new() };
         self.refer(&mut statement, references);
         self.state_or_hold(statement)
+    }
+
+    /// What an employee's or a unit's entry says it is; nothing where it is nobody.
+    fn status(&mut self, dn: &Dn, kind: Kind, values: &[Value]) -> Option<String> {
+        let account = account::of(values, &mut || self.hub.now_ms());
+        let status = match account {
+            Some(Account::Nobody) => return None,
+            _ if kind == Kind::Unit => "active",
+            _ if dn.contains(&Dn::parse(PRESERVED)) => "left",
+            Some(account) if account >= Account::Unclear => self.status_of(account),
+            Some(Account::Works) => "active",
+            _ if account::is_cut_short(values) => "unknown",
+            _ => "active",
+        };
+        Some(status.to_owned())
+    }
+
+    fn status_of(&self, account: Account) -> &'_ str {
+        match account {
+            Account::Unlimited | Account::Works => "active",
+            Account::Unclear => "unknown",
+            Account::Off => &self.settings.disabled,
+            Account::Gone | Account::Nobody => "left",
+        }
+    }
+
+    /// Two entries of one file with one id are two people of whom one would take the other's place.
+    fn once(&mut self, line: u64, dn: &Dn, kind: Kind, id: &str) -> Result<(), Rejection> {
+        let (key, _) = *self.seen.entry((kind, id.to_owned())).or_insert((dn.key(), line));
+        let first = self.seen.get(&(kind, id.to_owned())).map_or(line, |(_, line)| *line);
+        if key == dn.key() {
+            return Ok(());
+        }
+        let reason = format!(
+            "the id of this entry is that of the one at line {first} as well: name an attribute that is unique"
+        );
+        Err(rejection("repeated-id", reason, place(line)))
+    }
+
+    fn leave_out(&mut self, entry: Rejection) {
+        self.counts.left_out += 1;
+        self.hub.leave_out(entry);
     }
 
     fn id_attributes(&self, kind: Kind) -> &[String] {
@@ -267,10 +333,11 @@ impl<H: Hub> Decoder<'_, H> {
             self.state(&statement);
         }
         self.memory.save(self.hub)?;
-        let Counts { records, stated, unchanged, others, unresolved, warnings } = self.counts;
+        let Counts { records, stated, unchanged, others, nobodies, left_out, unresolved, warnings } = self.counts;
         self.hub.info(&format!(
-            "{records} records: {stated} stated, {unchanged} unchanged, {others} of no interest; {binary_values} binary \
-             values not read, {warnings} values left out, {unresolved} references to unknown entries, {referrals} referrals"
+            "{records} records: {stated} stated, {unchanged} unchanged, {others} of no interest, {nobodies} of machines or \
+             deleted, {left_out} left out; {binary_values} binary values not read, {warnings} values left out, {unresolved} \
+             references to unknown entries, {referrals} referrals"
         ));
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
+use crate::account;
 use crate::dn::Dn;
 
 #[derive(Deserialize)]
@@ -103,9 +104,6 @@ fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// Says that an account is switched off: a bit in Active Directory, a word in others.
-pub const ACCOUNT_ATTRIBUTES: [&str; 2] = ["useraccountcontrol", "nsaccountlock"];
-
 /// The settings with all names in lower case.
 pub struct Settings {
     pub base: Dn,
@@ -146,7 +144,7 @@ impl Settings {
             &mut u.phone,
             &mut u.changed_at,
         ];
-        let mut wanted: BTreeSet<String> = ACCOUNT_ATTRIBUTES.iter().map(|name| (*name).to_owned()).collect();
+        let mut wanted: BTreeSet<String> = account::signs().map(str::to_owned).collect();
         for list in lists {
             list.iter_mut().for_each(|name| *name = name.to_ascii_lowercase());
             wanted.extend(list.iter().cloned());
@@ -166,6 +164,6 @@ impl Settings {
     }
 
     pub fn wants(&self, attribute: &str) -> bool {
-        self.wanted.contains(attribute)
+        self.wanted.contains(attribute) || account::is_sign(attribute)
     }
 }

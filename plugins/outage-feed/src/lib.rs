@@ -1,6 +1,7 @@
 //! Public feeds of outages: glue between the host and [`poll`].
 
 pub mod labels;
+pub mod list;
 pub mod mapping;
 pub mod memory;
 pub mod poll;
@@ -24,6 +25,7 @@ fn poll(cursor: Option<Vec<u8>>) -> Result<Polled, Failure> {
     let news = poll::run(parse_settings(&text)?, cursor, &mut fetch, &mut HostStore)?;
     let mut warnings = Warnings::default();
     news.warnings.iter().for_each(|warning| warnings.write(warning));
+    news.left_out.iter().for_each(messages::leave_out);
     messages::emit(&news.drafts);
     Ok(Polled { cursor: serde_json::to_vec(&news.cursor).ok(), more: news.more })
 }

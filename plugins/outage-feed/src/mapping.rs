@@ -13,6 +13,8 @@ const ID_CHARS: usize = 64;
 const NAME_CHARS: usize = 200;
 const TEXT_CHARS: usize = 500;
 const NOTICE_CHARS: usize = 2000;
+/// Of an entry that has no name but itself.
+const ENTRY_CHARS: usize = 160;
 const ADDRESSES_MAX: usize = 5000;
 
 /// What an item says.
@@ -29,6 +31,11 @@ pub struct Outage {
 }
 
 impl Outage {
+    /// Where it is, by its id: an entry's number changes with the others.
+    pub fn place_of_entry(&self) -> String {
+        entry(&self.id)
+    }
+
     /// Digest of what is said; the moment alone is no news.
     pub fn content(&self) -> String {
         let data = Value::Object(self.data.clone()).to_string();
@@ -36,17 +43,22 @@ impl Outage {
     }
 }
 
+fn entry(id: &str) -> String {
+    format!("outage {}", shortened(&id.replace(char::is_control, " "), ID_CHARS))
+}
+
 /// Nothing for an item that is no outage.
 ///
 /// # Errors
-/// `no-id`, `bad-time`, `too-many-addresses`, with the place of the field.
+/// `no-id`, `bad-time`, `too-many-addresses`, with the id where there is one, and the entry's place and field: the same
+/// words at each poll.
 pub fn outage(
     table: &Table,
     zone: Offset,
     status: &str,
     item: &Value,
     place: String,
-) -> Result<Option<Outage>, Rejection> {
+) -> Result<Option<Outage>, (Option<String>, Rejection)> {
     let reader = Item { item, table, zone, place: &place };
     if let Some(skip) = &table.skip {
         let is_word = |text: String| skip.words.contains(&text);
@@ -54,24 +66,9 @@ pub fn outage(
             return Ok(None);
         }
     }
-    let id = reader.id()?;
-    let kind = reader.choice(&table.kind).unwrap_or_else(|| "unknown".to_owned());
-    let by_kind = if kind == "planned" { "planned" } else { "started" };
-    let usual = if status.is_empty() { by_kind } else { status };
-    let status = reader.choice(&table.status).unwrap_or_else(|| usual.to_owned());
-    let mut warnings = Vec::new();
-    let mut data = Map::new();
-    data.insert("id".to_owned(), id.clone().into());
-    data.insert("kind".to_owned(), kind.clone().into());
-    reader.period(&kind, &mut data, &mut warnings)?;
-    reader.cause(&mut data);
-    reader.equipment(&mut data);
-    reader.affected(&mut data, &mut warnings)?;
-    if let Some((_, notice)) = reader.first(&table.notice) {
-        data.insert("notice".to_owned(), shortened(&notice, NOTICE_CHARS).into());
-    }
-    let changed_at = reader.moment(&table.changed)?.map(|seconds| reader.rfc3339(seconds));
-    Ok(Some(Outage { id, kind, status, changed_at: changed_at.flatten(), data, warnings, place }))
+    let id = reader.id().map_err(|rejection| (None, rejection))?;
+    let read = |id: &String| reader.outage(id.clone(), status, place.clone());
+    read(&id).map(Some).map_err(|rejection| (Some(id), rejection))
 }
 
 struct Item<'a> {
@@ -82,6 +79,27 @@ struct Item<'a> {
 }
 
 impl Item<'_> {
+    fn outage(&self, id: String, status: &str, place: String) -> Result<Outage, Rejection> {
+        let table = self.table;
+        let kind = self.choice(&table.kind).unwrap_or_else(|| "unknown".to_owned());
+        let by_kind = if kind == "planned" { "planned" } else { "started" };
+        let usual = if status.is_empty() { by_kind } else { status };
+        let status = self.choice(&table.status).unwrap_or_else(|| usual.to_owned());
+        let mut warnings = Vec::new();
+        let mut data = Map::new();
+        data.insert("id".to_owned(), id.clone().into());
+        data.insert("kind".to_owned(), kind.clone().into());
+        self.period(&id, &kind, &mut data, &mut warnings)?;
+        self.cause(&mut data);
+        self.equipment(&mut data);
+        self.affected(&id, &mut data, &mut warnings)?;
+        if let Some((_, notice)) = self.first(&table.notice) {
+            data.insert("notice".to_owned(), shortened(&notice, NOTICE_CHARS).into());
+        }
+        let changed_at = self.moment(&id, &table.changed)?.and_then(|seconds| self.rfc3339(seconds));
+        Ok(Outage { id, kind, status, changed_at, data, warnings, place })
+    }
+
     fn text(&self, pointer: &str) -> Option<String> {
         text(self.item, pointer)
     }
@@ -99,7 +117,11 @@ impl Item<'_> {
     }
 
     fn id(&self) -> Result<String, Rejection> {
-        let refuse = |pointer: &str| rejection("no-id", "an outage without its id", self.place_of(pointer));
+        let refuse = |pointer: &str| {
+            let entry = shortened(&self.item.to_string(), ENTRY_CHARS);
+            let place = format!("field {}", pointer.trim_start_matches('/'));
+            rejection("no-id", format!("an outage without its id: {entry}"), place)
+        };
         match self.table.id.as_slice() {
             [] => Err(rejection("bad-config", "the table has no `id`", "config")),
             [pointer] => {
@@ -122,15 +144,17 @@ impl Item<'_> {
         found.map(|word| word.means.clone()).next().or_else(|| choice.otherwise.clone())
     }
 
-    fn moment(&self, moment: &Moment) -> Result<Option<i64>, Rejection> {
+    fn moment(&self, id: &str, moment: &Moment) -> Result<Option<i64>, Rejection> {
         let Some((pointer, text)) = self.first(&moment.at) else { return Ok(None) };
         if self.table.no_time.iter().any(|word| word.eq_ignore_ascii_case(&text)) {
             return Ok(None);
         }
         // No outage was before 1970.
         let seconds = times::seconds(&text, &moment.formats, self.zone).filter(|seconds| *seconds >= 0);
-        let refuse =
-            || rejection("bad-time", format!("no moment: `{}`", shortened(&text, 60)), self.place_of(&pointer));
+        let refuse = || {
+            let place = format!("{}, field {}", entry(id), pointer.trim_start_matches('/'));
+            rejection("bad-time", format!("no moment: `{}`", shortened(&text, 60)), place)
+        };
         seconds.map(Some).ok_or_else(refuse)
     }
 
@@ -138,8 +162,14 @@ impl Item<'_> {
         dates::local_of_unix_seconds(seconds, self.zone).map(|local| dates::rfc3339(local, self.zone))
     }
 
-    fn period(&self, kind: &str, data: &mut Map<String, Value>, warnings: &mut Vec<String>) -> Result<(), Rejection> {
-        let (start, end) = (self.moment(&self.table.start)?, self.moment(&self.table.end)?);
+    fn period(
+        &self,
+        id: &str,
+        kind: &str,
+        data: &mut Map<String, Value>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), Rejection> {
+        let (start, end) = (self.moment(id, &self.table.start)?, self.moment(id, &self.table.end)?);
         let is_after = |end: i64| start.is_none_or(|start| end > start);
         if end.is_some_and(|end| !is_after(end)) {
             warnings.push(format!("{}: the end is not after the start and is left out", self.place));
@@ -184,7 +214,7 @@ impl Item<'_> {
         }
     }
 
-    fn affected(&self, data: &mut Map<String, Value>, warnings: &mut Vec<String>) -> Result<(), Rejection> {
+    fn affected(&self, id: &str, data: &mut Map<String, Value>, warnings: &mut Vec<String>) -> Result<(), Rejection> {
         let mut affected = Map::new();
         if let Some((pointer, text)) = self.first(&self.table.customers) {
             match text.parse::<u32>() {
@@ -205,7 +235,7 @@ impl Item<'_> {
                 }
             };
             if found.len() > ADDRESSES_MAX {
-                return Err(rejection("too-many-addresses", format!("{} of one outage", found.len()), self.place));
+                return Err(rejection("too-many-addresses", format!("{} of one outage", found.len()), entry(id)));
             }
             if !found.is_empty() {
                 affected.insert("addresses".to_owned(), found.into());

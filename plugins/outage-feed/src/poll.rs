@@ -1,7 +1,5 @@
 //! A poll: the requests, and what is new in their answers. Pure but for `fetch` and the store.
 
-use std::collections::BTreeMap;
-
 use busbar_sdk::http::{Authorization, Request, Response};
 use busbar_sdk::memory::Store;
 use busbar_sdk::replies::{Outcome, failure_of, outcome_of_status};
@@ -9,7 +7,8 @@ use busbar_sdk::{Draft, Failure, Header, Rejection, draft, header, ids, rejected
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::mapping::{self, Outage};
+use crate::list::List;
+use crate::mapping::Outage;
 use crate::memory::{Memory, Said};
 use crate::records;
 use crate::settings::{Format, Settings, Table, Vanished};
@@ -18,7 +17,6 @@ use crate::settings::{Format, Settings, Table, Vanished};
 const MESSAGES_MAX: usize = 500;
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 const REQUESTS_MAX: usize = 30;
-const OUTAGES_MAX: usize = 5000;
 
 /// What the next poll needs to ask only for what changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,13 +55,15 @@ impl Cursor {
 pub struct News {
     pub drafts: Vec<Draft>,
     pub warnings: Vec<String>,
+    /// Entries that are no outage as they stand, while the others are.
+    pub left_out: Vec<Rejection>,
     pub cursor: Cursor,
     pub more: bool,
 }
 
 /// # Errors
-/// `not-configured`; a refusal by its status; what [`records`] and [`mapping`] refuse; `repeated-outage`,
-/// `too-many-outages`, `too-many-pages`.
+/// `not-configured`; a refusal by its status; what [`records`] refuses; `cut-list`, `too-many-outages`,
+/// `too-many-pages`.
 pub fn run(
     mut settings: Settings,
     cursor: Cursor,
@@ -83,7 +83,7 @@ pub fn run(
         return Ok(News { cursor, ..News::default() });
     }
     let mut tags = Vec::new();
-    let mut outages = Vec::new();
+    let mut list = List::default();
     for (index, (url, answer)) in settings.urls.iter().zip(answers).enumerate() {
         let answer = match answer {
             Some(answer) => Some(answer),
@@ -92,12 +92,13 @@ pub fn run(
         };
         let Some(answer) = answer else { continue };
         tags.push(tags_of(&answer));
-        let before = outages.len();
-        feed.read(url, &answer, &mut outages).map_err(|failure| in_feed(failure, &settings, index))?;
-        one_each(&mut outages, before).map_err(|failure| in_feed(failure.into(), &settings, index))?;
+        list.begin(if settings.urls.len() > 1 { format!("feed {}, ", index + 1) } else { String::new() });
+        feed.read(url, &answer, &mut list).map_err(|failure| in_feed(failure, &settings, index))?;
+        list.one_each();
     }
-    let mut news = News::default();
-    let is_settled = note(&settings, outages, store, &mut news)?;
+    let mut news = News { left_out: std::mem::take(&mut list.left_out), ..News::default() };
+    // What is left out is told of at each poll, so it must be read at each.
+    let is_settled = note(&settings, list, store, &mut news)? && news.left_out.is_empty();
     // A feed must be seen again while something of it is not settled.
     let tags = if is_settled && table.pages.is_none() { tags } else { Vec::new() };
     news.cursor = Cursor { tags, ..cursor };
@@ -145,36 +146,66 @@ impl<F: FnMut(&Request) -> Result<Response, Failure>> Feed<'_, F> {
         }
     }
 
-    fn read(&mut self, url: &str, answer: &Response, outages: &mut Vec<Outage>) -> Result<(), Failure> {
-        self.items(&answer.body, outages)?;
-        let Some(pages) = &self.table.pages else { return Ok(()) };
-        let count = records::number(&answer.body, &pages.count)?.unwrap_or(1);
-        let sign = if url.contains('?') { '&' } else { '?' };
+    fn read(&mut self, url: &str, answer: &Response, list: &mut List) -> Result<(), Failure> {
+        let count = self.items(&answer.body, list)?;
+        let Some(pages) = &self.table.pages else { return self.rest(url, &answer.body, count, list) };
+        let missing = || rejected("not-this-shape", "no number of pages where the table has it", pages.count.as_str());
+        let count = records::number(&answer.body, &pages.count)?.ok_or_else(missing)?;
         for page in 2..=count {
-            let url = format!("{url}{sign}{}={page}", pages.parameter);
-            if let Some(answer) = self.get(&url, None)? {
-                self.items(&answer.body, outages)
+            if let Some(answer) = self.get(&with(url, &pages.parameter, page), None)? {
+                self.items(&answer.body, list)
                     .map_err(|rejection| at(Failure::Rejected(rejection), &format!("page {page}")))?;
             }
         }
         Ok(())
     }
 
-    fn items(&self, body: &[u8], outages: &mut Vec<Outage>) -> Result<(), Rejection> {
-        let (table, zone, status) = (self.table, self.settings.utc_offset, &self.settings.status);
-        let mut take = |item: Value, place: String| {
-            outages.extend(mapping::outage(table, zone, status, &item, place)?);
-            if outages.len() > OUTAGES_MAX {
-                return Err(rejection("too-many-outages", format!("more than {OUTAGES_MAX}"), ""));
+    /// What a server kept back that gives only so much in an answer, by its own offset (ArcGIS). A list that stays cut
+    /// tells of nothing that it lacks.
+    fn rest(&mut self, url: &str, first: &[u8], mut count: u64, list: &mut List) -> Result<(), Failure> {
+        let cut = |reason: String| rejected("cut-list", reason, self.table.items.as_str());
+        let mut body = first.to_vec();
+        let mut extent = records::extent(&body);
+        while extent.is_cut {
+            if url.contains("resultOffset=") {
+                return Err(cut("the server gave a part only, and `urls` says which: leave `resultOffset` out".into()));
             }
-            Ok(())
-        };
-        match table.format {
-            Format::Json => records::json(body, &table.items, &mut take),
-            Format::Rss => records::rss(body, &mut take),
-            Format::Kml => records::kml(body, &mut take),
+            let next = self.get(&with(url, "resultOffset", count), None)?.map(|answer| answer.body).unwrap_or_default();
+            if next == body {
+                return Err(cut(format!("the server gave {count} entries only, and the same again for the rest")));
+            }
+            let more = self.items(&next, list)?;
+            if more == 0 {
+                return Err(cut(format!("the server gave {count} entries only, and none of the rest")));
+            }
+            (body, count) = (next, count + more);
+            extent = records::extent(&body);
+        }
+        match extent.total.filter(|total| *total > count) {
+            Some(total) => Err(cut(format!("{count} entries of {total}"))),
+            None => Ok(()),
         }
     }
+
+    /// How many entries there were.
+    fn items(&self, body: &[u8], list: &mut List) -> Result<u64, Rejection> {
+        let mut count = 0;
+        let mut take = |item: Value, place: String| {
+            count += 1;
+            list.take(self.settings, self.table, &item, place)
+        };
+        match self.table.format {
+            Format::Json => records::json(body, &self.table.items, &mut take)?,
+            Format::Rss => records::rss(body, &mut take)?,
+            Format::Kml => records::kml(body, &mut take)?,
+        }
+        Ok(count)
+    }
+}
+
+fn with(url: &str, parameter: &str, value: u64) -> String {
+    let sign = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{sign}{parameter}={value}")
 }
 
 fn tags_of(answer: &Response) -> Tags {
@@ -193,40 +224,13 @@ fn at(failure: Failure, which: &str) -> Failure {
     Failure::Rejected(Rejection { place: Some(place), ..rejection })
 }
 
-/// An outage of an earlier feed stands; in one feed it may be told twice in the same words.
-fn one_each(outages: &mut Vec<Outage>, before: usize) -> Result<(), Rejection> {
-    let mut seen: BTreeMap<String, Option<String>> =
-        outages.iter().take(before).map(|outage| (outage.id.clone(), None)).collect();
-    let mut refused = None;
-    let mut index = 0;
-    outages.retain(|outage| {
-        index += 1;
-        if index <= before {
-            return true;
-        }
-        match seen.get(&outage.id) {
-            None => {
-                seen.insert(outage.id.clone(), Some(outage.content()));
-                true
-            }
-            Some(content) => {
-                if content.as_ref().is_some_and(|content| *content != outage.content()) {
-                    let reason = "an outage that the feed tells twice, differently";
-                    refused.get_or_insert_with(|| rejection("repeated-outage", reason, outage.place.clone()));
-                }
-                false
-            }
-        }
-    });
-    refused.map_or(Ok(()), Err)
-}
-
 /// States what is new and remembers it. Whether everything is said and no outage is missing.
-fn note(settings: &Settings, outages: Vec<Outage>, store: &mut impl Store, news: &mut News) -> Result<bool, Rejection> {
+fn note(settings: &Settings, list: List, store: &mut impl Store, news: &mut News) -> Result<bool, Rejection> {
     let mut memory = Memory::load(store);
     let mut gone: std::collections::BTreeSet<String> = memory.ids().into_iter().collect();
     let mut bytes = 0;
-    for outage in outages {
+    gone.retain(|id| !list.unclear.contains(id));
+    for outage in list.outages {
         gone.remove(&outage.id);
         let content = outage.content();
         let before = memory.get(&outage.id).cloned();
@@ -247,7 +251,8 @@ fn note(settings: &Settings, outages: Vec<Outage>, store: &mut impl Store, news:
         news.warnings.extend(warnings);
         memory.set(&id, Said { version, content, kind, status, missed: 0 });
     }
-    let is_settled = !news.more && vanish(settings, gone, &mut memory, news);
+    // An entry without an id may be any of those that seem to be gone.
+    let is_settled = !news.more && !list.has_nameless && vanish(settings, gone, &mut memory, news);
     memory.save(store)?;
     Ok(is_settled)
 }

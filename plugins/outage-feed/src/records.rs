@@ -5,6 +5,7 @@ use std::fmt;
 use busbar_sdk::encoding::{self, Encoding};
 use busbar_sdk::xml::{Event, Tree, Xml};
 use busbar_sdk::{Rejection, rejection};
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
@@ -48,6 +49,35 @@ pub fn number(body: &[u8], pointer: &str) -> Result<Option<u64>, Rejection> {
         Ok(())
     })?;
     Ok(number)
+}
+
+/// What an answer says of being cut.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// The server gave no more than it may (ArcGIS: `exceededTransferLimit`).
+    pub is_cut: bool,
+    /// How many there are altogether (OGC API Features: `numberMatched`, GeoServer: `totalFeatures`).
+    pub total: Option<u64>,
+}
+
+/// What a JSON feed says of itself, beside its items.
+pub fn extent(body: &[u8]) -> Extent {
+    let (text, _) = encoding::decode(encoding::without_bom(body), Encoding::Utf8);
+    let Ok(root) = serde_json::from_str::<Root>(&text) else { return Extent::default() };
+    let is_cut = |value: Option<&Value>| matches!(value, Some(Value::Bool(true)));
+    let within = root.properties.as_ref().and_then(|properties| properties.get("exceededTransferLimit"));
+    let total = [root.number_matched, root.total_features].into_iter().flatten().find_map(|number| number.as_u64());
+    Extent { is_cut: is_cut(root.exceeded_transfer_limit.as_ref()) || is_cut(within), total }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Root {
+    exceeded_transfer_limit: Option<Value>,
+    /// Where ArcGIS has it in GeoJSON.
+    properties: Option<Value>,
+    number_matched: Option<Value>,
+    total_features: Option<Value>,
 }
 
 enum Found {

@@ -130,15 +130,75 @@ fn a_cut_feed_is_no_news() {
         (&b"<html>busy</html>"[..], "not-json", "line 1, column 1"),
         (b"{\"error\":\"busy\"}", "not-this-shape", "/features"),
         (b"{\"features\":{}}", "not-this-shape", "/features"),
-        (b"{\"features\":[{\"properties\":{}}]}", "no-id", "/features/0/properties/EVENT_ID"),
     ] {
         assert_eq!(system.refused(body), (code.to_owned(), place.to_owned()));
     }
-    let twice = collection(&[feature("A", "PLANNED", "x", ""), feature("A", "PLANNED", "y", "")]);
-    assert_eq!(system.refused(&twice), ("repeated-outage".to_owned(), "/features/1".to_owned()));
-    let time = collection(&[feature("A", "PLANNED", "x", "soon")]);
-    assert_eq!(system.refused(&time), ("bad-time".to_owned(), "/features/0/properties/EST_FIX_TIME".to_owned()));
     assert!(system.store.0.is_empty());
+}
+
+/// What is left out is there, whatever it is: it is never over.
+#[test]
+fn a_bad_entry_is_left_out_and_is_not_gone() {
+    let good = feature("A", "PLANNED", "Scheduled", "3:00PM 10 Mar 2026");
+    let bad_time = feature("B", "PLANNED", "x", "soon");
+    let twice = [feature("B", "PLANNED", "x", ""), feature("B", "PLANNED", "y", "")];
+    let mut nameless = feature("", "PLANNED", "x", "");
+    nameless["properties"]["EVENT_ID"] = Value::Null;
+    for (bad, code, place) in [
+        (&[bad_time][..], "bad-time", "outage B, field properties/EST_FIX_TIME"),
+        (&twice, "repeated-outage", "outage B"),
+        (&[nameless], "no-id", "field properties/EVENT_ID"),
+        (&[Value::Null], "no-id", "field properties/EVENT_ID"),
+    ] {
+        let mut system = System::new("energyq-geojson", json!({ "vanished": "restored", "vanished-after": 1 }));
+        system.said(&collection(&[feature("B", "UNPLANNED", "x", ""), good.clone()]));
+        let body = collection(&[bad, std::slice::from_ref(&good)].concat());
+        for _ in 0..3 {
+            let news = system.poll(&[(200, &body)]).unwrap();
+            assert_eq!(news.drafts.len(), 0, "{code}");
+            let [left_out] = &news.left_out[..] else { panic!("{:?}", news.left_out) };
+            assert_eq!((left_out.code.as_str(), left_out.place.as_deref()), (code, Some(place)));
+        }
+        // No validators: it must be told of again.
+        assert_eq!(system.asked.last().unwrap(), "http://feed -");
+        assert_eq!(system.said(&collection(std::slice::from_ref(&good)))[0]["status"], "restored", "{code}");
+    }
+}
+
+fn arcgis(ids: std::ops::Range<u32>, is_cut: bool) -> Vec<u8> {
+    let features: Vec<Value> =
+        ids.map(|id| json!({ "attributes": { "OBJECTID": id, "OFF_TIME": 1795325960000_u64 } })).collect();
+    json!({ "features": features, "exceededTransferLimit": is_cut }).to_string().into_bytes()
+}
+
+fn arcgis_system() -> System {
+    let table = json!({ "items": "/features", "id": ["/attributes/OBJECTID"], "kind": { "otherwise": "emergency" },
+        "start": { "at": ["/attributes/OFF_TIME"] } });
+    System::new("table", json!({ "table": table, "vanished": "restored", "vanished-after": 1 }))
+}
+
+/// ArcGIS REST API, query of a feature layer: `exceededTransferLimit`, `resultOffset`.
+#[test]
+fn a_cut_list_is_read_on_or_is_no_poll() {
+    let mut system = arcgis_system();
+    let [first, second, third] = [arcgis(0..3, true), arcgis(3..6, true), arcgis(6..7, false)];
+    assert_eq!(system.poll(&[(200, &first), (200, &second), (200, &third)]).unwrap().drafts.len(), 7);
+    assert_eq!(system.asked[1..], ["http://feed?resultOffset=3 -", "http://feed?resultOffset=6 -"]);
+    let kept = system.store.clone();
+    let empty = arcgis(0..0, true);
+    let total = br#"{"features":[{"attributes":{"OBJECTID":0}}],"numberMatched":7}"#;
+    let geojson = br#"{"features":[{"attributes":{"OBJECTID":0}}],"properties":{"exceededTransferLimit":true}}"#;
+    for answers in [
+        &[(200, &first[..]), (200, &first[..])][..],
+        &[(200, &first), (200, &empty)],
+        &[(200, &first), (500, b"busy")],
+        &[(200, geojson), (200, geojson)],
+        &[(200, total)],
+    ] {
+        system.poll(answers).unwrap_err();
+        assert_eq!(system.store, kept);
+    }
+    assert_eq!(system.said(&arcgis(0..6, false))[0]["status"], "restored");
 }
 
 #[test]

@@ -13,6 +13,7 @@ const MONTHS: [[&str; 12]; 3] = [
 const TEXT_BYTES_MAX: usize = 500;
 
 /// Seconds after 1970 of a moment in RFC 3339 or XML Schema's form, or in one of `formats`; `zone` where it has no offset.
+/// A bare number of 10 digits is seconds after 1970, one of 13 milliseconds: 2001 to 2286 in both.
 pub fn seconds(text: &str, formats: &[String], zone: Offset) -> Option<i64> {
     let text = text.trim();
     if text.len() > TEXT_BYTES_MAX {
@@ -21,15 +22,35 @@ pub fn seconds(text: &str, formats: &[String], zone: Offset) -> Option<i64> {
     let (moment, offset) = match dates::parse_date_time(text) {
         Some(moment) => moment,
         None => {
-            let parts = formats.iter().find_map(|format| matched(text, format, Parts::default()))?;
+            let Some(parts) = formats.iter().find_map(|format| matched(text, format, Parts::default())) else {
+                return epoch(text);
+            };
+            if let Some(seconds) = parts.seconds {
+                return Some(seconds);
+            }
             (dates::parse_date_time(&parts.iso())?.0, parts.offset)
         }
     };
     Some(dates::unix_seconds(moment, offset.unwrap_or(zone)))
 }
 
+fn epoch(text: &str) -> Option<i64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: i64 = whole.parse().ok()?;
+    match whole.len() {
+        10 => Some(number),
+        13 => Some(number / 1000),
+        _ => None,
+    }
+}
+
 #[derive(Clone, Copy, Default)]
 struct Parts {
+    /// The whole moment, after 1970.
+    seconds: Option<i64>,
     year: u32,
     month: u32,
     day: u32,
@@ -52,7 +73,7 @@ impl Parts {
     }
 }
 
-/// `%Y %y %m %b %d %H %I %M %S %p %z`, `%*` for anything, a blank for any number of blanks; other characters for themselves.
+/// `%Y %y %m %b %d %H %I %M %S %p %z`, `%s` and `%Q` for seconds and milliseconds after 1970, `%*` for anything, a blank for any number of blanks; other characters for themselves.
 fn matched(text: &str, format: &str, mut parts: Parts) -> Option<Parts> {
     let mut marks = format.chars();
     let Some(mark) = marks.next() else { return text.is_empty().then_some(parts) };
@@ -89,6 +110,12 @@ fn matched(text: &str, format: &str, mut parts: Parts) -> Option<Parts> {
                 _ => return None,
             });
             text.get(2..)?
+        }
+        's' | 'Q' => {
+            let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+            let number: i64 = text.get(..end)?.parse().ok()?;
+            parts.seconds = Some(if directive == 'Q' { number / 1000 } else { number });
+            text.get(end..)?
         }
         'z' => zone(text, &mut parts.offset)?,
         _ => return None,
@@ -151,6 +178,14 @@ mod tests {
             ("16:00pm 1 Jan 2026", "%I:%M%p %d %b %Y", "2026-01-01T16:00:00+03:00"),
             ("2026-01-01T06:00:00.000Z", "", "2026-01-01T09:00:00+03:00"),
             ("2026-01-01T06:00:00", "", "2026-01-01T06:00:00+03:00"),
+            // date -d 2026-11-22T10:00:00+03:00 +%s
+            ("1795330800", "", "2026-11-22T10:00:00+03:00"),
+            ("1795330800123", "", "2026-11-22T10:00:00+03:00"),
+            ("1795330800000.0", "%d.%m.%Y", "2026-11-22T10:00:00+03:00"),
+            ("/Date(1795330800000)/", "/Date(%Q)/", "2026-11-22T10:00:00+03:00"),
+            ("/Date(1795330800000+0500)/", "/Date(%Q%z)/", "2026-11-22T10:00:00+03:00"),
+            ("795330800", "%s", "1995-03-16T08:13:20+03:00"),
+            ("20261122", "%Y%m%d", "2026-11-22T00:00:00+03:00"),
         ] {
             assert_eq!(local(text, format).as_deref(), Some(expected), "{text}");
         }
@@ -169,6 +204,12 @@ mod tests {
             ("", ""),
             ("x", "%"),
             ("x", "%q"),
+            ("20261122", ""),
+            ("202611221000", ""),
+            ("20261122100000", ""),
+            ("-179533080", ""),
+            ("1795330800,5", ""),
+            ("17953308001795330800179533", "%s"),
         ] {
             assert_eq!(local(text, format), None, "{text}");
         }

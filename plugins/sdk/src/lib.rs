@@ -41,6 +41,7 @@ mod sink;
 pub mod sms;
 pub mod template;
 pub mod texts;
+mod utf16;
 pub mod waiting;
 mod warnings;
 pub mod xml;
@@ -60,6 +61,7 @@ pub use pending::Pending;
 pub use settings::{parse_settings, settings};
 pub use shards::Shards;
 pub use sink::{HostSink, Seen, Sink};
+pub use utf16::Utf16;
 pub use warnings::Warnings;
 
 /// Makes a component of plain functions: one for each export of the adapter.

@@ -14,6 +14,7 @@ pub struct Lines<R: FnMut(u32) -> Vec<u8>> {
     number: u64,
     after_cr: bool,
     ended: bool,
+    cut: bool,
 }
 
 /// A line without its end.
@@ -34,12 +35,17 @@ impl Lines<fn(u32) -> Vec<u8>> {
 impl<R: FnMut(u32) -> Vec<u8>> Lines<R> {
     /// `read` gives the next bytes, at most as many as asked for; none at the end.
     pub fn new(read: R) -> Self {
-        Self { read, buffer: Vec::new(), start: 0, number: 0, after_cr: false, ended: false }
+        Self { read, buffer: Vec::new(), start: 0, number: 0, after_cr: false, ended: false, cut: false }
     }
 
     /// The number of the line last given.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Whether the line last given had no end: the file ends in it, and may have been cut there.
+    pub fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// The next line; nothing at the end of the file.
@@ -65,6 +71,7 @@ impl<R: FnMut(u32) -> Vec<u8>> Lines<R> {
                 self.after_cr = rest.get(line_bytes) == Some(&b'\r');
                 self.start += line_bytes + usize::from(found.is_some());
                 self.number += 1;
+                self.cut = found.is_none();
                 let bytes = self.buffer.get(line_start..line_start + line_bytes).unwrap_or_default();
                 return Ok(Some(Line { number: self.number, bytes }));
             }

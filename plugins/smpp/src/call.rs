@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use busbar_sdk::{Draft, Sink, Step};
+use busbar_sdk::{Draft, Rejection, Sink, Step};
 
 use crate::memory::{Counted, WRITES_MAX};
 use crate::pdu;
@@ -40,6 +40,10 @@ impl<'a> Call<'a> {
         if self.warnings <= WARNINGS_MAX {
             self.sink.warn(text);
         }
+    }
+
+    pub fn leave_out(&mut self, entry: Rejection) {
+        self.sink.leave_out(entry);
     }
 
     /// The rest waits for the next call.

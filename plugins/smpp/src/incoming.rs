@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use busbar_sdk::{hex, ids};
+use busbar_sdk::{Rejection, hex, ids, rejection};
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
@@ -10,7 +10,7 @@ use crate::drafts;
 use crate::memory::{PartState, Pointer, Sent, phone_digest, pointer};
 use crate::pdu::{Delivered, Pdu, status};
 use crate::receipt::{self, Outcome, Receipt};
-use crate::text::{self, DefaultAlphabet, Join};
+use crate::text::{self, Alphabets, Coding1, DefaultAlphabet, Join};
 
 /// Receipts of messages that are not known yet: some centres send them before they answer submit_sm.
 const HELD_MAX: usize = 100;
@@ -22,6 +22,9 @@ const JOINING_BYTES_MAX: usize = 48 << 10;
 const SEEN_MAX: usize = 500;
 const JOINING: &str = "joining";
 const SEEN: &str = "seen";
+
+/// Receipts are written in plain Latin whatever the alphabet.
+const PLAIN: Alphabets = Alphabets { default: DefaultAlphabet::Latin1, coding_1: Coding1::Ascii };
 
 #[derive(Default)]
 pub struct Incoming {
@@ -74,8 +77,7 @@ impl Incoming {
         if delivered.is_damaged {
             call.warn("the optional parameters of a message are damaged; those before the damage count");
         }
-        // Receipts are written in plain Latin whatever the alphabet.
-        let plain = text::decode(delivered.coding, &delivered.message, DefaultAlphabet::Latin1).unwrap_or_default();
+        let plain = text::decode(delivered.coding, &delivered.message, PLAIN).unwrap_or_default();
         if receipt::is_receipt(&delivered, &plain) {
             return self.receipt(call, pdu, &delivered, &plain);
         }
@@ -128,8 +130,8 @@ impl Incoming {
         if let Some(join) = join {
             return self.part(call, delivered, join, message);
         }
-        let Some(text) = text::decode(delivered.coding, message, call.settings.default_alphabet) else {
-            call.warn(&format!("a message in coding {} is no text and is not stated", delivered.coding));
+        let Some(text) = text::decode(delivered.coding, message, call.settings.alphabets()) else {
+            call.leave_out(no_text(delivered.coding, &delivered.destination));
             return status::OK;
         };
         let writer = drafts::writer(&call.settings, &delivered.source, delivered.source_ton);
@@ -215,7 +217,7 @@ fn state(call: &mut Call<'_>, one: &Joining) {
     let mut bytes = Vec::new();
     let mut text = String::new();
     let put = |text: &mut String, bytes: &mut Vec<u8>| {
-        let part = text::decode(one.coding, &std::mem::take(bytes), call.settings.default_alphabet);
+        let part = text::decode(one.coding, &std::mem::take(bytes), call.settings.alphabets());
         text.push_str(&part.unwrap_or_default());
     };
     for number in 1..=one.total {
@@ -231,10 +233,15 @@ fn state(call: &mut Call<'_>, one: &Joining) {
         }
     }
     put(&mut text, &mut bytes);
-    if text::decode(one.coding, b"", call.settings.default_alphabet).is_none() {
-        return call.warn(&format!("a message in coding {} is no text and is not stated", one.coding));
+    if text::decode(one.coding, b"", call.settings.alphabets()).is_none() {
+        return call.leave_out(no_text(one.coding, &one.destination));
     }
     call.emit(drafts::incoming(&call.settings, &one.writer, &one.destination, &text, one.since_ms));
+}
+
+fn no_text(coding: u8, destination: &str) -> Rejection {
+    let place = format!("message to {destination}");
+    rejection("no-text-in-coding", format!("a message in data_coding {coding} is no text"), place)
 }
 
 fn was_seen(call: &mut Call<'_>, digest: &str) -> bool {
@@ -278,16 +285,23 @@ fn settle(call: &mut Call<'_>, receipt: &Receipt, phone: &str) -> bool {
     }
     let Some((to, mut sent)) = found else { return false };
     let total = sent.parts.len();
-    let Some(part) = sent.parts.get_mut(to.part) else { return true };
-    match receipt.outcome {
+    let (at, state) = match receipt.outcome {
         Outcome::Waiting => return true,
-        _ if part.state != PartState::Accepted => return true,
-        Outcome::Delivered => part.state = PartState::Delivered,
-        Outcome::Failed(_) => part.state = PartState::Failed,
+        outcome => match sent.waiting_part(to.part) {
+            Some(at) => (at, if outcome == Outcome::Delivered { PartState::Delivered } else { PartState::Failed }),
+            None => return true,
+        },
+    };
+    let counts_all = receipt.outcome == Outcome::Delivered && receipt.arrived == Some(total);
+    let is_of_all = call.settings.one_receipt || counts_all;
+    for (index, part) in sent.parts.iter_mut().enumerate() {
+        if index == at || is_of_all && part.state == PartState::Accepted {
+            part.state = state;
+        }
     }
     let mut text = receipt.text.clone();
-    if total > 1 {
-        text += &format!(", part {} of {total}", to.part + 1);
+    if total > 1 && !is_of_all {
+        text += &format!(", part {} of {total}", at + 1);
     }
     let is_told = match receipt.outcome {
         Outcome::Delivered => sent.count(PartState::Delivered) == total,

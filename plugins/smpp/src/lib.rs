@@ -5,6 +5,7 @@ pub mod drafts;
 mod incoming;
 pub mod mapping;
 pub mod memory;
+pub mod overdue;
 pub mod pdu;
 pub mod receipt;
 mod sending;

@@ -27,7 +27,8 @@ pub struct Order {
     pub sent: Sent,
     /// Bodies of submit_sm, in order.
     pub bodies: Vec<Vec<u8>>,
-    /// Seconds since 1970 after which nobody wants it.
+    /// Seconds since 1970 before which, and after which, nobody wants it.
+    pub after: Option<i64>,
     pub until: Option<i64>,
 }
 
@@ -61,7 +62,7 @@ impl Order {
                 .collect(),
         };
         let sent = Sent::new(id, account, sender, &phone, charged, bodies.len());
-        Ok(Self { key, sent, bodies, until })
+        Ok(Self { key, sent, bodies, after, until })
     }
 }
 

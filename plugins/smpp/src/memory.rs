@@ -16,6 +16,8 @@ pub const WRITES_MAX: usize = 64;
 const REMEMBERED_MAX: u32 = 100_000;
 /// Their number, and with it their keys.
 const BEGUN: &str = "begun";
+/// The number of the first of them whose outcome is still looked for.
+const OLDEST: &str = "begun-oldest";
 
 /// Counts the writes.
 pub struct Counted<'a> {
@@ -42,16 +44,37 @@ impl Counted<'_> {
         self.load(&Sent::key(key))
     }
 
-    /// Remembers that a notification begins to be sent, and forgets the one that did so long ago.
-    pub fn begin(&mut self, key: &str) {
+    /// Remembers that a notification begins to be sent, and forgets the one that did so long ago: that one is given.
+    pub fn begin(&mut self, key: &str) -> Option<(String, Sent)> {
         let number = self.load::<u32>(BEGUN).unwrap_or_default();
-        self.save(BEGUN, &(number.saturating_add(1).checked_rem(REMEMBERED_MAX).unwrap_or_default()));
+        let next = after(number);
+        self.save(BEGUN, &next);
         let slot = format!("{BEGUN}:{number}");
         let old = self.load::<String>(&slot).unwrap_or_default();
-        if let Some(sent) = self.sent(&old) {
-            self.forget(&old, &sent);
+        let lost = self.sent(&old).filter(|_| old != key);
+        if let Some(sent) = &lost {
+            self.forget(&old, sent);
         }
         self.save(&slot, &key);
+        if self.load::<u32>(OLDEST).unwrap_or_default() == next {
+            self.save(OLDEST, &after(next));
+        }
+        lost.map(|sent| (old, sent))
+    }
+
+    /// The key of the first notification whose outcome is still looked for.
+    pub fn oldest(&mut self) -> Option<String> {
+        let number = self.load::<u32>(OLDEST).unwrap_or_default();
+        if number == self.load::<u32>(BEGUN).unwrap_or_default() {
+            return None;
+        }
+        Some(self.load::<String>(&format!("{BEGUN}:{number}")).unwrap_or_default())
+    }
+
+    /// Its outcome is known, or not looked for any more.
+    pub fn pass_oldest(&mut self) {
+        let number = self.load::<u32>(OLDEST).unwrap_or_default();
+        self.save(OLDEST, &after(number));
     }
 
     /// Forgets a notification and the ids of its parts.
@@ -61,6 +84,14 @@ impl Counted<'_> {
         }
         self.delete(&Sent::key(key));
     }
+}
+
+fn after(number: u32) -> u32 {
+    number.saturating_add(1).checked_rem(REMEMBERED_MAX).unwrap_or_default()
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What was sent of a notification.
@@ -80,6 +111,9 @@ pub struct Sent {
     /// That it failed was stated.
     #[serde(default)]
     pub told: bool,
+    /// When its outcome is stated as unknown, in milliseconds after 1970; never for 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub due_ms: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,7 +146,7 @@ impl Sent {
         parts: usize,
     ) -> Self {
         let parts = vec![Part::default(); parts];
-        Self { id, account, sender, phone: phone_digest(phone), charged, parts, told: false }
+        Self { id, account, sender, phone: phone_digest(phone), charged, parts, told: false, due_ms: 0 }
     }
 
     /// Key in the state.
@@ -122,6 +156,28 @@ impl Sent {
 
     pub fn count(&self, state: PartState) -> usize {
         self.parts.iter().filter(|part| part.state == state).count()
+    }
+
+    /// The part that a receipt of the part at `at` is of: some centres give all parts one id.
+    pub fn waiting_part(&self, at: usize) -> Option<usize> {
+        let id = normal(&self.parts.get(at)?.id);
+        let is_of = |part: &Part| part.state == PartState::Accepted && normal(&part.id) == id;
+        let itself = self.parts.get(at).filter(|part| is_of(part) && self.count_of(&id) == 1).map(|_| at);
+        itself.or_else(|| self.parts.iter().position(is_of))
+    }
+
+    fn count_of(&self, id: &str) -> usize {
+        self.parts.iter().filter(|part| normal(&part.id) == id).count()
+    }
+
+    /// All of it was taken, and of some of it nothing was heard.
+    pub fn is_open(&self) -> bool {
+        self.count(PartState::Accepted) > 0 && self.count(PartState::Unsent) + self.count(PartState::Sent) == 0
+    }
+
+    /// Something is still to be heard of it, or it was given up half-way, which nobody can wait for.
+    pub fn is_pending(&self) -> bool {
+        self.due_ms > 0 && !self.told && !self.is_over()
     }
 
     /// Nothing more is to come of it.

@@ -13,6 +13,8 @@ pub struct Receipt {
     pub text: String,
     /// Seconds after 1970.
     pub at: Option<i64>,
+    /// How many parts it is of, where it says that they arrived (`dlvrd:`).
+    pub arrived: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +26,10 @@ pub enum Outcome {
     Waiting,
 }
 
-/// message_state (section 5.2.28) and its words in receipts, by their beginnings.
-const STATES: [(u8, &str, Outcome); 8] = [
+/// message_state and its words in receipts, by their beginnings: SMPP 3.4, 5.2.28 and appendix B; 0 and 9 of SMPP 5.0,
+/// 4.7.15.
+const STATES: [(u8, &str, Outcome); 10] = [
+    (0, "SCHED", Outcome::Waiting),
     (1, "ENROU", Outcome::Waiting),
     (2, "DELIV", Outcome::Delivered),
     (3, "EXPIR", Outcome::Failed("expired")),
@@ -35,6 +39,7 @@ const STATES: [(u8, &str, Outcome); 8] = [
     (6, "ACCEP", Outcome::Waiting),
     (7, "UNKNO", Outcome::Failed("unknown")),
     (8, "REJEC", Outcome::Failed("rejected")),
+    (9, "SKIPP", Outcome::Failed("rejected")),
 ];
 
 /// Whether it is one at all; some centres forget to mark them.
@@ -44,11 +49,14 @@ pub fn is_receipt(delivered: &Delivered, text: &str) -> bool {
         return true;
     }
     let has = |tag: u16| delivered.parameters.contains_key(&tag);
-    let is_written = text.starts_with("id:") && [" sub:", " dlvrd:", " stat:"].iter().all(|name| text.contains(name));
-    has(tag::RECEIPTED_MESSAGE_ID) && has(tag::MESSAGE_STATE) || is_written
+    let is_written = |name: &str| field(text, name).is_some();
+    let by_text = is_written("id") && is_written("stat");
+    let with_more = ["sub", "dlvrd", "submit date", "done date", "err"].into_iter().any(is_written);
+    has(tag::RECEIPTED_MESSAGE_ID) && has(tag::MESSAGE_STATE) || by_text && with_more
 }
 
 /// By the parameters where they are there, else by the text. Nothing where neither tells which message and what became of it.
+/// A receipt is the last word of the centre (5.2.12): one whose word is in no table says that it is over, and not how.
 pub fn parse(delivered: &Delivered, text: &str, zone: Offset) -> Option<Receipt> {
     let head = text.split(" text:").next().unwrap_or(text).split(" Text:").next().unwrap_or(text);
     let stated = delivered.parameters.get(&tag::RECEIPTED_MESSAGE_ID).map(|value| {
@@ -60,16 +68,24 @@ pub fn parse(delivered: &Delivered, text: &str, zone: Offset) -> Option<Receipt>
     let by_number = delivered.number(tag::MESSAGE_STATE);
     let by_number = by_number.and_then(|number| STATES.iter().find(|(state, ..)| *state == number));
     let by_word = || STATES.iter().find(|(_, begin, _)| word.as_deref().is_some_and(|word| word.starts_with(begin)));
-    let (_, state, outcome) = by_number.or_else(by_word)?;
+    let state = by_number.or_else(by_word);
+    let number = delivered.number(tag::MESSAGE_STATE);
+    let outcome = match (state, &word, number) {
+        (Some((_, _, outcome)), ..) => *outcome,
+        (None, None, None) => return None,
+        _ => Outcome::Failed("unknown"),
+    };
     let error = field(head, "err").filter(|error| !error.chars().all(|digit| digit == '0'));
-    let word = word.unwrap_or_else(|| (*state).to_owned());
+    let by_state = || state.map(|(_, begin, _)| (*begin).to_owned());
+    let word = word.or_else(by_state).unwrap_or_else(|| format!("state {}", number.unwrap_or_default()));
     let text = error.map_or_else(|| word.clone(), |error| format!("{word}, error {error}"));
     let is_final = delivered.esm_class & 0x3C != 0x20;
     Some(Receipt {
         id: id.trim().to_owned(),
-        outcome: if is_final { *outcome } else { Outcome::Waiting },
+        outcome: if is_final { outcome } else { Outcome::Waiting },
         text,
         at: field(head, "done date").and_then(|date| moment(date, zone)),
+        arrived: field(head, "dlvrd").and_then(|count| count.parse().ok()),
     })
 }
 
@@ -82,15 +98,24 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.get(at + label.len()..)?.split_ascii_whitespace().next()
 }
 
-/// `YYMMDDhhmm`, with or without seconds, local to the centre.
+/// `YYMMDDhhmm`, with or without seconds, local to the centre; or SMPP's own form with tenths, an offset in quarters of an
+/// hour and its sign (7.1.1): `YYMMDDhhmmsstnn+`. One that is relative (`R`) is no moment of what is over.
 fn moment(text: &str, zone: Offset) -> Option<i64> {
-    let seconds = match text.len() {
-        10 => "00",
-        12 => "",
-        _ => return None,
-    };
-    let moment = dates::parse_compact_date_time(&format!("20{text}{seconds}"))?;
-    Some(dates::unix_seconds(moment, zone))
+    let local = |digits: &str| dates::parse_compact_date_time(&format!("20{digits}"));
+    match text.len() {
+        10 => Some(dates::unix_seconds(local(&format!("{text}00"))?, zone)),
+        12 => Some(dates::unix_seconds(local(text)?, zone)),
+        16 => {
+            let quarters: i32 = text.get(13..15)?.parse().ok()?;
+            let minutes = match text.get(15..)? {
+                "+" => quarters * 15,
+                "-" => -quarters * 15,
+                _ => return None,
+            };
+            Some(dates::unix_seconds(local(text.get(..12)?)?, Offset::of_minutes(minutes)?))
+        }
+        _ => None,
+    }
 }
 
 /// How the id that came with submit_sm_resp may be written in a receipt: as it is, decimal for hexadecimal, the reverse.
@@ -134,10 +159,66 @@ mod tests {
             (receipt.outcome, receipt.text.as_str(), receipt.at),
             (Outcome::Delivered, "DELIVERED", Some(1_795_338_330))
         );
-        for text in ["", "id:7", "stat:DELIVRD", "id:7 stat:SOLD", "myid:7 stat:DELIVRD"] {
+        for text in ["", "id:7", "stat:DELIVRD", "myid:7 stat:DELIVRD"] {
             assert_eq!(parse(&with(&[]), text, Offset::MOSCOW), None, "{text}");
         }
         assert_eq!(parse(&with(&[]), "id:7 stat:DELIVRD done date:2613221200", Offset::MOSCOW).unwrap().at, None);
+    }
+
+    /// SMPP 3.4, 5.2.28 and appendix B; 5.0, 4.7.15. A state that no table has is over, nobody knows how.
+    #[test]
+    fn each_state_by_number_and_by_word() {
+        use Outcome::{Delivered, Failed, Waiting};
+        for (number, word, expected) in [
+            (0, "SCHEDULED", Waiting),
+            (1, "ENROUTE", Waiting),
+            (2, "DELIVRD", Delivered),
+            (3, "EXPIRED", Failed("expired")),
+            (4, "DELETED", Failed("cancelled")),
+            (5, "UNDELIV", Failed("undeliverable")),
+            (6, "ACCEPTD", Waiting),
+            (7, "UNKNOWN", Failed("unknown")),
+            (8, "REJECTD", Failed("rejected")),
+            (9, "SKIPPED", Failed("rejected")),
+            (10, "FAILED", Failed("unknown")),
+            (255, "SOLD", Failed("unknown")),
+        ] {
+            let by_number = parse(&with(&[(0x001E, b"a\0"), (0x0427, &[number])]), "", Offset::MOSCOW).unwrap();
+            assert_eq!(by_number.outcome, expected, "{number}");
+            let by_word = parse(&with(&[]), &format!("id:a stat:{word} err:014"), Offset::MOSCOW).unwrap();
+            assert_eq!((by_word.outcome, by_word.text), (expected, format!("{word}, error 014")));
+        }
+        let unknown = parse(&with(&[(0x001E, b"a\0"), (0x0427, &[42])]), "", Offset::MOSCOW).unwrap();
+        assert_eq!(unknown.text, "state 42");
+        // The word where the number is none.
+        let both = parse(&with(&[(0x0427, &[42])]), "id:a stat:DELIVRD", Offset::MOSCOW).unwrap();
+        assert_eq!(both.outcome, Delivered);
+    }
+
+    #[test]
+    fn times() {
+        let at = |text: &str| moment(text, Offset::MOSCOW);
+        // 2026-11-22T12:05+03:00 in each form.
+        for text in ["2611221205", "261122120500", "261122120500912+", "261122090500000+", "261122040500020-"] {
+            assert_eq!(at(text), Some(1_795_338_300), "{text}");
+        }
+        for text in ["000000000500000R", "2611221205009xx+", "261322120500912+", "26112212050091", "261122120500912"] {
+            assert_eq!(at(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn unmarked_ones() {
+        for (text, expected) in [
+            ("id:7 submit date:2611221158 done date:2611221159 stat:DELIVRD err:000", true),
+            ("id:7 sub:001 dlvrd:001 stat:X", true),
+            ("sub:001 id:7 stat:DELIVRD", true),
+            ("id:7 stat:DELIVRD", false),
+            ("id:7 is my flat, err: no light", false),
+            ("My id:7, stat: none", false),
+        ] {
+            assert_eq!(is_receipt(&Delivered::default(), text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::call::Call;
 use crate::drafts;
 use crate::mapping::Order;
 use crate::memory::{Part, PartState, Pointer, Sent, pointer};
+use crate::overdue;
 use crate::pdu::{self, status};
 use crate::receipt::Outcome;
 
@@ -78,7 +79,8 @@ impl Sending {
             self.move_job(old, delivery);
             return Ok(());
         }
-        let sent = known.unwrap_or_else(|| order.sent.clone());
+        let due_ms = overdue::due_ms(&call.settings, [order.after, order.until], call.now_ms);
+        let sent = known.unwrap_or_else(|| Sent { due_ms, ..order.sent.clone() });
         let unanswered = sent.parts.iter().position(|part| part.state == PartState::Sent).filter(|_| maybe_sent);
         if let Some(part) = unanswered {
             let reason = format!("part {} of {} was sent, and no answer came", part + 1, sent.parts.len());
@@ -138,7 +140,7 @@ impl Sending {
             // Written before it is sent: what has no record was never sent.
             let known = call.store.sent(&job.key);
             if known.is_none() {
-                call.store.begin(&job.key);
+                overdue::begin(call, &job.key);
             }
             let mut sent = known.unwrap_or_else(|| job.sent.clone());
             for part in parts {

@@ -8,6 +8,7 @@ use busbar_sdk::{Failure, Message, Pending, Rejection, Settled, Sink, Step, reje
 use crate::call::Call;
 use crate::incoming::Incoming;
 use crate::memory::Counted;
+use crate::overdue;
 use crate::pdu::{self, Fields, Pdu, RESPONSE, status};
 use crate::sending::Sending;
 use crate::settings::Settings;
@@ -41,6 +42,8 @@ pub struct Smpp {
     asked_ms: Option<u64>,
     sending: Sending,
     incoming: Incoming,
+    /// When notifications may be overdue.
+    look_ms: u64,
 }
 
 impl Smpp {
@@ -59,6 +62,7 @@ impl Smpp {
             asked_ms: None,
             sending: Sending::default(),
             incoming: Incoming::default(),
+            look_ms: 0,
         })
     }
 
@@ -242,9 +246,15 @@ impl Smpp {
             let what = if self.bind == Bind::Bound { "enquire_link" } else { "bind_transceiver" };
             call.step.close = Some(format!("{what} was not answered within {} s", settings.response_s));
         }
+        if now_ms >= self.look_ms && !call.is_full() {
+            self.look_ms = overdue::look(&mut call);
+        }
+        // What this call has sent.
+        let due_ms = overdue::due_ms(&settings, [None, None], now_ms);
+        self.look_ms = if due_ms > 0 { self.look_ms.min(due_ms) } else { self.look_ms };
         let alive = self.asked_ms.map_or(self.heard_ms + enquire_ms, |at| at + response_ms);
         let sending = self.sending.deadline_ms(settings.response_s, settings.window);
-        let deadline = alive.min(sending).min(self.incoming.deadline_ms());
+        let deadline = alive.min(sending).min(self.incoming.deadline_ms()).min(self.look_ms);
         let wait_ms = if self.broken.is_some() || call.is_full() { 1 } else { deadline.saturating_sub(now_ms).max(1) };
         let is_open = call.step.close.is_none();
         call.step.timer_ms = is_open.then(|| u32::try_from(wait_ms).unwrap_or(u32::MAX));

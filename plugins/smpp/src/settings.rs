@@ -4,7 +4,7 @@ use busbar_sdk::dates::Offset;
 use busbar_sdk::{Rejection, rejection};
 use serde::Deserialize;
 
-use crate::text::DefaultAlphabet;
+use crate::text::{Alphabets, Coding1, DefaultAlphabet};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -20,7 +20,10 @@ pub struct Settings {
     pub long: Long,
     pub max_parts: usize,
     pub default_alphabet: DefaultAlphabet,
+    pub coding_1: Coding1,
     pub receipts: bool,
+    pub one_receipt: bool,
+    pub outcome_wait_s: u32,
     pub window: usize,
     pub per_second: u32,
     pub response_s: u32,
@@ -45,7 +48,10 @@ impl Default for Settings {
             long: Long::Parts,
             max_parts: 6,
             default_alphabet: DefaultAlphabet::Gsm7,
+            coding_1: Coding1::Either,
             receipts: true,
+            one_receipt: false,
+            outcome_wait_s: 3 * 24 * 3600,
             window: 10,
             per_second: 0,
             response_s: 20,
@@ -69,6 +75,10 @@ pub enum Long {
 }
 
 impl Settings {
+    pub fn alphabets(&self) -> Alphabets {
+        Alphabets { default: self.default_alphabet, coding_1: self.coding_1 }
+    }
+
     /// # Errors
     /// `not-configured`: who logs in is not said.
     pub fn check(&self) -> Result<(), Rejection> {

@@ -14,7 +14,28 @@ pub enum DefaultAlphabet {
     Latin1,
 }
 
+/// What the SMS centre means by data_coding 1, by the standard IA5 (ASCII).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Coding1 {
+    /// ASCII; GSM's codes where an octet of them is a control character that no text has.
+    #[default]
+    Either,
+    Ascii,
+    Gsm7,
+}
+
+/// How the SMS centre's alphabets are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Alphabets {
+    pub default: DefaultAlphabet,
+    pub coding_1: Coding1,
+}
+
+const ASCII: u8 = 1;
 const LATIN1: u8 = 3;
+/// ISO 8859-5.
+const CYRILLIC: u8 = 6;
 const UCS2: u8 = 8;
 /// User data header: the message begins with one.
 pub const HAS_HEADER: u8 = 0x40;
@@ -38,17 +59,39 @@ pub fn alphabet_of(text: &str, default: DefaultAlphabet) -> Alphabet {
 }
 
 /// Nothing for what is no text, or in an alphabet that is not known.
-pub fn decode(coding: u8, bytes: &[u8], default: DefaultAlphabet) -> Option<String> {
+pub fn decode(coding: u8, bytes: &[u8], alphabets: Alphabets) -> Option<String> {
     let latin1 = || bytes.iter().map(|byte| char::from(*byte)).collect();
     match coding {
         // The general groups of TS 23.038 with and without a class.
-        0 | 0x10..=0x13 | 0xF0..=0xF3 => match default {
+        0 | 0x10..=0x13 | 0xF0..=0xF3 => match alphabets.default {
             DefaultAlphabet::Gsm7 => Some(Alphabet::Gsm7.decode(bytes)),
             DefaultAlphabet::Latin1 => Some(latin1()),
         },
-        1 | LATIN1 => Some(latin1()),
+        ASCII if is_gsm7(bytes, alphabets.coding_1) => Some(Alphabet::Gsm7.decode(bytes)),
+        ASCII | LATIN1 => Some(latin1()),
+        CYRILLIC => Some(bytes.iter().map(|byte| cyrillic(*byte)).collect()),
         UCS2 | 0x18..=0x1B => Some(Alphabet::Ucs2.decode(bytes)),
         _ => None,
+    }
+}
+
+// Libraries send the codes of GSM under 1, where `@` is 0, `_` 0x11 and the escape 0x1B.
+fn is_gsm7(bytes: &[u8], coding_1: Coding1) -> bool {
+    let is_no_text = |byte: &u8| *byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
+    match coding_1 {
+        Coding1::Either => bytes.iter().any(is_no_text),
+        Coding1::Ascii => false,
+        Coding1::Gsm7 => true,
+    }
+}
+
+/// ISO 8859-5: the letters stand in the order of Unicode, but for three signs.
+fn cyrillic(byte: u8) -> char {
+    match byte {
+        0..=0xA0 | 0xAD => char::from(byte),
+        0xF0 => '№',
+        0xFD => '§',
+        _ => char::from_u32(u32::from(byte) + 0x360).unwrap_or(char::REPLACEMENT_CHARACTER),
     }
 }
 
@@ -100,6 +143,17 @@ mod tests {
     #[test]
     fn alphabets() {
         use DefaultAlphabet::{Gsm7, Latin1};
+        let decode =
+            |coding, bytes: &[u8], default| super::decode(coding, bytes, Alphabets { default, ..Alphabets::default() });
+        // npm smpp 0.5.1, `Outage @ Lipovaya_1 {2}`, and a Latin letter.
+        assert_eq!(decode(1, b"Outage \0 Lipovaya\x111 \x1B(2\x1B)", Gsm7).as_deref(), Some("Outage @ Lipovaya_1 {2}"));
+        assert_eq!(decode(1, b"[a]@\r\n", Gsm7).as_deref(), Some("[a]@\r\n"));
+        let gsm7 = Alphabets { coding_1: Coding1::Gsm7, ..Alphabets::default() };
+        assert_eq!(super::decode(1, b"[pfel", gsm7).as_deref(), Some("Äpfel"));
+        let ascii = Alphabets { coding_1: Coding1::Ascii, ..Alphabets::default() };
+        assert_eq!(super::decode(1, b"a\x11", ascii).as_deref(), Some("a\x11"));
+        // iconv -t ISO-8859-5
+        assert_eq!(decode(6, b"\xC1\xD2\xD5\xE2 \xF0 5 \xA1\xF1", Gsm7).as_deref(), Some("Свет № 5 Ёё"));
         assert_eq!(decode(0, &[0x00, 0x1B, 0x65, 0x41], Gsm7).as_deref(), Some("@€A"));
         assert_eq!(decode(0, b"a@\xE9", Latin1).as_deref(), Some("a@é"));
         assert_eq!(decode(3, b"\xE9", Gsm7).as_deref(), Some("é"));

@@ -7,6 +7,7 @@ use crate::ldif::{Modification, Operation};
 impl<H: Hub> Decoder<'_, H> {
     pub(super) fn change(&mut self, record: Record, dn: &Dn, kind: Kind, id: String) -> Result<(), Rejection> {
         let line = record.line;
+        self.seen.remove(&(kind, id.clone()));
         match record.change {
             Change::Delete => self.gone(line, dn, kind, id),
             Change::Modify(modifications) => {
@@ -41,7 +42,7 @@ impl<H: Hub> Decoder<'_, H> {
                 self.moved(&mut statement, &new, superior.is_some());
                 self.state_or_hold(statement)
             }
-            Change::Whole(_) => Ok(()),
+            Change::Whole(_) | Change::Unreadable(_) => Ok(()),
         }
     }
 
@@ -99,9 +100,8 @@ impl<H: Hub> Decoder<'_, H> {
         if takes_it && !same_id {
             return Err(unclear(change, "the entry's id is changed"));
         }
-        if let Some(disabled) = fields::is_disabled(&change.values).filter(|_| statement.kind == Kind::Employee) {
-            let status = if disabled { settings.disabled.as_str() } else { "active" };
-            statement.data.insert("status".to_owned(), json!(status));
+        if statement.kind == Kind::Employee && account::is_sign(&change.attribute) {
+            self.modify_status(statement, change);
         }
         for field in fields::fields(settings, statement.kind) {
             if let Some(rank) = field.attributes.iter().position(|name| *name == change.attribute) {
@@ -112,6 +112,24 @@ impl<H: Hub> Decoder<'_, H> {
             statement.data.insert("name".to_owned(), json!(statement.id));
         }
         Ok(())
+    }
+
+    /// The entry's other signs are not in a change: what would need them is unknown.
+    fn modify_status(&mut self, statement: &mut Statement, change: &Modification) {
+        let said = match change.operation {
+            // What such a sign was is in its absence: nothing says any more that the account is off.
+            Operation::Delete => Some(Account::Unlimited),
+            _ => account::of(&change.values, &mut || self.hub.now_ms()),
+        };
+        let was_active = statement.data.get("status").and_then(Json::as_str) == Some("active");
+        let status = match said.unwrap_or(Account::Unlimited) {
+            Account::Unlimited if was_active => "active",
+            Account::Unlimited if account::is_whole_sign(&change.attribute) => "active",
+            Account::Unlimited => "unknown",
+            account => self.status_of(account),
+        };
+        let status = json!(status);
+        statement.data.insert("status".to_owned(), status);
     }
 
     /// `rank`: which of the field's attributes it is. Of the later ones nobody knows whether the field came from them.

@@ -9,6 +9,7 @@ struct Fake {
     state: BTreeMap<String, Vec<u8>>,
     pending: Vec<(String, Vec<u8>)>,
     log: Vec<String>,
+    left_out: Vec<Rejection>,
 }
 
 impl Store for Fake {
@@ -24,6 +25,12 @@ impl Store for Fake {
 impl Hub for Fake {
     fn emit(&mut self, draft: Draft) {
         self.drafts.push(draft);
+    }
+    fn leave_out(&mut self, entry: Rejection) {
+        self.left_out.push(entry);
+    }
+    fn now_ms(&mut self) -> u64 {
+        1_795_330_800_000
     }
     fn lookup(&mut self, id: &str) -> Option<String> {
         self.known.get(id).cloned()
@@ -46,7 +53,7 @@ impl Fake {
             rest = later;
             now.to_vec()
         });
-        (self.drafts, self.pending) = (Vec::new(), Vec::new());
+        (self.drafts, self.pending, self.left_out) = Default::default();
         decode(&settings, &mut lines, self)?;
         self.state.extend(std::mem::take(&mut self.pending));
         let drafts = std::mem::take(&mut self.drafts);
@@ -162,8 +169,7 @@ fn moves_renames_and_departures() {
 
 #[test]
 fn what_makes_a_file_unfit() {
-    let long = format!("{ILINA}title: {}\n", " xxxxxxxxxx\n".repeat(7000));
-    let values = format!("{ILINA}{}", "mail: a@b\n".repeat(2001));
+    let twice = format!("{ILINA}\n{}", ILINA.replace("ou=people", "ou=archive"));
     for (text, code, place) in [
         ("cn: no dn\n", "bad-structure", "line 1"),
         ("version: 2\n", "unsupported-version", "line 1"),
@@ -173,17 +179,11 @@ fn what_makes_a_file_unfit() {
         ("dn: a=b\nchangetype: modify\nadd: cn\nmail: x\n", "bad-structure", "line 4"),
         ("dn: a=b\n\n x\n", "bad-structure", "line 3"),
         ("dn:: %%%\n", "bad-base64", "line 1"),
-        ("dn: a=b\njpegPhoto:< file:///etc/passwd\n", "value-by-url", "line 2"),
         ("dn: a=b\nsearch: 2\nresult: 4\n", "", ""),
         ("search: 2\nresult: 4 Size limit exceeded\n", "incomplete-export", "line 2"),
-        ("dn: a=b\nобъект: 1\n", "unreadable-line", "line 2"),
-        (
-            "dn: a=b\nobjectClass: person\nuid: 1234567890123456789012345678901234567890123456789012345678901234567890\n",
-            "bad-id",
-            "line 3",
-        ),
-        (long.as_str(), "value-too-long", "line 5"),
-        (values.as_str(), "too-many-values", "line 2002"),
+        ("dn: a=b\nchangetype: modify\nreplace: title\ntitle:: %\n", "bad-base64", "line 4"),
+        ("dn: uid=ilina,ou=people,dc=org\nchangetype: delete", "cut-entry", "line 1"),
+        (twice.as_str(), "repeated-id", "line 6"),
     ] {
         match Fake::default().file("{}", text.as_bytes()) {
             Err(rejection) => {
@@ -191,6 +191,99 @@ fn what_makes_a_file_unfit() {
             }
             Ok(_) => assert_eq!(code, "", "{:.80}", text),
         }
+    }
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_is_left_out_alone() {
+    let long = format!("dn: uid=x\ntitle: {}", " xxxxxxxxxx\n".repeat(7000));
+    let values = format!("dn: uid=x\n{}", "mail: a@b\n".repeat(2001));
+    let id = format!("dn: uid=x\nobjectClass: person\nuid: {}\n", "x".repeat(65));
+    for (entry, code, place) in [
+        ("dn: uid=x\nchangetype: add\ntitle:: %%%\n", "bad-base64", "line 8"),
+        ("dn: uid=x\njpegPhoto:< file:///etc/passwd\n", "value-by-url", "line 7"),
+        ("dn: uid=x\nобъект: 1\n", "unreadable-line", "line 7"),
+        (id.as_str(), "bad-id", "line 8"),
+        (long.as_str(), "value-too-long", "line 7"),
+        (values.as_str(), "too-many-values", "line 2007"),
+    ] {
+        let mut hub = Fake::default();
+        let other = ILINA.replace("ilina", "orlova");
+        let drafts = hub.file("{}", format!("{ILINA}\n{entry}cn: x\n y\n\n{other}").as_bytes()).unwrap();
+        assert_eq!(drafts.len(), 2, "{code}");
+        let [left_out] = &hub.left_out[..] else { panic!("{code}: {:?}", hub.left_out) };
+        assert_eq!((left_out.code.as_str(), left_out.place.as_deref()), (code, Some(place)));
+    }
+}
+
+/// RFC 2849: each line has an end. A file cut in its last line ends in an entry that may lack what matters.
+#[test]
+fn what_was_cut_is_not_stated_as_it_is_left() {
+    let mut hub = Fake::default();
+    let file = format!("{ILINA}\n{}nsAccountLo", ILINA.replace("ilina", "orlova"));
+    assert_eq!(hub.file("{}", file.as_bytes()).unwrap().len(), 1);
+    assert_eq!(hub.left_out[0].code, "unreadable-line");
+    let file = format!("{ILINA}\n{}title: Eng", ILINA.replace("ilina", "orlova"));
+    assert_eq!(hub.file("{}", file.as_bytes()).unwrap().len(), 0);
+    assert_eq!((hub.left_out[0].code.as_str(), hub.left_out[0].place.as_deref()), ("cut-entry", Some("line 6")));
+}
+
+fn status_of(entry: &str) -> Option<String> {
+    let file = format!("dn: {}objectClass: person\nuid: x\n", entry.replacen('|', "\n", 1).replace('|', "\n"));
+    let data = Fake::default().data(&file);
+    data.first().map(|data| data["status"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn what_an_entry_is() {
+    for (entry, expected) in [
+        ("uid=x|", Some("active")),
+        ("uid=x|nsAccountLock;adcsn-665dc0ab000100040001;vucsn-665dc0ab000100040000: TRUE|", Some("suspended")),
+        ("uid=x|nsAccountLock;vdcsn-665dc0ab000100040000;deleted: TRUE|", Some("active")),
+        ("uid=x|nsAccountLock;adcsn-665dc0ab000100040000;deletedattribute;deleted: TRUE|", Some("active")),
+        ("uid=x|nsAccountLock: perhaps|", Some("unknown")),
+        ("uid=x|sAMAccountName: x|", Some("unknown")),
+        ("uid=x|sAMAccountName: x|userAccountControl: 512|", Some("active")),
+        ("uid=x|sAMAccountName: x|userAccountControl: 512|accountExpires: 1|", Some("suspended")),
+        ("uid=x|sAMAccountName: X$|userAccountControl: 4096|", None),
+        ("uid=x|isDeleted: TRUE|", None),
+        (
+            "nsuniqueid=7dc516c1-21aa11ef-9ce18df7-a8612860,uid=x|objectClass;vucsn-665dc0ab000200010000: nsTombstone|",
+            None,
+        ),
+        ("nsuniqueid=1+uid=x|nsds5ReplConflict: namingConflict uid=x|", None),
+        ("uid=x,cn=deleted users,cn=accounts,cn=provisioning,dc=example|", Some("left")),
+        ("uid=x|inetUserStatus: deleted|", Some("left")),
+        ("uid=x|title;vucsn-665dc0ab000100020000;deleted: Clerk|", Some("active")),
+    ] {
+        assert_eq!(status_of(entry).as_deref(), expected, "{entry}");
+    }
+}
+
+#[test]
+fn changes_of_the_sign() {
+    let mut hub = Fake::default();
+    let mut status = |change: &str| {
+        let text = format!("dn: uid=ilina,ou=people,dc=org\nchangetype: modify\n{change}\n-\n");
+        hub.data(&text).first().map(|data| data["status"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(status("replace: title"), None);
+    hub.data(ILINA);
+    let mut status = |change: &str| {
+        let text = format!("dn: uid=ilina,ou=people,dc=org\nchangetype: modify\n{change}\n-\n");
+        hub.data(&text).first().map(|data| data["status"].as_str().unwrap().to_owned())
+    };
+    for (change, expected) in [
+        ("add: nsAccountLock\nnsAccountLock: TRUE", Some("suspended")),
+        ("delete: nsAccountLock", Some("active")),
+        ("replace: krbPrincipalExpiration\nkrbPrincipalExpiration: 20201122065959Z", Some("suspended")),
+        ("replace: krbPrincipalExpiration\nkrbPrincipalExpiration: 20301122065959Z", Some("unknown")),
+        ("replace: userAccountControl\nuserAccountControl: 512", Some("active")),
+        ("replace: pwdAccountLockedTime\npwdAccountLockedTime: 20261122065959Z", Some("unknown")),
+        ("replace: pwdAccountLockedTime", Some("active")),
+        ("delete: shadowExpire", None),
+    ] {
+        assert_eq!(status(change).as_deref(), expected, "{change}");
     }
 }
 

@@ -41,7 +41,9 @@ fn what_people_write() {
     let length = short.len();
     short[length - 5] = 5;
     assert_eq!(heads(&far.get(&short).unwrap()), [(TAKEN, 1, 12)]);
-    assert_eq!((far.said().len(), far.seen.warnings.len()), (0, 3));
+    assert_eq!((far.said().len(), far.seen.warnings.len()), (0, 2));
+    let left_out = far.seen.left_out.remove(0);
+    assert_eq!((left_out.code.as_str(), left_out.place.as_deref()), ("no-text-in-coding", Some("message to 4040")));
 }
 
 fn part(sequence: u32, number: u8, bytes: &[u8]) -> Vec<u8> {

@@ -242,7 +242,88 @@ fn receipts_that_never_come() {
     far.give(1, &notification("1", "Hi"), false).unwrap();
     assert_eq!(far.store.get("begun").unwrap(), b"0");
     assert_eq!((far.store.get("sent:old"), far.store.get("id:x")), (None, None));
-    assert_eq!(far.store.0.len(), 3);
+    // The counter, the first that is looked for, the slot, what was sent.
+    assert_eq!(far.store.0.len(), 4);
+    let (kind, data) = far.said().remove(0);
+    assert_eq!((kind.as_str(), &data["reason"]["code"]), ("notification.failed.v1", &json!("unknown")));
+}
+
+const LONG: &str =
+    "Уважаемый потребитель! Отключение с 9:00 до 17:00 по адресу ул. Липовая, дома 1-15. Справки по телефону.";
+
+fn counted(sequence: u32, id: &str, arrived: &str) -> Vec<u8> {
+    let text = format!("id:{id} sub:{arrived} dlvrd:{arrived} done date:2611221200 stat:DELIVRD err:000");
+    deliver(sequence, "79161234567", 4, 0, text.as_bytes(), &[])
+}
+
+fn two_parts(more: Value, first: &str, second: &str) -> Far {
+    let mut far = Far::bound(more, MapStore::default());
+    far.give(1, &notification("1", LONG), false).unwrap();
+    far.get(&[response(pdu::SUBMIT_SM, 0, 2, first), response(pdu::SUBMIT_SM, 0, 3, second)].concat()).unwrap();
+    far
+}
+
+fn kinds(far: &mut Far) -> Vec<String> {
+    far.said()
+        .into_iter()
+        .map(|(kind, data)| format!("{kind} {}", data["reason"]["code"].as_str().unwrap_or("")))
+        .collect()
+}
+
+#[test]
+fn receipts_of_several_parts() {
+    const DELIVERED: &str = "notification.delivered.v1 ";
+    // One id for all parts, a receipt for each.
+    let mut far = two_parts(json!({}), "AA1", "AA1");
+    far.get(&receipt(9, "AA1", "DELIVRD")).unwrap();
+    assert!(far.said().is_empty());
+    far.get(&receipt(10, "AA1", "DELIVRD")).unwrap();
+    assert_eq!(kinds(&mut far), [DELIVERED]);
+    assert!(far.is_forgotten());
+    // One receipt for all that says so, and one of a centre that does it always.
+    let mut far = two_parts(json!({}), "AA1", "AA2");
+    far.get(&counted(9, "AA2", "002")).unwrap();
+    assert_eq!(kinds(&mut far), [DELIVERED]);
+    let mut far = two_parts(json!({ "one-receipt": true }), "AA1", "AA2");
+    far.get(&receipt(9, "AA1", "DELIVRD")).unwrap();
+    assert_eq!(kinds(&mut far), [DELIVERED]);
+}
+
+#[test]
+fn what_is_never_heard_of_is_unknown_at_last() {
+    let mut far = two_parts(json!({ "outcome-wait-s": 7200 }), "AA1", "AA2");
+    far.get(&receipt(9, "AA1", "DELIVRD")).unwrap();
+    far.timer(7199).unwrap();
+    assert!(far.said().is_empty());
+    // Over a restart.
+    let mut far = Far { now: far.now, ..Far::bound(json!({ "outcome-wait-s": 7200 }), far.store) };
+    far.timer(1).unwrap();
+    let (kind, data) = far.said().remove(0);
+    assert_eq!(kind, "notification.failed.v1");
+    assert_eq!(
+        data["reason"],
+        json!({ "code": "unknown", "text": "no receipt within 2 h, 1 of 2 parts were delivered" })
+    );
+    far.timer(7200).unwrap();
+    assert!(far.said().is_empty());
+    // It comes nevertheless.
+    far.get(&receipt(10, "AA2", "DELIVRD")).unwrap();
+    assert_eq!(kinds(&mut far), ["notification.delivered.v1 "]);
+    // Settled in time: nothing more is said. Not before it may be sent at all.
+    let mut far = two_parts(json!({ "outcome-wait-s": 7200 }), "AA1", "AA2");
+    far.get(&[receipt(9, "AA1", "DELIVRD"), receipt(10, "AA2", "DELIVRD")].concat()).unwrap();
+    assert_eq!(far.said().len(), 1);
+    far.timer(8000).unwrap();
+    assert!(far.said().is_empty());
+    let mut far = Far::bound(json!({ "outcome-wait-s": 3600 }), MapStore::default());
+    let mut later = notification("1", "Hi");
+    later.data = later.data.replace("\"channel\"", "\"notBeforeAt\":\"2026-11-22T13:00:00+03:00\",\"channel\"");
+    far.give(1, &later, false).unwrap();
+    far.get(&response(pdu::SUBMIT_SM, 0, 2, "x")).unwrap();
+    far.timer(7199).unwrap();
+    assert!(far.said().is_empty());
+    far.timer(1).unwrap();
+    assert_eq!(kinds(&mut far), ["notification.failed.v1 unknown"]);
 }
 
 fn part(id: &str) -> crate::memory::Part {
