@@ -18,21 +18,9 @@ step() { printf '\n== [%4d s] %s\n' "$((SECONDS - begun))" "$1"; }
 step "what the tests need"
 deploy/common/prepare.sh tests
 
-step "servers of others that the tests talk to (the first time half a minute)"
-# Over PyPI and npm; where those cannot be reached their tests say that nothing was checked.
+step "servers and libraries of others that the tests talk to (the first time a minute)"
 peers="$tools/peers"
-wanted="$(cat tests/fixtures/peers/requirements.txt tests/fixtures/peers/package-lock.json | sha256sum)"
-if [ "$(cat "$peers/installed" 2>/dev/null)" != "$wanted" ]; then
-  rm -rf "$peers"
-  mkdir -p "$peers"
-  cp tests/fixtures/peers/package*.json "$peers"
-  if { python3 -m venv "$peers/venv" && "$peers/venv/bin/pip" install --quiet --disable-pip-version-check -r tests/fixtures/peers/requirements.txt &&
-    npm ci --prefix "$peers" --no-audit --no-fund; } >"$peers/log" 2>&1; then
-    echo "$wanted" >"$peers/installed"
-  else
-    echo "NOT CHECKED: servers of others cannot be installed here; why is in $peers/log"
-  fi
-fi
+tests/fixtures/peers/install.sh "$peers"
 export BUSBAR_PEERS="$peers"
 
 if [ -z "$filter" ]; then

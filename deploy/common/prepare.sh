@@ -2,7 +2,8 @@
 # Makes sure that adapters can be built here: the wasm target, in the three ways of `busbar adapter build`.
 #   deploy/common/prepare.sh          the wasm target
 #   deploy/common/prepare.sh tests    also RabbitMQ and PostgreSQL, which the tests start for themselves, and what
-#                                     checks XML, makes certificates, and runs servers in Python and JavaScript
+#                                     checks XML, makes certificates, and runs what is written in Python, JavaScript and
+#                                     Java. Go 1.23 is taken where it is: Debian's may be older, and the tests say so.
 # Installs Debian packages when it is root; otherwise says exactly what to install.
 set -euo pipefail
 
@@ -37,6 +38,7 @@ if [ "${1:-}" = tests ]; then
   command -v openssl >/dev/null || missing+=(openssl)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
   { command -v node && command -v npm; } >/dev/null || missing+=(nodejs npm)
+  { command -v javac && command -v mvn; } >/dev/null || missing+=(default-jdk-headless maven)
 fi
 
 [ ${#missing[@]} -eq 0 ] && exit 0

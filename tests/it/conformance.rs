@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
-static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
+pub static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
     let catalog = busbar_server::config::catalog(&root().join("schemas")).unwrap();
     Arc::new(Rules::new(catalog, Vec::new()))
 });

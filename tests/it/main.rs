@@ -12,6 +12,7 @@ mod flows;
 mod hooks;
 mod hostile;
 mod hub;
+mod judges;
 mod peers;
 mod rest;
 mod rules;

@@ -10,9 +10,15 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 /// Where `tests/run.sh` put what they need.
+pub fn folder() -> Option<PathBuf> {
+    std::env::var_os("BUSBAR_PEERS").map(PathBuf::from)
+}
+
+/// The same, where those parts of it are installed.
 fn peers() -> Option<PathBuf> {
-    let given = std::env::var_os("BUSBAR_PEERS").map(PathBuf::from);
-    given.filter(|folder| folder.join("venv/bin/python").exists() && folder.join("node_modules/smpp").exists())
+    let installed =
+        |folder: &PathBuf| ["python", "node"].iter().all(|p| folder.join(format!("{p}.installed")).exists());
+    folder().filter(installed)
 }
 
 /// A server as a child process that is told what to do in lines, and answers in lines.

@@ -16,7 +16,7 @@ mod warm;
 
 pub use cache::Cache;
 pub(crate) use cache::hex;
-pub use credentials::hmac_sha256;
+pub use credentials::{base64_key, hmac_sha256};
 pub use effects::{AskFailure, Authorization, Effects, HttpFailure, HttpRequest, HttpResponse};
 pub(crate) use engine::MEMORY_BYTES_MAX;
 pub use engine::Runtime;

@@ -54,7 +54,7 @@ enum Mode {
 pub struct Source {
     pub credential: String,
     /// Instead of Standard Webhooks: a signature of the body alone.
-    signature: Option<BodySignature>,
+    pub signature: Option<BodySignature>,
     /// Instead of a signature: a header that carries the secret itself.
     secret_header: Option<String>,
     /// For these two: where the body says which webhook it is.
@@ -70,7 +70,7 @@ pub struct Source {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct BodySignature {
+pub struct BodySignature {
     header: String,
     #[serde(default)]
     encoding: SignatureEncoding,

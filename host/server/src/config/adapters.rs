@@ -6,8 +6,11 @@ use super::connection;
 use super::finding::Report;
 use super::load::System;
 use super::source::{Source, escape};
+use crate::wasm::base64_key;
 use crate::wasm::inspect::{Inspection, inspect};
 use busbar_core::Catalog;
+use secrecy::ExposeSecret;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -53,6 +56,11 @@ pub fn check_adapters(
             files.entry(adapter.clone()).or_insert_with(|| read(&folder, &adapter, &digests, source, &place, report));
         let Some(file) = file.clone() else { continue };
         check_config(schemas.of(&adapter, &file.inspection), source, &at, report);
+        let manifest = file.inspection.manifest.as_ref();
+        if let Some(manifest) = manifest {
+            let config = serde_json::Value::Object(system.config.config.clone());
+            check_secrets(&manifest.config_schema, &config, system, source, &format!("{at}/config"), report);
+        }
         check_entries(system, &file.inspection, source, &at, report);
         connection::check(system.config.connection.as_ref(), &file, source, &at, report);
         check_grants(system, &file.inspection, source, &at, report);
@@ -173,6 +181,27 @@ fn check_config(schema: Option<&Compiled>, source: &Source, at: &str, report: &m
         system.insert("config".into(), serde_json::json!({}));
     }
     against(validator, &mut source.with(copy), &pointer, report);
+}
+
+/// Secrets that an adapter can use only in one form: its schema says so beside the setting that names the credential.
+fn check_secrets(schema: &Value, config: &Value, system: &System, source: &Source, at: &str, report: &mut Report) {
+    let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+    for (name, property) in properties {
+        let Some(found) = config.get(name) else { continue };
+        let at = format!("{at}/{}", escape(name));
+        check_secrets(property, found, system, source, &at, report);
+        let unless = property.get("x-secret-unless").and_then(Value::as_array).into_iter().flatten();
+        let other = unless.filter_map(Value::as_str).any(|sibling| config.get(sibling).is_some());
+        if other || property.get("x-secret") != Some(&Value::String("base64".into())) {
+            continue;
+        }
+        let secret = found.as_str().and_then(|credential| system.secrets.get(credential));
+        let bad = secret.filter(|secret| !secret.expose_secret().is_empty());
+        if let Some(Err(reason)) = bad.map(|secret| base64_key(secret.expose_secret())) {
+            let remedy = "give it as the sender shows it: base64, usually behind `whsec_`";
+            report.error("bad-secret", source.value_span(&at), reason, remedy);
+        }
+    }
 }
 
 fn check_entries(system: &System, inspection: &Inspection, source: &Source, at: &str, report: &mut Report) {

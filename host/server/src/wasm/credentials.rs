@@ -4,7 +4,8 @@ use super::bindings::busbar::adapter as wit;
 use super::host::{missing_grant, trap};
 use super::state::CallState;
 use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 use secrecy::ExposeSecret;
@@ -14,18 +15,35 @@ use subtle::ConstantTimeEq;
 use wasmtime::Result;
 use wit::credentials::{Digest as Algorithm, Piece};
 
+const PREFIX: &str = "whsec_";
+const PADDED_OR_NOT: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 /// HMAC-SHA256; a secret `whsec_…` is base64, as Standard Webhooks has it.
 ///
 /// # Errors
 /// When the secret is not valid base64 behind `whsec_`.
 pub fn hmac_sha256(secret: &str, data: &[u8]) -> std::result::Result<Vec<u8>, String> {
-    let key = match secret.strip_prefix("whsec_") {
-        Some(encoded) => {
-            BASE64_STANDARD.decode(encoded).map_err(|_| "the secret behind `whsec_` is not base64".to_string())?
-        }
-        None => secret.as_bytes().to_vec(),
-    };
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|e| e.to_string())?;
+    match secret.starts_with(PREFIX) {
+        true => mac(&base64_key(secret)?, data),
+        false => mac(secret.as_bytes(), data),
+    }
+}
+
+/// The key of a secret of Standard Webhooks: base64, with or without its prefix and its padding. The reference libraries
+/// take all of these as one key.
+///
+/// # Errors
+/// When it is no base64.
+pub fn base64_key(secret: &str) -> std::result::Result<Vec<u8>, String> {
+    let encoded = secret.strip_prefix(PREFIX).unwrap_or(secret);
+    PADDED_OR_NOT.decode(encoded).map_err(|_| "the secret is no base64, as Standard Webhooks wants it".to_string())
+}
+
+fn mac(key: &[u8], data: &[u8]) -> std::result::Result<Vec<u8>, String> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).map_err(|e| e.to_string())?;
     mac.update(data);
     Ok(mac.finalize().into_bytes().to_vec())
 }
@@ -95,5 +113,24 @@ impl wit::credentials::Host for CallState {
         signature: Vec<u8>,
     ) -> Result<std::result::Result<bool, String>> {
         Ok(self.hmac_sha256(name, data).await?.map(|mac| same(&mac, &signature)))
+    }
+
+    async fn hmac_sha256_base64(
+        &mut self,
+        name: String,
+        data: Vec<u8>,
+    ) -> Result<std::result::Result<Vec<u8>, String>> {
+        self.may_use(&name)?;
+        let secret = self.effects.secret(&name);
+        Ok(secret.and_then(|secret| mac(&base64_key(secret.expose_secret())?, &data)))
+    }
+
+    async fn verify_hmac_sha256_base64(
+        &mut self,
+        name: String,
+        data: Vec<u8>,
+        signature: Vec<u8>,
+    ) -> Result<std::result::Result<bool, String>> {
+        Ok(self.hmac_sha256_base64(name, data).await?.map(|mac| same(&mac, &signature)))
     }
 }
