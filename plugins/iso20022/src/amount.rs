@@ -1,7 +1,7 @@
 //! Amounts of ISO 20022: up to five digits after the point (ActiveCurrencyAndAmount), always with their currency.
 
 use busbar_sdk::decimal::Decimal;
-use busbar_sdk::money::Money;
+use busbar_sdk::money::{Money, currency_of_code};
 
 /// Digits after the point that an amount may have.
 const SCALE: u32 = 5;
@@ -16,12 +16,11 @@ pub struct Amount {
 }
 
 impl Amount {
-    /// Nothing for a text that is no such amount. `RUR`, which some banks still write, is `RUB`.
+    /// Nothing for a text that is no such amount, or a currency that ISO 4217 does not have. `RUR`, which some banks still write, is
+    /// `RUB`.
     pub fn parse(text: &str, currency: &str) -> Option<Self> {
-        let is_code = currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_uppercase());
-        let units = units(text).filter(|_| is_code)?;
-        let currency = if currency == "RUR" { "RUB" } else { currency };
-        Some(Self { units, currency: currency.to_owned() })
+        let currency = currency_of_code(currency)?;
+        Some(Self { units: units(text)?, currency: currency.to_owned() })
     }
 
     /// As messages carry it; nothing where it has a fifth digit after the point.
@@ -66,7 +65,7 @@ mod tests {
         }
         assert_eq!(Amount::parse("1", "RUR").unwrap().currency, "RUB");
         for (text, currency) in
-            [("1,5", "EUR"), ("", "EUR"), ("1", "eur"), ("1", ""), ("0.123456", "EUR"), ("1e5", "EUR")]
+            [("1,5", "EUR"), ("", "EUR"), ("1", "eur"), ("1", ""), ("1", "EUX"), ("0.123456", "EUR"), ("1e5", "EUR")]
         {
             assert_eq!(Amount::parse(text, currency), None, "{text} {currency}");
         }

@@ -4,7 +4,9 @@ use busbar_sdk::xml::{Element, Xml};
 use busbar_sdk::{Rejection, rejection};
 
 use crate::amount::Amount;
+use crate::charges;
 use crate::leaves::{Leaves, Moment, excerpt};
+use crate::returns::is_return_code;
 
 /// The head of an entry. Its details (`NtryDtls`) come after it.
 #[derive(Default)]
@@ -20,6 +22,8 @@ pub struct Entry {
     /// The bank's reference (`AcctSvcrRef`). Some banks write something else there, so it is no identity by itself.
     pub reference: String,
     pub is_return: bool,
+    /// Taken out of its amount, or beside it.
+    pub charges: Option<Amount>,
     /// The bank says that it is many payments, whether it lists them or not.
     pub is_batch: bool,
     pub info: String,
@@ -70,7 +74,8 @@ impl Entry {
             "BookgDt" => self.booked = Leaves::read(xml)?.moment(&["DtTm", "Dt"])?,
             "ValDt" => self.valued = Leaves::read(xml)?.moment(&["DtTm", "Dt"])?,
             "AcctSvcrRef" => self.reference = xml.text()?,
-            "BkTxCd" => self.is_return = Leaves::read(xml)?.text(&["Domn/Fmly/SubFmlyCd"]) == "RRTN",
+            "BkTxCd" => self.is_return = is_return_code(&Leaves::read(xml)?, ""),
+            "Chrgs" => self.charges = charges::of(&Leaves::read(xml)?, "")?,
             "AddtlNtryInf" => self.info = xml.text()?,
             _ => xml.skip()?,
         }

@@ -76,11 +76,17 @@ impl Leaves {
         self.all.iter().filter(move |leaf| leaf.path == path).map(|leaf| leaf.text.as_str())
     }
 
+    /// All texts at or below the path, in order.
+    pub fn below(&self, path: &str) -> impl Iterator<Item = &str> {
+        let is_below = move |leaf: &&Leaf| {
+            leaf.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.all.iter().filter(is_below).map(|leaf| leaf.text.as_str())
+    }
+
     /// Whether there is anything at or below the path.
     pub fn has(&self, path: &str) -> bool {
-        let below =
-            |leaf: &&Leaf| leaf.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        self.all.iter().find(below).is_some()
+        self.below(path).next().is_some()
     }
 
     /// The amount at the first of the paths that there is.
@@ -88,9 +94,19 @@ impl Leaves {
     /// # Errors
     /// `bad-amount` with the place.
     pub fn amount(&self, paths: &[&str]) -> Result<Option<Amount>, Rejection> {
-        let Some(leaf) = paths.iter().find_map(|path| self.leaf(path)) else { return Ok(None) };
-        let found = Amount::parse(&leaf.text, leaf.currency.as_deref().unwrap_or_default());
-        found.map(Some).ok_or_else(|| {
+        paths.iter().find_map(|path| self.leaf(path)).map(|leaf| self.amount_of(leaf)).transpose()
+    }
+
+    /// All amounts at the path, in order.
+    ///
+    /// # Errors
+    /// `bad-amount` with the place.
+    pub fn amounts(&self, path: &str) -> Result<Vec<Amount>, Rejection> {
+        self.all.iter().filter(|leaf| leaf.path == path).map(|leaf| self.amount_of(leaf)).collect()
+    }
+
+    fn amount_of(&self, leaf: &Leaf) -> Result<Amount, Rejection> {
+        Amount::parse(&leaf.text, leaf.currency.as_deref().unwrap_or_default()).ok_or_else(|| {
             let reason = format!("`{}` is no amount with a currency", excerpt(&leaf.text));
             busbar_sdk::rejection("bad-amount", reason, self.place_of(leaf))
         })

@@ -1,16 +1,20 @@
 //! Bank statements, notifications and payment orders of ISO 20022: glue between the host, [`mapping`] and [`orders`].
 
 pub mod amount;
+pub mod charges;
 pub mod entry;
+pub mod identity;
 pub mod leaves;
 pub mod mapping;
 pub mod orders;
 pub mod payment;
+pub mod returns;
+pub mod settings;
 pub mod statement;
 
+use crate::settings::Settings;
 use busbar_sdk::xml::Xml;
 use busbar_sdk::{Failure, HostSink, Message, log, output, settings};
-use mapping::Settings;
 
 busbar_sdk::adapter! { decode: decode, encode: encode }
 

@@ -2,18 +2,18 @@
 //!
 //! Source: ISO 20022, Bank-to-Customer Cash Management (camt.053, camt.054).
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
-use busbar_sdk::dates::Offset;
-use busbar_sdk::purpose::Patterns;
-use busbar_sdk::xml::{Element, Xml};
-use busbar_sdk::{Control, Failure, Rejection, Sink, ids, rejection};
-use serde::Deserialize;
+use busbar_sdk::xml::{Element, Event, Xml};
+use busbar_sdk::{Control, Rejection, Sink, rejection};
 
 use crate::amount::{self, Amount};
+use crate::charges;
 use crate::entry::{Entry, Head};
+use crate::identity::{Booked, Identity, Seen, digest, id_of};
 use crate::leaves::{Leaves, excerpt};
-use crate::payment::{Payment, Reason, id_of};
+use crate::payment::{Payment, Reason};
+use crate::settings::{Batches, Reversals, Settings};
 use crate::statement::{Statement, is_debit};
 
 #[cfg(test)]
@@ -23,55 +23,6 @@ mod tests;
 const PAYMENTS_MAX: usize = 500_000;
 /// Warnings of one file; further ones are only counted.
 const WARNINGS_MAX: usize = 100;
-
-/// What an entry is that books many payments and does not list them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Batches {
-    #[default]
-    Rejected,
-    Elsewhere,
-}
-
-/// The system's settings, as in `config.schema.json`.
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct RawSettings {
-    control: Control,
-    batches: Batches,
-    own_accounts: Vec<String>,
-    utc_offset: Option<Offset>,
-    purpose_patterns: Option<Vec<String>>,
-    code_patterns: Option<Vec<String>>,
-    priority_element: Option<String>,
-    file_prefix: Option<String>,
-}
-
-pub struct Settings {
-    control: Control,
-    batches: Batches,
-    pub own_accounts: Vec<String>,
-    pub offset: Offset,
-    pub patterns: Patterns,
-    pub priority_element: Option<String>,
-    pub file_prefix: String,
-}
-
-impl Settings {
-    /// # Errors
-    /// `rejected(bad-config)` naming a pattern that does not compile.
-    pub fn compiled(raw: RawSettings) -> Result<Self, Failure> {
-        Ok(Self {
-            control: raw.control,
-            batches: raw.batches,
-            own_accounts: raw.own_accounts,
-            offset: raw.utc_offset.unwrap_or(Offset::MOSCOW),
-            patterns: Patterns::new(raw.purpose_patterns.as_deref(), raw.code_patterns.as_deref())?,
-            priority_element: raw.priority_element,
-            file_prefix: raw.file_prefix.unwrap_or_else(|| "pain.001_".to_owned()),
-        })
-    }
-}
 
 /// Decodes a whole document.
 ///
@@ -84,44 +35,34 @@ pub fn decode<R: FnMut(u32) -> Vec<u8>>(
     sink: &mut impl Sink,
 ) -> Result<(), Rejection> {
     let root = xml.root()?;
-    if root.name != "Document" {
-        // Some banks put the message into an envelope, after its application header.
-        while xml.child()?.ok_or_else(|| not_this(xml, &root.name))?.name != "Document" {
-            xml.skip()?;
+    let mut decoder = Decoder { settings, sink, seen: Seen::default(), statements: HashSet::new(), warnings: 0 };
+    let mut documents = 0_u64;
+    let mut is_document = root.name == "Document";
+    // Banks put a message into envelopes of their own, after an application header, and some put several into one.
+    loop {
+        if is_document {
+            documents += 1;
+            decoder.document(xml)?;
         }
-    }
-    let message = xml.child()?.ok_or_else(|| not_this(xml, "Document"))?;
-    let kind = match message.name.as_str() {
-        "BkToCstmrStmt" => "Stmt",
-        "BkToCstmrDbtCdtNtfctn" => "Ntfctn",
-        other => return Err(wrong_message(xml, other)),
-    };
-    let mut decoder = Decoder { settings, sink, seen: HashMap::new(), warnings: 0 };
-    let mut statements = 0_u64;
-    while let Some(child) = xml.child()? {
-        if child.name == kind {
-            decoder.statement(xml, &child)?;
-            statements += 1;
-        } else {
-            xml.skip()?;
-        }
+        is_document = match xml.next_event()? {
+            Event::Start(element) => element.name == "Document",
+            Event::Eof => break,
+            Event::End | Event::Text(_) => false,
+        };
     }
     if decoder.warnings > WARNINGS_MAX {
         let more = decoder.warnings - WARNINGS_MAX;
         decoder.sink.warn(&format!("{more} further warnings are left out"));
     }
-    if statements == 0 {
-        let place = format!("line {}, element Document/{}", message.line, message.name);
-        return Err(rejection("missing-field", format!("there is no {kind} in it"), place));
+    match documents {
+        0 => Err(not_this(root.line, &root.name)),
+        _ => Ok(()),
     }
-    while xml.child()?.is_some() {
-        xml.skip()?;
-    }
-    xml.finish()
 }
 
-fn not_this<R: FnMut(u32) -> Vec<u8>>(xml: &Xml<R>, name: &str) -> Rejection {
-    xml.rejection("not-this-format", format!("`{}` has no message of ISO 20022 in it", excerpt(name)))
+fn not_this(line: u64, name: &str) -> Rejection {
+    let reason = format!("`{}` has no message of ISO 20022 in it", excerpt(name));
+    rejection("not-this-format", reason, format!("line {line}"))
 }
 
 fn wrong_message<R: FnMut(u32) -> Vec<u8>>(xml: &Xml<R>, name: &str) -> Rejection {
@@ -141,8 +82,8 @@ fn wrong_message<R: FnMut(u32) -> Vec<u8>>(xml: &Xml<R>, name: &str) -> Rejectio
 enum Parts {
     None,
     One(Box<Leaves>),
-    /// Several, each with its amount; their sum.
-    Many(i128),
+    /// Several, each with its amount; their sum, and that of their charges.
+    Many(i128, i128),
     /// Several that cannot be told apart: the entry stands for all.
     Whole,
     /// The entry came before.
@@ -152,12 +93,36 @@ enum Parts {
 struct Decoder<'a, S: Sink> {
     settings: &'a Settings,
     sink: &'a mut S,
-    /// How often an identity of this digest has come.
-    seen: HashMap<u64, u32>,
+    seen: Seen,
+    /// Accounts and numbers of the statements read.
+    statements: HashSet<(String, String)>,
     warnings: usize,
 }
 
 impl<S: Sink> Decoder<'_, S> {
+    fn document<R: FnMut(u32) -> Vec<u8>>(&mut self, xml: &mut Xml<R>) -> Result<(), Rejection> {
+        let message = xml.child()?.ok_or_else(|| not_this(xml.line(), "Document"))?;
+        let kind = match message.name.as_str() {
+            "BkToCstmrStmt" => "Stmt",
+            "BkToCstmrDbtCdtNtfctn" => "Ntfctn",
+            other => return Err(wrong_message(xml, other)),
+        };
+        let place = format!("line {}, element {}", message.line, xml.path());
+        let mut statements = 0_u64;
+        while let Some(child) = xml.child()? {
+            if child.name == kind {
+                self.statement(xml, &child)?;
+                statements += 1;
+            } else {
+                xml.skip()?;
+            }
+        }
+        match statements {
+            0 => Err(rejection("missing-field", format!("there is no {kind} in it"), place)),
+            _ => Ok(()),
+        }
+    }
+
     fn statement<R: FnMut(u32) -> Vec<u8>>(&mut self, xml: &mut Xml<R>, element: &Element) -> Result<(), Rejection> {
         let mut statement = Statement::at(element.line, xml.place(), element.name == "Ntfctn");
         while let Some(child) = xml.child()? {
@@ -165,7 +130,14 @@ impl<S: Sink> Decoder<'_, S> {
                 "CreDtTm" => statement.created = Leaves::read(xml)?.moment(&[""])?,
                 "FrToDt" => statement.set_period(&Leaves::read(xml)?)?,
                 "StmtPgntn" => statement.set_page(&Leaves::read(xml)?),
-                "Acct" => statement.set_account(&Leaves::read(xml)?)?,
+                "Id" => statement.number = xml.text()?,
+                "Acct" => {
+                    statement.set_account(&Leaves::read(xml)?)?;
+                    // A statement that comes again begins anew: what is alike in both is the same.
+                    if !self.statements.insert(statement.name()) {
+                        self.seen = Seen::default();
+                    }
+                }
                 "Bal" => statement.add_balance(&Leaves::read(xml)?)?,
                 "TxsSummry" => statement.set_totals(&Leaves::read(xml)?)?,
                 "Ntry" if statement.account.is_empty() => {
@@ -195,17 +167,19 @@ impl<S: Sink> Decoder<'_, S> {
         self.check_count(xml)?;
         let mut entry = Entry::at(element.line, xml.place());
         let mut parts = Parts::None;
+        let mut said = String::new();
         while let Some(child) = xml.child()? {
             if child.name != "NtryDtls" {
                 entry.take(&child, xml)?;
                 continue;
             }
-            let head = entry.head()?;
+            let head = self.head(&entry)?;
             while let Some(detail) = xml.child()? {
                 match detail.name.as_str() {
                     "TxDtls" if head.is_booked => {
                         self.check_count(xml)?;
                         let part = Leaves::read(xml)?;
+                        said = digest(&said, &self.payment(statement, &entry, &head, Some(&part)).content());
                         parts = self.part(statement, &entry, &head, parts, part)?;
                     }
                     "Btch" => {
@@ -215,16 +189,34 @@ impl<S: Sink> Decoder<'_, S> {
                 }
             }
         }
-        let head = entry.head()?;
+        let head = self.head(&entry)?;
         if !head.is_booked {
             statement.counts.pending += 1;
             return Ok(());
         }
-        self.end_entry(statement, &entry, &head, parts)
+        said = digest(&said, std::slice::from_ref(&entry.info));
+        self.end_entry(statement, &entry, &head, parts, said)
+    }
+
+    /// What is complete of the entry before its details.
+    fn head(&self, entry: &Entry) -> Result<Head, Rejection> {
+        let mut head = entry.head()?;
+        head.credit ^= entry.is_reversal && self.settings.reversals == Reversals::OriginalSide;
+        Ok(head)
+    }
+
+    fn payment<'p>(
+        &'p self,
+        statement: &'p Statement,
+        entry: &'p Entry,
+        head: &'p Head,
+        part: Option<&'p Leaves>,
+    ) -> Payment<'p> {
+        Payment { settings: self.settings, statement, entry, part, amount: &head.amount, credit: head.credit }
     }
 
     fn check_count<R: FnMut(u32) -> Vec<u8>>(&self, xml: &Xml<R>) -> Result<(), Rejection> {
-        match self.seen.len() >= PAYMENTS_MAX {
+        match self.seen.count() >= PAYMENTS_MAX {
             true => Err(xml.rejection("xml-limit", format!("more than {PAYMENTS_MAX} payments"))),
             false => Ok(()),
         }
@@ -246,19 +238,21 @@ impl<S: Sink> Decoder<'_, S> {
             Parts::One(first) => {
                 let of_first = part_amount(&first)?.filter(|amount| amount.currency == head.amount.currency);
                 let (Some(of_first), Some(amount)) = (of_first, amount) else { return Ok(Parts::Whole) };
-                if self.is_repeated(statement, entry, head) {
+                let whole = self.payment(statement, entry, head, None).identity();
+                if matches!(whole, Identity::Bank(key) if self.seen.has(&key)) {
                     return Ok(Parts::Repeated);
                 }
-                let mut sum = self.one_of_many(statement, entry, head, &first, &of_first)?;
-                sum += self.one_of_many(statement, entry, head, &part, &amount)?;
-                Ok(Parts::Many(sum))
+                let first = self.one_of_many(statement, entry, head, &first, &of_first)?;
+                let second = self.one_of_many(statement, entry, head, &part, &amount)?;
+                Ok(Parts::Many(first.0 + second.0, first.1 + second.1))
             }
-            Parts::Many(sum) => {
+            Parts::Many(sum, charges) => {
                 let amount = amount.ok_or_else(|| {
                     let reason = format!("a payment of the entry has no amount in {}", head.amount.currency);
                     rejection("missing-field", reason, part.place(&[]))
                 })?;
-                Ok(Parts::Many(sum + self.one_of_many(statement, entry, head, &part, &amount)?))
+                let further = self.one_of_many(statement, entry, head, &part, &amount)?;
+                Ok(Parts::Many(sum + further.0, charges + further.1))
             }
         }
     }
@@ -272,14 +266,16 @@ impl<S: Sink> Decoder<'_, S> {
         head: &Head,
         part: &Leaves,
         amount: &Amount,
-    ) -> Result<i128, Rejection> {
+    ) -> Result<(i128, i128), Rejection> {
         let credit = head.credit && !is_debit(part).unwrap_or(false);
         let payment = Payment { settings: self.settings, statement, entry, part: Some(part), amount, credit };
-        let (identity, _) = payment.identity();
-        let id = id_of(&identity, self.times_seen(&identity));
+        let key = payment.identity_in(&head.amount);
+        let id = id_of(&key, self.seen.times(&key));
         let counts = self.settle(&payment, id, None)?;
         counts.add_to(statement);
-        Ok(if credit == head.credit { amount.units } else { -amount.units })
+        let charges = charges::of(part, "Chrgs/")?.filter(|charges| charges.currency == amount.currency);
+        let sign = if credit == head.credit { 1 } else { -1 };
+        Ok((sign * amount.units, charges.map_or(0, |charges| charges.units)))
     }
 
     fn end_entry(
@@ -288,41 +284,70 @@ impl<S: Sink> Decoder<'_, S> {
         entry: &Entry,
         head: &Head,
         parts: Parts,
+        said: String,
     ) -> Result<(), Rejection> {
         let (part, reason) = match &parts {
-            Parts::Repeated => {
-                statement.counts.repeated += 1;
-                return Ok(());
-            }
-            Parts::Many(sum) => {
-                statement.count(&head.amount, head.credit, &entry.place);
-                return self.check_sum(entry, head, *sum);
-            }
             Parts::Whole => (None, Some("the entry books several payments without saying how much each is")),
             Parts::None | Parts::One(_) if entry.is_batch => {
                 (None, Some("the entry books several payments without listing them"))
             }
             Parts::One(part) => (Some(part.as_ref()), None),
-            Parts::None => (None, None),
+            Parts::None | Parts::Many(..) | Parts::Repeated => (None, None),
         };
-        let amount = &head.amount;
-        let payment = Payment { settings: self.settings, statement, entry, part, amount, credit: head.credit };
-        let (identity, has_reference) = payment.identity();
-        let times = self.times_seen(&identity);
-        if has_reference && times > 0 {
+        let payment =
+            Payment { settings: self.settings, statement, entry, part, amount: &head.amount, credit: head.credit };
+        let identity = payment.identity();
+        let Some((key, times)) = self.first_time(entry, identity, said)? else {
             self.warn(&format!("line {}: the entry came before in this file; it counts once", entry.line));
             statement.counts.repeated += 1;
             return Ok(());
+        };
+        if let Parts::Many(sum, charges) = parts {
+            statement.count(&head.amount, head.credit, &entry.place);
+            return self.check_sum(entry, head, sum, charges);
         }
         let is_listed_elsewhere = reason.is_some() && self.settings.batches == Batches::Elsewhere;
         let reason = reason.map(|text| Reason { code: "batch-without-details", text: text.to_owned() });
         let counts = match is_listed_elsewhere {
             true => Settled::counted(head.credit),
-            false => self.settle(&payment, id_of(&identity, times), reason)?,
+            false => self.settle(&payment, id_of(&key, times), reason)?,
         };
         counts.add_to(statement);
-        statement.count(amount, head.credit, &entry.place);
+        statement.count(&head.amount, head.credit, &entry.place);
         Ok(())
+    }
+
+    /// The key of a booking, and how often one like it came before; nothing where it is that one again.
+    ///
+    /// # Errors
+    /// `repeated-reference` where the bank's reference names two bookings of one day and amount.
+    fn first_time(
+        &mut self,
+        entry: &Entry,
+        identity: Identity,
+        said: String,
+    ) -> Result<Option<(Vec<String>, u32)>, Rejection> {
+        match identity {
+            Identity::Bank(key) => match self.seen.book(&key, entry.line, said) {
+                Booked::New => Ok(Some((key, 0))),
+                Booked::Again => Ok(None),
+                Booked::Other(line) => {
+                    let reason = format!(
+                        "the entry has the bank's reference, day, side and amount of that in line {line}, and says something else; \
+                         where a bank's references are not unique, `entry-reference = \"ignored\"` says so"
+                    );
+                    Err(rejection("repeated-reference", reason, entry.place.clone()))
+                }
+            },
+            Identity::Once(key) => match self.seen.times(&key) {
+                0 => Ok(Some((key, 0))),
+                _ => Ok(None),
+            },
+            Identity::Often(key) => {
+                let times = self.seen.times(&key);
+                Ok(Some((key, times)))
+            }
+        }
     }
 
     /// What becomes of one booked payment.
@@ -353,37 +378,16 @@ impl<S: Sink> Decoder<'_, S> {
         Ok(settled)
     }
 
-    fn is_repeated(&mut self, statement: &Statement, entry: &Entry, head: &Head) -> bool {
-        if entry.reference.is_empty() {
-            return false;
-        }
-        let payment = Payment {
-            settings: self.settings,
-            statement,
-            entry,
-            part: None,
-            amount: &head.amount,
-            credit: head.credit,
-        };
-        let (mut identity, _) = payment.identity();
-        identity.push("batch".to_owned());
-        self.times_seen(&identity) > 0
-    }
-
-    fn check_sum(&self, entry: &Entry, head: &Head, sum: i128) -> Result<(), Rejection> {
-        if self.settings.control == Control::Off || sum == head.amount.units {
+    fn check_sum(&self, entry: &Entry, head: &Head, sum: i128, charges: i128) -> Result<(), Rejection> {
+        let of_entry = entry.charges.as_ref().map_or(0, |charges| charges.units);
+        // Charges are taken out of a credit, and added to a debit.
+        let less = if head.credit { sum - head.amount.units } else { head.amount.units - sum };
+        if self.settings.control == Control::Off || less == 0 || less == charges || less == of_entry {
             return Ok(());
         }
         let (stated, sum) = (amount::format(head.amount.units), amount::format(sum));
         let reason = format!("the entry is of {stated}, the payments it lists make {sum}");
         Err(rejection("batch-mismatch", reason, entry.place.clone()))
-    }
-
-    fn times_seen(&mut self, identity: &[String]) -> u32 {
-        let parts: Vec<&str> = identity.iter().map(String::as_str).collect();
-        let times = self.seen.entry(ids::derived_number(&parts, u64::MAX)).or_default();
-        *times = times.saturating_add(1);
-        *times - 1
     }
 
     fn warn(&mut self, text: &str) {

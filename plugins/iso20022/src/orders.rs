@@ -11,7 +11,7 @@ use busbar_sdk::xml::XmlWriter;
 use busbar_sdk::{Failure, Message, ids, rejected};
 
 use crate::amount::{self, Amount};
-use crate::mapping::Settings;
+use crate::settings::Settings;
 
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,17 @@
 //! One booked payment: an entry, or one of the payments that an entry lists. What it is, who it is from, what it becomes.
 
 use busbar_sdk::purpose::Found;
-use busbar_sdk::{Draft, Rejection, dates, ids};
+use busbar_sdk::{Draft, Rejection, dates};
 use serde_json::{Map, Value, json};
 use time::Date;
 
-use crate::amount::{self, Amount};
+use crate::amount::Amount;
+use crate::charges;
 use crate::entry::Entry;
+use crate::identity::reference;
 use crate::leaves::{Leaves, Moment};
-use crate::mapping::Settings;
+use crate::returns::is_return_code;
+use crate::settings::Settings;
 use crate::statement::{Statement, bic, money};
 
 /// Characters of a free text that a message carries; more is cut off.
@@ -24,6 +27,7 @@ pub struct Payment<'a> {
     pub entry: &'a Entry,
     /// `TxDtls`, where the entry has details.
     pub part: Option<&'a Leaves>,
+    /// As it was booked.
     pub amount: &'a Amount,
     pub credit: bool,
 }
@@ -37,7 +41,8 @@ pub struct Reason {
 impl Payment<'_> {
     /// Money that came back, or goes back: a reversal, or a return of the scheme.
     pub fn is_return(&self) -> bool {
-        self.entry.is_reversal || self.entry.is_return || self.part.is_some_and(|part| part.has("RtrInf"))
+        let of_part = |part: &Leaves| part.has("RtrInf") || is_return_code(part, "BkTxCd/");
+        self.entry.is_reversal || self.entry.is_return || self.part.is_some_and(of_part)
     }
 
     /// From another account of the utility.
@@ -45,37 +50,6 @@ impl Payment<'_> {
         let other = self.account_of("Dbtr");
         !other.is_empty()
             && (other == self.statement.account || self.settings.own_accounts.iter().any(|own| own == other))
-    }
-
-    /// What makes it itself, and whether a reference of somebody is among it. Without one, two that look alike are
-    /// two payments.
-    pub fn identity(&self) -> (Vec<String>, bool) {
-        let reference = |path: &str| match self.text(&[path]) {
-            "NOTPROVIDED" => "",
-            text => text,
-        };
-        let references: Vec<&str> = ["AcctSvcrRef", "EndToEndId", "InstrId", "TxId", "UETR", "ChqNb"]
-            .iter()
-            .map(|name| reference(&format!("Refs/{name}")))
-            .chain([self.entry.reference.as_str()])
-            .collect();
-        let has_reference = references.iter().any(|text| !text.is_empty());
-        let day = self.moment().map(|moment| dates::iso_date(moment.day)).unwrap_or_default();
-        let mut parts: Vec<String> = vec![
-            "iso20022".to_owned(),
-            self.statement.account.clone(),
-            if self.credit { "CRDT" } else { "DBIT" }.to_owned(),
-            day,
-            amount::format(self.amount.units),
-            self.amount.currency.clone(),
-            self.account_of("Dbtr").to_owned(),
-            self.account_of("Cdtr").to_owned(),
-        ];
-        parts.extend(references.into_iter().map(str::to_owned));
-        if !has_reference {
-            parts.extend([self.text(&["RltdPties/Dbtr/Nm"]).to_owned(), self.purpose()]);
-        }
-        (parts, has_reference)
     }
 
     /// `payment.received.v1`, or `payment.rejected.v1` for `reason` or where no single account is named.
@@ -88,6 +62,7 @@ impl Payment<'_> {
             None => self.account(),
         };
         let (day, moment) = self.day()?;
+        let (amount, fee) = self.paid()?;
         let mut data = Map::new();
         let mut put = |key: &str, value: Option<Value>| {
             if let Some(value) = value {
@@ -96,7 +71,8 @@ impl Payment<'_> {
         };
         put("reason", reason.map(|reason| json!({ "code": reason.code, "text": reason.text })));
         put("account", account.as_deref().map(Value::from));
-        put("amount", Some(json!(money(self.amount, &self.entry.place)?)));
+        put("amount", Some(json!(money(&amount, &self.entry.place)?)));
+        put("fee", fee.map(|fee| money(&fee, &self.entry.place)).transpose()?.map(|fee| json!(fee)));
         put("channel", Some("bank-statement".into()));
         put("paidOn", Some(dates::iso_date(day).into()));
         put("paidAt", moment.clone().map(Value::from));
@@ -125,7 +101,7 @@ impl Payment<'_> {
             }
         };
         put("account", Some(account.as_str().into()));
-        put("amount", Some(json!(money(self.amount, &self.entry.place)?)));
+        put("amount", Some(json!(money(&self.paid()?.0, &self.entry.place)?)));
         put("channel", Some("bank-statement".into()));
         put("refundedOn", Some(dates::iso_date(day).into()));
         put("refundedAt", moment.clone().map(Value::from));
@@ -154,22 +130,27 @@ impl Payment<'_> {
         }
     }
 
+    /// What was paid, or goes back, and what the bank has kept of it: the booked amount, unless charges are stated and another stated
+    /// amount shows that they were taken out of it or added to it.
+    fn paid(&self) -> Result<(Amount, Option<Amount>), Rejection> {
+        let found = match self.part {
+            Some(part) => {
+                charges::of(part, "Chrgs/")?.and_then(|charges| charges::gross(part, self.amount, charges, self.credit))
+            }
+            None => None,
+        };
+        Ok(found.unwrap_or_else(|| (self.amount.clone(), None)))
+    }
+
     fn account(&self) -> (Option<String>, Option<Reason>) {
         let codes: Vec<&str> = match self.part {
             Some(part) => part.texts("RmtInf/Strd/CdtrRefInf/Ref").collect(),
             None => Vec::new(),
         };
-        let mut searched = self.remittance();
-        for text in [self.text(&["AddtlTxInf"]), self.entry.info.as_str()] {
-            searched = format!("{searched} {text}");
-        }
-        let patterns = &self.settings.patterns;
-        let found = codes.iter().skip(1).fold(patterns.find(&searched, codes.first().unwrap_or(&"")), |found, code| {
-            match (found, patterns.find("", code)) {
-                (Found::None, other) => other,
-                (found, _) => found,
-            }
-        });
+        let pieces = self.pieces();
+        let mut searched: Vec<&str> = pieces.iter().map(String::as_str).collect();
+        searched.extend([self.text(&["AddtlTxInf"]), self.entry.info.as_str()]);
+        let found = self.settings.patterns.find_in(&searched, &codes);
         match found {
             Found::One(account) => (Some(account), None),
             Found::None => {
@@ -183,7 +164,7 @@ impl Payment<'_> {
         }
     }
 
-    fn moment(&self) -> Option<Moment> {
+    pub fn moment(&self) -> Option<Moment> {
         self.entry.booked.or(self.entry.valued)
     }
 
@@ -199,9 +180,9 @@ impl Payment<'_> {
 
     /// The payer's number of it: the end-to-end reference, as Russian banks have the number of the order there.
     fn number(&self) -> Option<&str> {
-        let known = |path: &str| Some(self.text(&[path])).filter(|text| !text.is_empty() && *text != "NOTPROVIDED");
+        let known = |path: &str| Some(reference(self.text(&[path]))).filter(|text| !text.is_empty());
         let paths = ["Refs/EndToEndId", "Refs/InstrId", "Refs/TxId", "Refs/ChqNb", "Refs/AcctSvcrRef"];
-        let own = Some(self.entry.reference.as_str()).filter(|text| !text.is_empty());
+        let own = Some(reference(&self.entry.reference)).filter(|text| !text.is_empty());
         paths.into_iter().find_map(known).or(own).filter(|number| number.chars().count() <= NUMBER_CHARS)
     }
 
@@ -228,7 +209,7 @@ impl Payment<'_> {
     fn party(&self, side: &str) -> Option<Value> {
         let part = self.part?;
         let mut data = Map::new();
-        let name = self.text(&[format!("RltdPties/{side}/Nm").as_str()]);
+        let name = self.name_of(side);
         let is_inn = |text: &&str| (10..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
         let ids = ["OrgId", "PrvtId"].map(|kind| format!("RltdPties/{side}/Id/{kind}/Othr/Id"));
         let tax_id = ids.iter().flat_map(|path| part.texts(path)).find(is_inn);
@@ -246,14 +227,18 @@ impl Payment<'_> {
         (!data.is_empty()).then_some(Value::Object(data))
     }
 
-    fn account_of(&self, side: &str) -> &str {
+    pub fn name_of(&self, side: &str) -> &str {
+        self.text(&[format!("RltdPties/{side}/Nm").as_str()])
+    }
+
+    pub fn account_of(&self, side: &str) -> &str {
         let [iban, other] = ["IBAN", "Othr/Id"].map(|name| format!("RltdPties/{side}Acct/Id/{name}"));
         self.text(&[iban.as_str(), other.as_str()])
     }
 
     /// What the payer wrote, or else what the bank adds.
-    fn purpose(&self) -> String {
-        let written = self.remittance();
+    pub fn purpose(&self) -> String {
+        let written = self.pieces().join(" ");
         let text = match written.trim() {
             "" => match self.text(&["AddtlTxInf"]) {
                 "" => self.entry.info.as_str(),
@@ -265,16 +250,18 @@ impl Payment<'_> {
     }
 
     // A piece of full length was cut anywhere, also within a number.
-    fn remittance(&self) -> String {
-        let Some(part) = self.part else { return String::new() };
-        let mut text = String::new();
-        let mut is_cut = true;
+    fn pieces(&self) -> Vec<String> {
+        let Some(part) = self.part else { return Vec::new() };
+        let mut pieces: Vec<String> = Vec::new();
+        let mut is_cut = false;
         for piece in part.texts("RmtInf/Ustrd").chain(part.texts("RmtInf/Strd/AddtlRmtInf")) {
-            text.push_str(if is_cut { "" } else { " " });
-            text.push_str(piece);
+            match pieces.last_mut().filter(|_| is_cut) {
+                Some(last) => last.push_str(piece),
+                None => pieces.push(piece.to_owned()),
+            }
             is_cut = piece.chars().count() == PIECE_CHARS;
         }
-        text
+        pieces
     }
 
     fn return_reason(&self) -> Option<Value> {
@@ -293,14 +280,7 @@ impl Payment<'_> {
         })
     }
 
-    fn text(&self, paths: &[&str]) -> &str {
+    pub fn text(&self, paths: &[&str]) -> &str {
         self.part.map_or("", |part| part.text(paths))
     }
-}
-
-/// The id of the `times`-th payment of this identity, from 0.
-pub fn id_of(identity: &[String], times: u32) -> String {
-    let times = times.to_string();
-    let parts: Vec<&str> = identity.iter().map(String::as_str).chain([times.as_str()]).collect();
-    ids::derived(&parts)
 }

@@ -44,7 +44,9 @@ pub struct Statement {
     pub line: u64,
     place: String,
     is_notification: bool,
+    pub number: String,
     pub account: String,
+    page: String,
     /// Of the bank that holds it.
     pub bic: String,
     pub created: Option<Moment>,
@@ -77,6 +79,11 @@ impl Statement {
         self.is_notification
     }
 
+    /// What tells it from others of its message: its account, number and page.
+    pub fn name(&self) -> (String, String) {
+        (self.account.clone(), format!("{} {}", self.number, self.page))
+    }
+
     /// # Errors
     /// `missing-field` without a number.
     pub fn set_account(&mut self, part: &Leaves) -> Result<(), Rejection> {
@@ -100,7 +107,8 @@ impl Statement {
     }
 
     pub fn set_page(&mut self, part: &Leaves) {
-        self.is_first_page = matches!(part.text(&["PgNb"]), "" | "1");
+        part.text(&["PgNb"]).clone_into(&mut self.page);
+        self.is_first_page = matches!(self.page.as_str(), "" | "1");
         self.is_last_page = part.text(&["LastPgInd"]) != "false";
     }
 

@@ -41,11 +41,64 @@ impl Patterns {
 
     /// The account named by the purpose, else by the code.
     pub fn find(&self, purpose: &str, code: &str) -> Found {
-        match matches(&self.purpose, purpose) {
-            Found::None => matches(&self.code, code),
+        self.find_in(&[purpose], &[code])
+    }
+
+    /// The same of a purpose that came in pieces, and of several codes. A number may have been cut between two pieces: where
+    /// that would be another account than with a blank there, both are found.
+    pub fn find_in(&self, purpose: &[&str], codes: &[&str]) -> Found {
+        let (apart, whole) = (joined(purpose, false), joined(purpose, true));
+        let found = match matches(&self.purpose, &apart) {
+            found if apart == whole => found,
+            found => found.and(matches(&self.purpose, &whole)),
+        };
+        match found {
+            Found::None => codes.iter().map(|code| matches(&self.code, code)).fold(Found::None, Found::and),
             found => found,
         }
     }
+}
+
+impl Found {
+    /// What is found in either.
+    fn and(self, other: Self) -> Self {
+        let mut accounts = self.accounts();
+        for account in other.accounts() {
+            if !accounts.contains(&account) {
+                accounts.push(account);
+            }
+        }
+        Self::of(accounts)
+    }
+
+    fn of(mut accounts: Vec<String>) -> Self {
+        match accounts.len() {
+            0 => Self::None,
+            1 => accounts.pop().map_or(Self::None, Self::One),
+            _ => Self::Many(accounts),
+        }
+    }
+
+    fn accounts(self) -> Vec<String> {
+        match self {
+            Self::None => Vec::new(),
+            Self::One(account) => vec![account],
+            Self::Many(accounts) => accounts,
+        }
+    }
+}
+
+/// With a blank between the pieces, or, as `whole`, with none where a digit meets a digit.
+fn joined(pieces: &[&str], whole: bool) -> String {
+    let mut text = String::new();
+    for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
+        let is_number = text.ends_with(|c: char| c.is_ascii_digit()) && piece.starts_with(|c: char| c.is_ascii_digit());
+        if !(text.is_empty() || whole && is_number) {
+            text.push(' ');
+        }
+        text.push_str(piece);
+    }
+    text
 }
 
 fn compiled(given: Option<&[String]>, default: &[&str], setting: &str) -> Result<Vec<Regex>, Failure> {
@@ -75,11 +128,7 @@ fn matches(patterns: &[Regex], text: &str) -> Found {
             }
         }
     }
-    match accounts.len() {
-        0 => Found::None,
-        1 => accounts.pop().map_or(Found::None, Found::One),
-        _ => Found::Many(accounts),
-    }
+    Found::of(accounts)
 }
 
 #[cfg(test)]
@@ -137,6 +186,23 @@ mod tests {
     #[test]
     fn two_accounts_are_ambiguous() {
         assert_eq!(find("ЛС 500100 ЛС 500200", ""), Found::Many(vec!["500100".into(), "500200".into()]));
+    }
+
+    #[test]
+    fn a_number_may_be_cut_between_pieces() {
+        let found = |pieces: &[&str], codes: &[&str]| Patterns::new(None, None).unwrap().find_in(pieces, codes);
+        assert_eq!(
+            found(&["STROM ЛС 500100200", "300 MUSTERSTADT"], &[]),
+            Found::Many(vec!["500100200".into(), "500100200300".into()])
+        );
+        assert_eq!(found(&["за свет ЛС", "500100200300", "октябрь"], &[]), Found::One("500100200300".into()));
+        assert_eq!(
+            found(&["ЛС 500100200300", "", "7 кв."], &[]),
+            Found::Many(vec!["500100200300".into(), "5001002003007".into()])
+        );
+        assert_eq!(found(&["лс 50", "0100"], &[]), Found::One("500100".into()));
+        assert_eq!(found(&["за свет"], &["500100", "500200"]), Found::Many(vec!["500100".into(), "500200".into()]));
+        assert_eq!(found(&["за свет"], &["500100", "нет", "500100"]), Found::One("500100".into()));
     }
 
     #[test]

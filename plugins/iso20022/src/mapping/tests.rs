@@ -1,4 +1,5 @@
 use super::*;
+use crate::settings::RawSettings;
 use busbar_sdk::{Draft, Seen, mutations};
 use serde_json::{Value, json};
 
@@ -189,15 +190,25 @@ fn money_that_goes_back() {
 }
 
 #[test]
-fn a_repeated_entry_counts_once_and_lookalikes_without_reference_twice() {
+fn what_a_unique_reference_names_counts_once_and_lookalikes_twice() {
+    // EndToEndId is the payer's, so two entries that are alike are two; the balances say so, or refuse.
     let one = entry("10", "CRDT", "", &details("1", "", "лс 500100"));
-    let seen = good(&statement("0", "10", &[one.clone(), one.clone()]));
-    assert_eq!(data(&seen.drafts[1])["documents"]["repeated"], 1);
-    assert_eq!(refused(json!({}), &statement("0", "20", &[one.clone(), one.clone()])).0, "balance-mismatch");
-    let nameless = one.replace("<EndToEndId>1</EndToEndId>", "<EndToEndId>NOTPROVIDED</EndToEndId>");
-    let seen = good(&statement("0", "20", &[nameless.clone(), nameless]));
-    assert_eq!(types(&seen), ["payment.received", "payment.received", "statement.imported"]);
-    assert_ne!(seen.drafts[0].id, seen.drafts[1].id);
+    let twice = |entry: &str, closing: &str| statement("0", closing, &[entry.to_owned(), entry.to_owned()]);
+    for alike in [one.clone(), one.replace("<EndToEndId>1</EndToEndId>", "<EndToEndId>NOTPROVIDED</EndToEndId>")] {
+        let seen = good(&twice(&alike, "20"));
+        assert_eq!(types(&seen), ["payment.received", "payment.received", "statement.imported"]);
+        assert_ne!(seen.drafts[0].id, seen.drafts[1].id);
+        assert_eq!(refused(json!({}), &twice(&alike, "10")).0, "balance-mismatch");
+    }
+    for unique in [
+        one.replace("<Sts>", "<AcctSvcrRef>R1</AcctSvcrRef><Sts>"),
+        one.replace("<Refs>", "<Refs><AcctSvcrRef>R1</AcctSvcrRef>"),
+        one.replace("<Refs>", "<Refs><TxId>T1</TxId>"),
+    ] {
+        let seen = good(&twice(&unique, "10"));
+        assert_eq!(data(&seen.drafts[1])["documents"]["repeated"], 1);
+        assert_eq!(refused(json!({}), &twice(&unique, "20")).0, "balance-mismatch");
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::mapping::RawSettings;
+use crate::settings::RawSettings;
 use serde_json::{Value, json};
 
 const SCHEMA: &str =
