@@ -1,10 +1,10 @@
 //! What the adapter needs of the hub.
 
-use busbar_sdk::Draft;
 use busbar_sdk::credentials::Digest;
 use busbar_sdk::http::{HttpError, Response};
 use busbar_sdk::log::Level;
 use busbar_sdk::memory::Store;
+use busbar_sdk::{Draft, Rejection};
 
 pub trait Hub: Store {
     fn now_ms(&self) -> u64;
@@ -20,5 +20,7 @@ pub trait Hub: Store {
     /// Whether this system has stated a message of this id.
     fn is_known(&self, id: &str) -> bool;
     fn emit(&mut self, draft: Draft);
+    /// One entry that is not taken, while the others are.
+    fn leave_out(&mut self, entry: Rejection);
     fn note(&mut self, level: Level, text: &str);
 }

@@ -5,7 +5,7 @@
 use busbar_sdk::dates;
 use busbar_sdk::log::Level;
 use busbar_sdk::loose::Loose;
-use busbar_sdk::{Failure, Polled, rejected};
+use busbar_sdk::{Failure, Polled, rejected, rejection, texts};
 use form_urlencoded::Serializer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,6 +21,8 @@ const HISTORY: &str = "get.php";
 const NO_MESSAGES: i64 = 3;
 /// Memories forgotten in one poll: the host bounds the writes of one call. What is left of them does no harm.
 const DELETIONS_MAX: usize = 48;
+/// Of an id in a place.
+const ID_CHARS: usize = 64;
 const DAY_SECONDS: i64 = 24 * 3600;
 
 /// The next day to be read, and where in it.
@@ -38,8 +40,6 @@ struct Cursor {
 #[derive(Deserialize)]
 struct Row {
     id: Option<Loose>,
-    /// The gateway's number, which pages go by.
-    int_id: Option<Loose>,
     phone: Option<Loose>,
     status: Loose,
     err: Option<Loose>,
@@ -74,18 +74,28 @@ pub fn poll(settings: &Settings, cursor: Option<&[u8]>, hub: &mut impl Hub) -> R
     let rows = rows(settings, day, cursor.after.as_deref(), hub)?;
     let mut deletions = 0;
     for (index, row) in rows.iter().enumerate() {
-        let place = format!("answer/{index}");
-        let Some(receipt) = row.receipt(settings, index)? else { continue };
-        match receipt::take(settings, &receipt, &place, hub)? {
-            Taken::Stated if deletions < DELETIONS_MAX => {
+        let receipt = match serde_json::from_value::<Row>(row.clone()) {
+            Ok(row) => row.receipt(settings),
+            Err(error) => Err(error.to_string()),
+        };
+        let receipt = match receipt {
+            Ok(Some(receipt)) => receipt,
+            Ok(None) => continue,
+            Err(reason) => {
+                hub.leave_out(rejection("bad-row", reason, place(row, index)));
+                continue;
+            }
+        };
+        match receipt::take(settings, &receipt, hub)? {
+            Taken::Stated if deletions < DELETIONS_MAX && receipt.outcome != Outcome::Failed(receipt::UNKNOWN) => {
                 deletions += 1;
                 hub.delete(&Sent::key(&receipt.own));
             }
             Taken::Stated | Taken::Nothing => {}
-            Taken::Forgotten => hub.note(Level::Warn, &format!("{} of {place} is not remembered", receipt.own)),
+            Taken::Forgotten => hub.note(Level::Warn, &format!("{} of answer/{index} is not remembered", receipt.own)),
         }
     }
-    let last = rows.last().and_then(|row| row.int_id.as_ref()).map(Loose::text);
+    let last = rows.last().and_then(|row| number_of(row, "int_id"));
     let last = last.filter(|number| Some(number) != cursor.after.as_ref());
     match last {
         _ if rows.len() < settings.page_rows() => {}
@@ -103,7 +113,7 @@ fn polled(cursor: &Cursor, more: bool) -> Result<Polled, Failure> {
     Ok(Polled { cursor: Some(cursor), more })
 }
 
-fn rows(settings: &Settings, day: Date, after: Option<&str>, hub: &mut impl Hub) -> Result<Vec<Row>, Failure> {
+fn rows(settings: &Settings, day: Date, after: Option<&str>, hub: &mut impl Hub) -> Result<Vec<Value>, Failure> {
     let day = dates::russian_date(day);
     let mut form = Serializer::new(String::new());
     form.append_pair("get_messages", "1").append_pair("start", &day).append_pair("end", &day);
@@ -113,33 +123,40 @@ fn rows(settings: &Settings, day: Date, after: Option<&str>, hub: &mut impl Hub)
     }
     form.append_pair("charset", "utf-8").append_pair("fmt", "3");
     match answer::told(hub.post(HISTORY, form.finish().into_bytes(), false), HISTORY)? {
-        Ok(Value::Array(rows)) => {
-            let row = |(index, row): (usize, Value)| {
-                serde_json::from_value(row).map_err(|error| answer::bad(&error.to_string(), &index.to_string()))
-            };
-            rows.into_iter().enumerate().map(row).collect()
-        }
+        Ok(Value::Array(rows)) => Ok(rows),
         Ok(_) => Err(answer::bad("this is no list of messages", "")),
         Err(refusal) if refusal.code == NO_MESSAGES => Ok(Vec::new()),
         Err(refusal) => Err(refusal.failure(HISTORY)),
     }
 }
 
+/// A message by its id: its number in the list is another at the next poll.
+fn place(row: &Value, index: usize) -> String {
+    let id = number_of(row, "id").or_else(|| number_of(row, "int_id"));
+    id.map_or_else(|| format!("answer/{index}"), |id| format!("message {}", texts::shortened(&id, ID_CHARS)))
+}
+
+/// The gateway's number, which pages go by, or another id.
+fn number_of(row: &Value, name: &str) -> Option<String> {
+    Loose::at(row, name).map(|loose| loose.text())
+}
+
 impl Row {
     /// Nothing for a message without id or number, such as of a mail.
-    fn receipt(&self, settings: &Settings, index: usize) -> Result<Option<Receipt>, Failure> {
+    fn receipt(&self, settings: &Settings) -> Result<Option<Receipt>, String> {
         let number = |value: &Option<Loose>| value.as_ref().and_then(Loose::number);
-        let status =
-            self.status.number().ok_or_else(|| answer::bad("this is no status", &format!("{index}/status")))?;
+        let status = self.status.number().ok_or_else(|| format!("`{}` is no status", self.status.text()))?;
         let (Some(id), Some(phone)) = (&self.id, &self.phone) else { return Ok(None) };
         let error = number(&self.err);
         let stated = self.last_date.as_deref().and_then(|text| receipt::local_seconds(settings, text));
         Ok(Some(Receipt {
             own: id.text(),
             phone: phone.text(),
-            outcome: Outcome::of(status, error),
+            // The operator had it, and the time in which it may still be delivered is over.
+            outcome: if status == 0 { Outcome::Failed(receipt::UNKNOWN) } else { Outcome::of(status, error) },
             text: receipt::words(status, error),
-            at: number(&self.last_timestamp).filter(|seconds| *seconds > 0).or(stated),
+            // Of what never came it is known now.
+            at: number(&self.last_timestamp).filter(|seconds| *seconds > 0).or(stated).filter(|_| status != 0),
             parts: number(&self.sms_cnt).and_then(|parts| usize::try_from(parts).ok()).filter(|parts| *parts > 0),
             cost: self.cost.as_ref().and_then(|cost| receipt::cost(settings, cost)),
             sender: self.sender_id.clone().filter(|sender| (1..=64).contains(&sender.chars().count())),

@@ -4,7 +4,6 @@
 
 use busbar_sdk::dates;
 use busbar_sdk::decimal::Decimal;
-use busbar_sdk::log::Level;
 use busbar_sdk::loose::Loose;
 use busbar_sdk::money::Money;
 use busbar_sdk::{Draft, Failure, ids};
@@ -21,25 +20,42 @@ pub enum Outcome {
     Failed(&'static str),
     /// Nothing yet.
     Waiting,
-    /// None that is known.
-    Unknown,
 }
 
+/// The code where the gateway, or its documentation, does not tell what became of a message.
+pub const UNKNOWN: &str = "unknown";
+
 impl Outcome {
-    /// `error`: the code beside the status; 1 is a number that does not exist.
+    /// `error`: the code beside the status, which says why it was not delivered. A status that the documentation has not
+    /// is no wait: nobody knows what became of the message.
     pub fn of(status: i64, error: Option<i64>) -> Self {
-        match (status, error) {
-            (-1 | 0, _) => Self::Waiting,
+        match status {
+            -1 | 0 => Self::Waiting,
             // Read, and its link pressed, is delivered too.
-            (1 | 2 | 4, _) => Self::Delivered,
-            (-2, _) => Self::Failed("cancelled"),
-            (3, _) => Self::Failed("expired"),
-            (20 | 25, Some(1)) | (22, _) => Self::Failed("unknown-recipient"),
-            (20 | 25, _) => Self::Failed("undeliverable"),
-            (23, _) => Self::Failed("blocked"),
-            (24, _) => Self::Failed("no-credit"),
-            _ => Self::Unknown,
+            1 | 2 | 4 => Self::Delivered,
+            -2 => Self::Failed("cancelled"),
+            3 => Self::Failed("expired"),
+            20 | 25 => Self::Failed(reason(error.unwrap_or(0))),
+            22 => Self::Failed("unknown-recipient"),
+            23 => Self::Failed("blocked"),
+            24 => Self::Failed("no-credit"),
+            // -3: the gateway has no such message.
+            _ => Self::Failed(UNKNOWN),
         }
+    }
+}
+
+/// «Коды ошибок в статусе»: 6 to 12, 21, 219, 220 and 238 on are no more than undeliverable.
+fn reason(error: i64) -> &'static str {
+    match error {
+        1 | 249 => "unknown-recipient",
+        13 | 244 | 250 | 252 => "blocked",
+        237 | 242 => "no-answer",
+        240 => "busy",
+        // The operator told no status.
+        245 => UNKNOWN,
+        253..=255 => "rejected",
+        _ => "undeliverable",
     }
 }
 
@@ -67,21 +83,16 @@ pub enum Taken {
     Forgotten,
 }
 
-/// States it, unless it was stated. `place`: for the log.
+/// States it, unless it was stated.
 ///
 /// # Errors
 /// See [`state`].
-pub fn take(settings: &Settings, receipt: &Receipt, place: &str, hub: &mut impl Hub) -> Result<Taken, Failure> {
+pub fn take(settings: &Settings, receipt: &Receipt, hub: &mut impl Hub) -> Result<Taken, Failure> {
     if !mapping::is_own(&receipt.own) {
         return Ok(Taken::Nothing);
     }
-    match receipt.outcome {
-        Outcome::Waiting => return Ok(Taken::Nothing),
-        Outcome::Unknown => {
-            hub.note(Level::Warn, &format!("{place}: {} is no status that is known, nothing is stated", receipt.text));
-            return Ok(Taken::Nothing);
-        }
-        Outcome::Delivered | Outcome::Failed(_) => {}
+    if receipt.outcome == Outcome::Waiting {
+        return Ok(Taken::Nothing);
     }
     if hub.is_known(&draft_id(receipt)) {
         return Ok(Taken::Nothing);
@@ -131,7 +142,12 @@ pub fn state(settings: &Settings, receipt: &Receipt, sent: Sent, hub: &mut impl 
 
 /// Of the message and whether it arrived: the same by callback and by history.
 fn draft_id(receipt: &Receipt) -> String {
-    let what = if receipt.outcome == Outcome::Delivered { "delivered" } else { "failed" };
+    let what = match receipt.outcome {
+        Outcome::Delivered => "delivered",
+        // What is learnt later is another statement.
+        Outcome::Failed(UNKNOWN) => UNKNOWN,
+        _ => "failed",
+    };
     let phone: String = receipt.phone.chars().filter(char::is_ascii_digit).collect();
     ids::derived(&["smsc", what, &receipt.own, &phone])
 }

@@ -123,7 +123,8 @@ fn genuine(is_stated: bool, verified: Result<bool, String>) -> Result<(), Failur
 
 fn status(settings: &Settings, callback: &Callback, hub: &mut impl Hub) -> Result<(), Failure> {
     let own = callback.required("id")?;
-    let status = callback.number("status")?.unwrap_or_default();
+    let no_status = || rejected("missing-field", "status is not stated", "status");
+    let status = callback.number("status")?.ok_or_else(no_status)?;
     let error = callback.number("err")?;
     let parts = callback.number("cnt")?.and_then(|parts| usize::try_from(parts).ok()).filter(|parts| *parts > 0);
     let receipt = Receipt {
@@ -136,7 +137,8 @@ fn status(settings: &Settings, callback: &Callback, hub: &mut impl Hub) -> Resul
         sender: None,
         own,
     };
-    match receipt::take(settings, &receipt, "callback", hub)? {
+    match receipt::take(settings, &receipt, hub)? {
+        Taken::Stated if receipt.outcome == Outcome::Failed(receipt::UNKNOWN) => {}
         Taken::Stated => hub.delete(&crate::mapping::Sent::key(&receipt.own)),
         Taken::Nothing => {}
         Taken::Forgotten => return Err(transient(format!("{} is not remembered (yet)", receipt.own), None)),

@@ -25,6 +25,7 @@ struct World {
     undone: Vec<usize>,
     drafts: Vec<Draft>,
     notes: Vec<String>,
+    left_out: Vec<busbar_sdk::Rejection>,
     store: MapStore,
 }
 
@@ -89,6 +90,10 @@ impl Hub for World {
 
     fn emit(&mut self, draft: Draft) {
         self.drafts.push(draft);
+    }
+
+    fn leave_out(&mut self, entry: busbar_sdk::Rejection) {
+        self.left_out.push(entry);
     }
 
     fn note(&mut self, _: Level, text: &str) {
@@ -306,8 +311,13 @@ fn statuses() {
         (23, Some(254), Outcome::Failed("blocked")),
         (24, None, Outcome::Failed("no-credit")),
         (25, Some(248), Outcome::Failed("undeliverable")),
-        (-3, None, Outcome::Unknown),
-        (99, None, Outcome::Unknown),
+        (-3, None, Outcome::Failed("unknown")),
+        (20, Some(13), Outcome::Failed("blocked")),
+        (20, Some(240), Outcome::Failed("busy")),
+        (20, Some(245), Outcome::Failed("unknown")),
+        (20, Some(255), Outcome::Failed("rejected")),
+        (20, Some(999), Outcome::Failed("undeliverable")),
+        (99, None, Outcome::Failed("unknown")),
     ] {
         assert_eq!(Outcome::of(status, error), expected, "{status} {error:?}");
     }
@@ -383,10 +393,10 @@ fn a_day_is_read_when_it_is_decided() {
     let mut hub = World::answering(&[&page, &last, &error(3)]);
     let (cursor, more) = history(Some(r#"{"day":"2026-11-18"}"#), &mut hub).unwrap();
     assert_eq!((cursor.as_str(), more), (r#"{"day":"2026-11-18","after":"109"}"#, true));
-    assert_eq!(hub.drafts.len(), 9);
+    assert_eq!((hub.drafts.len(), hub.data(9).pointer("/reason/code").cloned()), (10, Some(json!("unknown"))));
     let (cursor, more) = history(Some(&cursor), &mut hub).unwrap();
     assert_eq!((cursor.as_str(), more), (r#"{"day":"2026-11-19"}"#, true));
-    assert_eq!((hub.drafts.len(), hub.data(9).pointer("/reason/code").cloned()), (10, Some(json!("expired"))));
+    assert_eq!((hub.drafts.len(), hub.data(10).pointer("/reason/code").cloned()), (11, Some(json!("expired"))));
     assert!(
         hub.asked.get(1).unwrap().contains("start=18.11.2026&end=18.11.2026&cnt=10&prev_id=109"),
         "{:?}",
