@@ -29,9 +29,8 @@ fn answer(question: Message) -> Result<Draft, Failure> {
 
 fn poll(cursor: Option<Vec<u8>>) -> Result<Polled, Failure> {
     let settings: Settings = host_settings()?;
-    let mut warnings = busbar_sdk::Warnings::default();
-    let page =
-        poll::poll(&settings, cursor, &clock::now_ms, &mut send, &mut HostStore, &mut |text| warnings.write(text))?;
+    let page = poll::poll(&settings, cursor, &clock::now_ms, &mut send, &mut HostStore)?;
+    page.left_out.iter().for_each(messages::leave_out);
     messages::emit(&page.drafts);
     Ok(Polled { cursor: serde_json::to_vec(&page.cursor).ok(), more: page.more })
 }

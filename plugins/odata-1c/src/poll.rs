@@ -3,7 +3,7 @@
 use busbar_sdk::http::{HttpError, Request, Response};
 use busbar_sdk::memory::{Progress, Store};
 use busbar_sdk::replies::failure_of_error;
-use busbar_sdk::{Draft, Failure, draft, ids, rejected, rejection};
+use busbar_sdk::{Draft, Failure, Rejection, draft, ids, rejected, rejection};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -34,6 +34,8 @@ pub struct Cursor {
 /// What one answer says.
 pub struct Page {
     pub drafts: Vec<Draft>,
+    /// Objects that do not fit their table, and those that changed after they were stated for good.
+    pub left_out: Vec<Rejection>,
     pub cursor: Cursor,
     pub more: bool,
 }
@@ -59,7 +61,6 @@ pub fn poll(
     now_ms: &dyn Fn() -> u64,
     send: Send,
     store: &mut dyn Store,
-    warn: &mut dyn FnMut(&str),
 ) -> Result<Page, Failure> {
     let readings = settings.readings()?;
     let mut cursor: Cursor = match cursor {
@@ -88,7 +89,7 @@ pub fn poll(
         return Err(rejected("too-many-objects", reason, "/value"));
     }
     let from = if reading.pages { 0 } else { cursor.read };
-    let mut run = Run { settings, name, reading, now_ms, store, warn, drafts: Vec::new(), writes: 0 };
+    let mut run = Run { settings, name, reading, now_ms, store, drafts: Vec::new(), left_out: Vec::new(), writes: 0 };
     let mut done = true;
     for object in objects.iter().skip(from) {
         if run.writes >= WRITES_MAX {
@@ -102,9 +103,9 @@ pub fn poll(
         }
         cursor.read += 1;
     }
-    let drafts = run.drafts;
+    let (drafts, left_out) = (run.drafts, run.left_out);
     if !done || reading.pages && objects.len() >= settings.page_size {
-        return Ok(Page { drafts, cursor, more: true });
+        return Ok(Page { drafts, left_out, cursor, more: true });
     }
     if let Some(seen) = cursor.seen.get_mut(name) {
         seen.end_round();
@@ -112,7 +113,7 @@ pub fn poll(
     cursor.read = 0;
     let next = readings.keys().find(|other| *other > name);
     cursor.entry = next.cloned().unwrap_or_default();
-    Ok(Page { drafts, more: next.is_some(), cursor })
+    Ok(Page { drafts, left_out, more: next.is_some(), cursor })
 }
 
 fn request(settings: &Settings, reading: &Reading, cursor: &Cursor) -> Request {
@@ -136,8 +137,8 @@ struct Run<'a> {
     reading: &'a Reading,
     now_ms: &'a dyn Fn() -> u64,
     store: &'a mut dyn Store,
-    warn: &'a mut dyn FnMut(&str),
     drafts: Vec<Draft>,
+    left_out: Vec<Rejection>,
     writes: usize,
 }
 
@@ -147,7 +148,7 @@ impl Run<'_> {
         let (place, key, data) = match self.data(object) {
             Ok(said) => said,
             Err(Failure::Rejected(rejection)) if self.settings.bad_objects == BadObjects::Log => {
-                (self.warn)(&format!("{}: {}", rejection.place.unwrap_or_default(), rejection.reason));
+                self.left_out.push(rejection);
                 return Ok(());
             }
             Err(failure) => return Err(failure),
@@ -167,7 +168,8 @@ impl Run<'_> {
         self.writes += 1;
         let restate = self.reading.restate.unwrap_or_else(|| is_state(&self.reading.r#type));
         if now.version > 1 && !restate {
-            (self.warn)(&format!("{place} has changed after it was stated; it is not stated again"));
+            let reason = format!("changed after it was stated (version {}), and is not stated again", now.version);
+            self.left_out.push(rejection("changed-after-stated", reason, place));
             return Ok(());
         }
         let version = now.version.to_string();

@@ -2,6 +2,7 @@
 
 pub mod jq;
 pub mod mapping;
+pub mod numbers;
 pub mod poll;
 pub mod settings;
 
@@ -79,7 +80,18 @@ fn poll(cursor: Option<Vec<u8>>) -> Result<Polled, Failure> {
     let reply = send(&prepared);
     let response = mapping::judge(&prepared, &poll.request, reply)?;
     let page = poll::page(poll, &known, &response)?;
-    messages::emit(&page.drafts);
+    page.left_out.iter().for_each(messages::leave_out);
+    // Where each item is mapped by itself, one that does not fit its schema is left out like one that cannot be mapped.
+    let wrong = |draft: &Draft| messages::check(draft).map(|wrong| poll::at_item(wrong, draft));
+    let good = |draft: &Draft| match wrong(draft).filter(|_| poll.each.is_some()) {
+        Some(wrong) => {
+            messages::leave_out(&wrong);
+            false
+        }
+        None => true,
+    };
+    let drafts: Vec<Draft> = page.drafts.into_iter().filter(good).collect();
+    messages::emit(&drafts);
     let next = page.cursor.or_else(|| (known != "null").then_some(known));
     Ok(Polled { cursor: next.map(String::into_bytes), more: page.more })
 }

@@ -235,7 +235,7 @@ pub fn reply_value(response: &Response, name: &str, made_of: &str) -> Result<Val
         .iter()
         .map(|header| (header.name.to_ascii_lowercase(), serde_json::Value::from(header.value.clone())))
         .collect();
-    let text = String::from_utf8_lossy(&response.body);
+    let text = String::from_utf8_lossy(busbar_sdk::encoding::without_bom(&response.body));
     // serde_json limits the depth, which jaq's own reader does not.
     let body = match serde_json::from_str::<serde_json::Value>(&text) {
         Ok(_) => text.into_owned(),

@@ -94,8 +94,12 @@ fn done() -> String {
 pub struct Poll {
     /// Its expressions see `{cursor}`.
     pub request: Operation,
-    /// A jq expression over `{status, headers, body, cursor}`: the messages.
+    /// A jq expression over `{status, headers, body, cursor}`: the messages, or what `each` makes them of.
     pub items: String,
+    /// A jq expression over `{item, status, headers, body, cursor}`: the message of one item.
+    pub each: Option<String>,
+    /// The same: whether an item is one for us.
+    pub only: Option<String>,
     /// The next cursor; null leaves it as it is.
     pub cursor: String,
     /// Whether there is more at once.

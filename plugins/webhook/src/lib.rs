@@ -25,7 +25,13 @@ fn receive(request: HookRequest) -> Result<HookResponse, Failure> {
     let incoming = mapping::incoming(source, &request)?;
     let genuine = is_genuine(source, &incoming.proof).map_err(mapping::no_credential)?;
     match mapping::accept(source, &incoming, genuine, clock::now_ms() / 1000)? {
-        Received::Messages(drafts) => messages::emit(&drafts),
+        Received::Messages(drafts) => {
+            // A number where the schema wants text is what the sender wrote: it is told so, and need not send it again.
+            if let Some(wrong) = drafts.iter().find_map(messages::check) {
+                return Err(wrong.into());
+            }
+            messages::emit(&drafts);
+        }
         Received::Dropped(r#type) => log::write(log::Level::Info, &format!("event type {type} is not mapped, dropped")),
     }
     Ok(HookResponse { status: 204, headers: Vec::new(), body: Vec::new() })

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use busbar_sdk::encoding::without_bom;
 use busbar_sdk::http::{HttpError, Request, Response};
 use busbar_sdk::replies::{self, Outcome};
 use busbar_sdk::{Draft, Failure, Header, HookRequest, Message, header, hex, ids, rejected, template};
@@ -316,7 +317,7 @@ pub fn accept(source: &Source, incoming: &Incoming<'_>, genuine: bool, now_secon
         let reason = format!("sent {apart} s from now, at most {} s are accepted", source.tolerance_seconds);
         return Err(rejected("timestamp-outside-tolerance", reason, "header webhook-timestamp"));
     }
-    let mut body: Value = serde_json::from_slice(incoming.body)
+    let mut body: Value = serde_json::from_slice(without_bom(incoming.body))
         .map_err(|error| rejected("bad-json", format!("the body is no JSON: {error}"), "body"))?;
     let pointers = source.type_pointer.pointers();
     let mut kinds = Vec::new();

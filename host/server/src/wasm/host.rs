@@ -149,6 +149,19 @@ impl wit::messages::Host for CallState {
         Ok(())
     }
 
+    async fn check(&mut self, draft: wit::types::Draft) -> Result<Option<wit::types::Rejection>> {
+        let checked = self.message(draft).and_then(|(message, _)| {
+            message.check()?;
+            self.catalog().validate(&message.r#type, &message.data)
+        });
+        let rejection = |problem: Problem| wit::types::Rejection {
+            code: problem.code.as_str().into(),
+            reason: problem.detail,
+            place: problem.place,
+        };
+        Ok(checked.err().map(rejection))
+    }
+
     async fn leave_out(&mut self, entry: wit::types::Rejection) -> Result<()> {
         // What is delivered, answered or encoded is one thing, and fails as one.
         if self.cause.is_some() || self.output.is_some() {
