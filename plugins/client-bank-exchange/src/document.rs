@@ -7,6 +7,8 @@ use time::Date;
 /// Characters of a free text that a message carries; more is cut off.
 const NAME_CHARS: usize = 500;
 const PURPOSE_CHARS: usize = 1000;
+/// Between the lines that a text was broken over.
+const LINE: char = '\n';
 
 macro_rules! keys {
     ($($name:ident = $text:literal),+ $(,)?) => {
@@ -54,6 +56,31 @@ keys! {
     Purpose6 = "НазначениеПлатежа6",
 }
 
+impl Key {
+    /// A free text, which may be broken over lines.
+    pub fn is_text(self) -> bool {
+        self.is_purpose() || matches!(self, Self::Payer | Self::Payer1)
+    }
+
+    pub fn is_purpose(self) -> bool {
+        self == Self::Purpose || PURPOSES.contains(&self)
+    }
+
+    /// Whether this can be a value of it at all.
+    pub fn fits(self, value: &str) -> bool {
+        match self {
+            Self::Sum => money::parse_minor_written(value).is_some(),
+            Self::Date | Self::Spent | Self::Arrived => value.is_empty() || dates::parse_russian_date(value).is_some(),
+            Self::Number | Self::Code => !value.contains(char::is_whitespace),
+            Self::PayerInn | Self::PayerBic | Self::ReceiverBic => !value.contains(|c: char| !c.is_ascii_digit()),
+            Self::PayerAccount | Self::PayerAccount2 | Self::ReceiverAccount | Self::ReceiverAccount2 => {
+                !value.contains(char::is_whitespace)
+            }
+            _ => true,
+        }
+    }
+}
+
 const PURPOSES: [Key; 6] = [Key::Purpose1, Key::Purpose2, Key::Purpose3, Key::Purpose4, Key::Purpose5, Key::Purpose6];
 
 /// Keys of the specification that carry nothing for the hub. Any other key is logged.
@@ -96,6 +123,14 @@ pub fn is_known_elsewhere(name: &str) -> bool {
     )
 }
 
+/// What became of a field.
+#[derive(Debug)]
+pub enum Set {
+    Taken,
+    /// It can be no value of this key: it may be a line of a text. [`Document::put`] takes it all the same.
+    Unfit,
+}
+
 #[derive(Clone, Default)]
 struct Field {
     line: u64,
@@ -132,23 +167,40 @@ impl Document {
         }
     }
 
+    /// A purpose that stands twice goes on in the second one.
+    ///
     /// # Errors
     /// `repeated-field` when the field has another value already.
-    pub fn set(&mut self, key: Key, line: u64, value: &str) -> Result<(), Rejection> {
-        let Some(field) = self.fields.get_mut(key as usize) else { return Ok(()) };
+    pub fn set(&mut self, key: Key, line: u64, value: &str) -> Result<Set, Rejection> {
+        let Some(field) = self.fields.get(key as usize) else { return Ok(Set::Taken) };
         if field.line != 0 && field.text != value {
+            if key.is_purpose() {
+                self.append(key, value);
+                return Ok(Set::Taken);
+            }
             let reason = format!("{} stands twice in one document, first in line {}", key.name(), field.line);
             return Err(rejection("repeated-field", reason, place(line, key.name())));
         }
-        field.line = line;
-        value.clone_into(&mut field.text);
-        Ok(())
+        if !key.fits(value) {
+            return Ok(Set::Unfit);
+        }
+        self.put(key, line, value);
+        Ok(Set::Taken)
     }
 
-    /// A further line of a value that was broken over lines.
+    pub fn put(&mut self, key: Key, line: u64, value: &str) {
+        if let Some(field) = self.fields.get_mut(key as usize) {
+            field.line = line;
+            value.clone_into(&mut field.text);
+        }
+    }
+
+    /// A further line of a text that was broken over lines.
     pub fn append(&mut self, key: Key, text: &str) {
         if let Some(field) = self.fields.get_mut(key as usize) {
-            field.text.push(' ');
+            if !field.text.is_empty() {
+                field.text.push(LINE);
+            }
             field.text.push_str(text);
         }
     }
@@ -179,8 +231,8 @@ impl Document {
             }
         }
         let sum = self.required(Key::Sum)?;
-        let sum_minor = money::parse_minor(sum).filter(|minor| *minor > 0).ok_or_else(|| {
-            rejection("bad-amount", format!("`{sum}` is no positive sum in roubles and kopecks"), self.place(Key::Sum))
+        let sum_minor = money::parse_minor_written(sum).ok_or_else(|| {
+            rejection("bad-amount", format!("`{sum}` is no sum in roubles and kopecks"), self.place(Key::Sum))
         })?;
         self.required(Key::Date)?;
         let date = self.day(Key::Date)?.ok_or_else(|| self.missing(Key::Date))?;
@@ -227,31 +279,50 @@ impl Document {
     }
 
     pub fn payer_name(&self) -> String {
-        first_chars(first_filled([self.text(Key::Payer1), self.text(Key::Payer)]), NAME_CHARS)
+        let name = first_filled([self.text(Key::Payer1), self.text(Key::Payer)]);
+        first_chars(&name.replace(LINE, " "), NAME_CHARS)
     }
 
     /// НазначениеПлатежа, or the lines НазначениеПлатежа1 to 6 of a bank that only fills those.
     pub fn purpose(&self) -> String {
-        let whole = self.text(Key::Purpose);
-        if !whole.is_empty() {
-            return first_chars(whole, PURPOSE_CHARS);
-        }
-        let lines: Vec<&str> = PURPOSES.iter().map(|key| self.text(*key)).filter(|line| !line.is_empty()).collect();
-        first_chars(&lines.join(" "), PURPOSE_CHARS)
+        first_chars(&self.purpose_lines().join(" "), PURPOSE_CHARS)
     }
 
-    /// The same for the same document in any file: own account, date, number, sum, both accounts.
-    pub fn id(&self, own_account: &str, checked: &Checked) -> String {
+    /// The same in the lines that it was broken over.
+    pub fn purpose_lines(&self) -> Vec<&str> {
+        let whole = self.text(Key::Purpose);
+        let lines = PURPOSES.iter().map(|key| self.text(*key));
+        let texts: Vec<&str> = if whole.is_empty() { lines.collect() } else { vec![whole] };
+        texts.into_iter().flat_map(|text| text.split(LINE)).filter(|line| !line.is_empty()).collect()
+    }
+
+    /// The same for the same document in any file. The format has no reference of the bank, so all that a bank states alike whenever it
+    /// states the document is what it is.
+    pub fn id(&self, own_account: &str, is_incoming: bool, checked: &Checked, day: Date) -> String {
+        let (side, other_account, other_bank) = match is_incoming {
+            true => ("in", self.payer_account(), Key::PayerBic),
+            false => ("out", self.receiver_account(), Key::ReceiverBic),
+        };
         ids::derived(&[
             "client-bank-exchange",
             own_account,
+            side,
+            other_account,
+            self.text(other_bank),
             &dates::iso_date(checked.date),
             self.text(Key::Number),
             &money::format_minor(checked.sum_minor),
-            self.payer_account(),
-            self.receiver_account(),
+            &dates::iso_date(day),
+            &squeezed(&self.payer_name()),
+            &squeezed(&self.purpose_lines().concat()),
+            self.text(Key::Code),
         ])
     }
+}
+
+/// Without blanks and case: a text is broken over lines in one file and not in another.
+fn squeezed(text: &str) -> String {
+    text.split_whitespace().flat_map(str::chars).flat_map(char::to_lowercase).collect()
 }
 
 /// `line 17, field Сумма`.
@@ -300,8 +371,8 @@ mod tests {
             (Key::Number, "", "missing-field", "line 11, field Номер"),
             (Key::Number, "1\u{4}7", "bad-character", "line 11, field Номер"),
             (Key::Date, "31.11.2026", "bad-date", "line 12, field Дата"),
-            (Key::Sum, "0", "bad-amount", "line 13, field Сумма"),
-            (Key::Sum, "-1.00", "bad-amount", "line 13, field Сумма"),
+            (Key::Sum, "1,700", "bad-amount", "line 13, field Сумма"),
+            (Key::Sum, "12.505", "bad-amount", "line 13, field Сумма"),
             (Key::Arrived, "1.1.26", "bad-date", "line 99, field ДатаПоступило"),
             (Key::PayerAccount, "", "missing-field", "line 14, field ПлательщикСчет"),
         ] {

@@ -4,9 +4,10 @@ pub mod document;
 pub mod mapping;
 pub mod orders;
 pub mod section;
+pub mod settings;
 
+use crate::settings::Settings;
 use busbar_sdk::{Failure, HostSink, Lines, Message, log, output, settings};
-use mapping::Settings;
 
 busbar_sdk::adapter! { decode: decode, encode: encode }
 

@@ -2,18 +2,22 @@
 //!
 //! Source: 1C, «Стандарт обмена с системами Клиент банка», versions 1.01 to 1.03, and real files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use busbar_sdk::dates::Offset;
 use busbar_sdk::encoding::{self, Encoding};
-use busbar_sdk::purpose::{Found, Patterns};
-use busbar_sdk::{Control, Failure, Line, Lines, Rejection, Sink, dates, money, rejection};
-use serde::Deserialize;
+use busbar_sdk::purpose::{self, Found};
+use busbar_sdk::{Control, Line, Lines, Rejection, Sink, dates, rejection};
 use time::Date;
 
-use crate::document::{Checked, Document, Key, is_known_elsewhere, place};
+use crate::document::{Checked, Document, Key, place};
+use crate::mapping::lines::Last;
 use crate::section::Section;
+use crate::settings::{NegativeSums, Settings, ZeroSums};
 
+#[cfg(test)]
+mod identity;
+mod lines;
 mod payment;
 #[cfg(test)]
 mod tests;
@@ -22,79 +26,6 @@ mod tests;
 const UNKNOWN_KEYS_MAX: usize = 20;
 /// Warnings about single documents in one file.
 const DOCUMENT_WARNINGS_MAX: usize = 100;
-
-/// The system's settings, as in `config.schema.json`.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct RawSettings {
-    control: Control,
-    utc_offset: Offset,
-    currency: String,
-    purpose_patterns: Option<Vec<String>>,
-    code_patterns: Option<Vec<String>>,
-    sender: String,
-    recipient: String,
-    execution_day: ExecutionDay,
-    file_prefix: String,
-}
-
-/// What becomes of an order that is not to be executed before a later day.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum ExecutionDay {
-    #[default]
-    Refuse,
-    Ignore,
-}
-
-impl Default for RawSettings {
-    fn default() -> Self {
-        Self {
-            control: Control::Strict,
-            utc_offset: Offset::MOSCOW,
-            currency: "RUB".to_owned(),
-            purpose_patterns: None,
-            code_patterns: None,
-            sender: "busbar".to_owned(),
-            recipient: String::new(),
-            execution_day: ExecutionDay::Refuse,
-            file_prefix: "1c_to_kl_".to_owned(),
-        }
-    }
-}
-
-pub struct Settings {
-    control: Control,
-    offset: Offset,
-    currency: String,
-    patterns: Patterns,
-    pub sender: String,
-    pub recipient: String,
-    pub ignore_execution_day: bool,
-    pub file_prefix: String,
-}
-
-impl Settings {
-    /// # Errors
-    /// `rejected(bad-config)` naming a pattern that does not compile.
-    pub fn compiled(raw: RawSettings) -> Result<Self, Failure> {
-        let patterns = Patterns::new(raw.purpose_patterns.as_deref(), raw.code_patterns.as_deref())?;
-        Ok(Self {
-            control: raw.control,
-            offset: raw.utc_offset,
-            currency: raw.currency,
-            patterns,
-            sender: raw.sender,
-            recipient: raw.recipient,
-            ignore_execution_day: raw.execution_day == ExecutionDay::Ignore,
-            file_prefix: raw.file_prefix,
-        })
-    }
-
-    pub fn currency<'a>(&'a self, account: &str) -> &'a str {
-        money::currency_of_account(account).unwrap_or(&self.currency)
-    }
-}
 
 /// Decodes a whole file.
 ///
@@ -133,8 +64,11 @@ struct Decoder<'a, O: Sink> {
     sections: Vec<Section>,
     document: Document,
     any_document: bool,
-    last_key: Option<Key>,
-    seen: BTreeSet<String>,
+    last: Last,
+    /// Lines of the documents by their ids.
+    seen: BTreeMap<String, u64>,
+    /// The last document that came again, and where it stood before.
+    repeat: Option<(u64, u64)>,
     unknown_keys: BTreeSet<String>,
     odd_encodings: Vec<Encoding>,
     document_warnings: usize,
@@ -153,8 +87,9 @@ impl<'a, O: Sink> Decoder<'a, O> {
             sections: Vec::new(),
             document: Document::default(),
             any_document: false,
-            last_key: None,
-            seen: BTreeSet::new(),
+            last: Last::None,
+            seen: BTreeMap::new(),
+            repeat: None,
             unknown_keys: BTreeSet::new(),
             odd_encodings: Vec::new(),
             document_warnings: 0,
@@ -185,7 +120,7 @@ impl<'a, O: Sink> Decoder<'a, O> {
             }
             (State::Top, "СекцияДокумент") => {
                 self.document.start(line.number, value);
-                self.last_key = None;
+                self.last = Last::None;
                 self.state = State::Document;
             }
             (State::Top, "КонецФайла") => self.state = State::End,
@@ -215,21 +150,14 @@ impl<'a, O: Sink> Decoder<'a, O> {
     }
 
     fn field(&mut self, line: u64, name: &str, value: &str, text: &str) -> Result<(), Rejection> {
-        if !text.contains('=') {
-            return self.broken_line(line, text);
-        }
+        let is_field = text.contains('=');
         let known = match self.state {
+            State::Document => match self.document_field(line, name, value, text)? {
+                Some(known) => known,
+                None => return Ok(()),
+            },
+            _ if !is_field => return Err(unreadable(line)),
             State::Section => self.section.set(name, line, value)?,
-            State::Document => {
-                self.last_key = Key::named(name);
-                match self.last_key {
-                    Some(key) => {
-                        self.document.set(key, line, value)?;
-                        true
-                    }
-                    None => is_known_elsewhere(name),
-                }
-            }
             _ => self.head(line, name, value)?,
         };
         if !known && self.unknown_keys.len() < UNKNOWN_KEYS_MAX && self.unknown_keys.insert(name.to_owned()) {
@@ -237,18 +165,6 @@ impl<'a, O: Sink> Decoder<'a, O> {
             self.output.warn(&format!("line {line}: unknown key {name}, ignored"));
         }
         Ok(())
-    }
-
-    // Some banks break a long purpose over lines.
-    fn broken_line(&mut self, line: u64, text: &str) -> Result<(), Rejection> {
-        match self.last_key.filter(|key| self.state == State::Document && key.name().starts_with("НазначениеПлатежа"))
-        {
-            Some(key) => {
-                self.document.append(key, text);
-                Ok(())
-            }
-            None => Err(rejection("unreadable-line", "neither Ключ=Значение nor a section's end", place_of(line))),
-        }
     }
 
     fn head(&mut self, line: u64, name: &str, value: &str) -> Result<bool, Rejection> {
@@ -284,10 +200,25 @@ impl<'a, O: Sink> Decoder<'a, O> {
     fn end_section(&mut self, line: u64) -> Result<(), Rejection> {
         let mut section = std::mem::take(&mut self.section);
         section.close(line, self.head_period, self.settings.control)?;
+        if self.settings.currency(&section.account).is_none() {
+            return Err(unknown_currency(&section.account, section.account_place()));
+        }
+        if self.settings.control == Control::Balance && !section.has_all() {
+            self.output.warn(&format!("line {}: a section whose balances cannot be controlled", section.line));
+        }
         if self.any_document && !self.is_ours(&section.account) {
             // Documents before it were sorted without knowing that this account is ours.
             let reason = "a section of a further account stands after documents";
             return Err(rejection("bad-structure", reason, place_of(section.line)));
+        }
+        // Documents before it were counted for the period of the file's head.
+        let of_head = self.sections.iter().position(|before| before.line == 0 && before.account == section.account);
+        if let Some(index) = of_head {
+            let before = self.sections.remove(index);
+            if !section.takes(&before) {
+                let reason = "the section stands after documents, and its period is not that of the file's head";
+                return Err(rejection("bad-structure", reason, place_of(section.line)));
+            }
         }
         self.sections.push(section);
         self.state = State::Top;
@@ -319,18 +250,47 @@ impl<'a, O: Sink> Decoder<'a, O> {
             }
             return Ok(());
         };
-        let id = self.document.id(own, &checked);
-        if !self.seen.insert(id.clone()) {
-            if let Some((section, _)) = self.section_of(account, day) {
-                section.counts.repeated += 1;
-            }
-            return Ok(());
+        if checked.sum_minor == 0 {
+            return self.zero();
+        }
+        let id = self.document.id(own, credited.is_some(), &checked, day);
+        let from_outside = credited.filter(|_| payer.is_none());
+        if let Some(before) = self.seen.insert(id.clone(), self.document.line) {
+            return self.repeated(account, day, before, from_outside.is_some());
         }
         self.count(&checked, credited, debited);
-        match credited.filter(|_| payer.is_none()) {
+        match from_outside {
+            Some((account, day)) if checked.sum_minor < 0 => self.take_back(id, account, day, &checked),
             Some((account, day)) => self.pay(id, account, day, &checked),
             None => Ok(()),
         }
+    }
+
+    /// A document of nothing changes no balance.
+    fn zero(&mut self) -> Result<(), Rejection> {
+        let found = rejection("zero-sum", "a document of nothing", self.document.place(Key::Sum));
+        match self.settings.zero_sums {
+            ZeroSums::LeftOut => self.output.leave_out(found),
+            ZeroSums::Refused => return Err(found),
+        }
+        Ok(())
+    }
+
+    /// The same document again: one, as long as totals say so.
+    fn repeated(&mut self, account: &str, day: Date, before: u64, is_payment: bool) -> Result<(), Rejection> {
+        let line = self.document.line;
+        if is_payment && self.settings.control != Control::Strict {
+            let reason = format!(
+                "the document is like that in line {before} in all fields, and no total tells whether it is another"
+            );
+            return Err(rejection("repeated-document", reason, place_of(line)));
+        }
+        self.repeat = self.repeat.or(Some((line, before)));
+        self.warn_document(&format!("is that of line {before} again, counted once"));
+        if let Some((section, _)) = self.section_of(account, day) {
+            section.counts.repeated += 1;
+        }
+        Ok(())
     }
 
     fn count(&mut self, checked: &Checked, credited: Option<(&str, Date)>, debited: Option<(&str, Date)>) {
@@ -354,24 +314,53 @@ impl<'a, O: Sink> Decoder<'a, O> {
     }
 
     fn pay(&mut self, id: String, account: &str, day: Date, checked: &Checked) -> Result<(), Rejection> {
-        let purpose = self.document.purpose();
-        let found = self.settings.patterns.find(&purpose, self.document.text(Key::Code));
-        let received = matches!(found, Found::One(_));
-        let payment = payment::Payment {
-            document: &self.document,
-            checked,
-            own_account: account,
-            day,
-            currency: self.settings.currency(account),
-            offset: self.settings.offset,
+        let payment = self.payment(account, day, checked)?;
+        let draft = match purpose::is_return(&self.document.purpose()) {
+            true => payment.returned(id),
+            false => payment.draft(id, self.found()),
         };
-        let draft = payment.draft(id, found, &purpose);
+        let received = draft.type_ == "payment.received.v1";
         self.output.emit(draft);
         if let Some((section, _)) = self.section_of(account, day) {
             section.counts.payments += u64::from(received);
             section.counts.rejected += u64::from(!received);
         }
         Ok(())
+    }
+
+    /// A negative sum: a credit that the bank takes back.
+    fn take_back(&mut self, id: String, account: &str, day: Date, checked: &Checked) -> Result<(), Rejection> {
+        let left_out = |reason: &str| rejection("negative-sum", reason, self.document.place(Key::Sum));
+        let left_out = match (self.settings.negative_sums, self.found()) {
+            (NegativeSums::Refused, _) => return Err(left_out("a document of a negative sum")),
+            (NegativeSums::LeftOut, _) => left_out("a document of a negative sum"),
+            (NegativeSums::Refunded, Found::One(customer)) => {
+                let draft = self.payment(account, day, checked)?.taken_back(id, &customer);
+                self.output.emit(draft);
+                return Ok(());
+            }
+            (NegativeSums::Refunded, _) => left_out("money is taken back, and no single customer account is named"),
+        };
+        self.output.leave_out(left_out);
+        Ok(())
+    }
+
+    fn found(&self) -> Found {
+        self.settings.patterns.find_in(&self.document.purpose_lines(), &[self.document.text(Key::Code)])
+    }
+
+    fn payment<'p>(
+        &'p self,
+        account: &'p str,
+        day: Date,
+        checked: &'p Checked,
+    ) -> Result<payment::Payment<'p>, Rejection> {
+        let currency = self
+            .settings
+            .currency(account)
+            .ok_or_else(|| unknown_currency(account, self.document.place(Key::ReceiverAccount)))?;
+        let offset = self.settings.offset;
+        Ok(payment::Payment { document: &self.document, checked, own_account: account, day, currency, offset })
     }
 
     /// The section of the account that covers the day, else its last one and false. A file without sections gets one
@@ -406,6 +395,16 @@ impl<'a, O: Sink> Decoder<'a, O> {
         }
     }
 
+    /// A total that does not fit may count twice what stands twice.
+    fn with_repeat(&self, mut mismatch: Rejection) -> Rejection {
+        if let Some((line, before)) = self.repeat {
+            mismatch
+                .reason
+                .push_str(&format!("; the document in line {line} is that of line {before} again and counted once"));
+        }
+        mismatch
+    }
+
     fn end(mut self, last_line: u64) -> Result<(), Rejection> {
         match self.state {
             State::End => {}
@@ -425,12 +424,24 @@ impl<'a, O: Sink> Decoder<'a, O> {
         }
         for section in &sections {
             if self.settings.control == Control::Strict {
-                section.check_totals()?;
+                section.check_totals().map_err(|mismatch| self.with_repeat(mismatch))?;
             }
-            self.output.emit(section.draft(self.settings.currency(&section.account), self.settings.offset));
+            let currency = self.settings.currency(&section.account);
+            let currency = currency.ok_or_else(|| unknown_currency(&section.account, section.account_place()))?;
+            self.output.emit(section.draft(currency, self.settings.offset));
         }
         Ok(())
     }
+}
+
+fn unreadable(line: u64) -> Rejection {
+    rejection("unreadable-line", "neither Ключ=Значение nor a section's end", place_of(line))
+}
+
+fn unknown_currency(account: &str, place: String) -> Rejection {
+    let account: String = account.chars().take(34).collect();
+    let reason = format!("digits 6 to 8 of {account} are no currency of ISO 4217, and the settings name none");
+    rejection("unknown-currency", reason, place)
 }
 
 fn place_of(line: u64) -> String {

@@ -9,7 +9,7 @@ use busbar_sdk::encoding::Encoding;
 use busbar_sdk::orders::{self, Order, Party};
 use busbar_sdk::{Failure, Message, dates, money, rejected};
 
-use crate::mapping::Settings;
+use crate::settings::Settings;
 
 #[cfg(test)]
 mod tests;
@@ -171,8 +171,9 @@ fn checked(
         }
         // The file names no currency: it is the account's.
         let currency = settings.currency(&party.account);
-        if order.amount.currency != currency {
-            let reason = format!("{} from or to an account in {currency}", order.amount.currency);
+        if currency != Some(order.amount.currency.as_str()) {
+            let of_account = currency.unwrap_or("no known currency");
+            let reason = format!("{} from or to an account in {of_account}", order.amount.currency);
             return wrong("wrong-currency", reason, &field("account"));
         }
         if party.name.as_deref().is_none_or(|name| name.trim().is_empty()) {

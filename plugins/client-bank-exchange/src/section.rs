@@ -19,6 +19,7 @@ pub struct Section {
     /// The line of `СекцияРасчСчет`.
     pub line: u64,
     pub account: String,
+    account_line: u64,
     start: Option<Date>,
     end: Option<Date>,
     opening: Option<Stated>,
@@ -28,6 +29,10 @@ pub struct Section {
     pub counts: Counts,
     received_minor: i128,
     spent_minor: i128,
+    /// What was booked and taken back again, without a sign: in one bank's turnovers it is subtracted on its own side, in another's
+    /// added on the other one.
+    taken_received_minor: i128,
+    taken_spent_minor: i128,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -60,6 +65,7 @@ impl Section {
         let stated = match name {
             "РасчСчет" => {
                 value.clone_into(&mut self.account);
+                self.account_line = line;
                 return Ok(true);
             }
             "ДатаНачала" => {
@@ -77,7 +83,7 @@ impl Section {
             _ => return Ok(false),
         };
         if !value.is_empty() {
-            let minor = money::parse_minor(value).ok_or_else(|| {
+            let minor = money::parse_minor_written(value).ok_or_else(|| {
                 rejection("bad-amount", format!("`{value}` is no sum in roubles and kopecks"), place(line, name))
             })?;
             *stated = Some(Stated { minor, line });
@@ -108,30 +114,61 @@ impl Section {
             }
             _ => {}
         }
-        if control == Control::Off {
+        match (self.opening, self.received, self.spent, self.closing) {
+            _ if control == Control::Off => Ok(()),
+            (Some(opening), Some(received), Some(spent), Some(closing)) => {
+                Self::check_balance(opening, received.minor, spent.minor, closing, ["ВсегоПоступило", "ВсегоСписано"])
+            }
+            // 1C has turnovers and closing balance optional. What there is must tell whether documents are missing.
+            (Some(_), _, _, Some(_)) | (_, Some(_), Some(_), _) => Ok(()),
+            _ if control == Control::Balance => Ok(()),
+            (None, _, _, Some(_)) => Err(missing(
+                end_line,
+                "НачальныйОстаток",
+                "has no opening balance and no turnovers, so nothing can be controlled",
+            )),
+            _ => Err(missing(
+                end_line,
+                "КонечныйОстаток",
+                "has no closing balance and no turnovers, so nothing can be controlled",
+            )),
+        }
+    }
+
+    fn check_balance(
+        opening: Stated,
+        received: i128,
+        spent: i128,
+        closing: Stated,
+        names: [&str; 2],
+    ) -> Result<(), Rejection> {
+        let expected = opening.minor + received - spent;
+        if expected == closing.minor {
             return Ok(());
         }
-        let needed = |stated: Option<Stated>, name: &str| {
-            stated
-                .ok_or_else(|| missing(end_line, name, &format!("has no {name}, so its balances cannot be controlled")))
-        };
-        let opening = needed(self.opening, "НачальныйОстаток")?;
-        let received = needed(self.received, "ВсегоПоступило")?;
-        let spent = needed(self.spent, "ВсегоСписано")?;
-        let closing = needed(self.closing, "КонечныйОстаток")?;
-        let expected = opening.minor + received.minor - spent.minor;
-        if expected != closing.minor {
-            let reason = format!(
-                "НачальныйОстаток {} + ВсегоПоступило {} − ВсегоСписано {} = {}, but КонечныйОстаток is {}",
-                money::format_minor(opening.minor),
-                money::format_minor(received.minor),
-                money::format_minor(spent.minor),
-                money::format_minor(expected),
-                money::format_minor(closing.minor)
-            );
-            return Err(rejection("balance-mismatch", reason, place(closing.line, "КонечныйОстаток")));
-        }
-        Ok(())
+        let shown = [opening.minor, received, spent, expected, closing.minor].map(money::format_minor);
+        let ([opening, received, spent, expected, closing_minor], [plus, minus]) = (shown, names);
+        let reason = format!(
+            "НачальныйОстаток {opening} + {plus} {received} − {minus} {spent} = {expected}, but КонечныйОстаток is {closing_minor}"
+        );
+        Err(rejection("balance-mismatch", reason, place(closing.line, "КонечныйОстаток")))
+    }
+
+    /// Whether all is stated that makes its balances a control.
+    pub fn has_all(&self) -> bool {
+        [self.opening, self.received, self.spent, self.closing].iter().all(Option::is_some)
+    }
+
+    pub fn account_place(&self) -> String {
+        place(self.account_line, "РасчСчет")
+    }
+
+    /// Takes over what was counted before it for the period of the file's head; false where that is not its own period.
+    pub fn takes(&mut self, before: &Self) -> bool {
+        self.counts = before.counts;
+        (self.received_minor, self.spent_minor) = (before.received_minor, before.spent_minor);
+        (self.taken_received_minor, self.taken_spent_minor) = (before.taken_received_minor, before.taken_spent_minor);
+        (self.start, self.end) == (before.start, before.end)
     }
 
     pub fn covers(&self, day: Date) -> bool {
@@ -141,34 +178,45 @@ impl Section {
     /// A document credited to the account; `covered` when on a day of the period.
     pub fn count_incoming(&mut self, minor: i128, covered: bool) {
         self.counts.incoming += 1;
-        self.received_minor += if covered { minor } else { 0 };
+        let total = if minor < 0 { &mut self.taken_received_minor } else { &mut self.received_minor };
+        *total += if covered { minor.abs() } else { 0 };
     }
 
     /// A document debited from the account.
     pub fn count_outgoing(&mut self, minor: i128, covered: bool) {
         self.counts.outgoing += 1;
-        self.spent_minor += if covered { minor } else { 0 };
+        let total = if minor < 0 { &mut self.taken_spent_minor } else { &mut self.spent_minor };
+        *total += if covered { minor.abs() } else { 0 };
     }
 
     /// At the end of the file: the stated totals against the documents of the period, each counted once.
     ///
     /// # Errors
-    /// `total-mismatch` with the place of the total.
+    /// `total-mismatch`, `balance-mismatch` with the place of the total.
     pub fn check_totals(&self) -> Result<(), Rejection> {
-        for (stated, counted, name) in
-            [(self.received, self.received_minor, "ВсегоПоступило"), (self.spent, self.spent_minor, "ВсегоСписано")]
-        {
-            if let Some(stated) = stated.filter(|stated| stated.minor != counted) {
-                let reason = format!(
-                    "{name} of account {} is {}, but its documents make {}",
-                    self.account,
-                    money::format_minor(stated.minor),
-                    money::format_minor(counted)
-                );
-                return Err(rejection("total-mismatch", reason, place(stated.line, name)));
+        let (taken_received, taken_spent) = (self.taken_received_minor, self.taken_spent_minor);
+        let net = [self.received_minor - taken_received, self.spent_minor - taken_spent];
+        let gross = [self.received_minor + taken_spent, self.spent_minor + taken_received];
+        let stated = [(self.received, "ВсегоПоступило"), (self.spent, "ВсегоСписано")];
+        let fits = |counted: [i128; 2]| {
+            stated.iter().zip(counted).all(|((stated, _), counted)| stated.is_none_or(|stated| stated.minor == counted))
+        };
+        if !fits(gross) {
+            for ((stated, name), counted) in stated.into_iter().zip(net) {
+                if let Some(stated) = stated.filter(|stated| stated.minor != counted) {
+                    let [shown, counted] = [stated.minor, counted].map(money::format_minor);
+                    let reason =
+                        format!("{name} of account {} is {shown}, but its documents make {counted}", self.account);
+                    return Err(rejection("total-mismatch", reason, place(stated.line, name)));
+                }
             }
         }
-        Ok(())
+        match (self.opening, self.closing) {
+            (Some(opening), Some(closing)) if !self.has_all() => {
+                Self::check_balance(opening, net[0], net[1], closing, ["documents", "documents"])
+            }
+            _ => Ok(()),
+        }
     }
 
     /// `statement.imported.v1`. Its id depends on what the statement says, not on the file's name.

@@ -1,6 +1,6 @@
 //! One booked payment: an entry, or one of the payments that an entry lists. What it is, who it is from, what it becomes.
 
-use busbar_sdk::purpose::Found;
+use busbar_sdk::purpose::{Found, is_return};
 use busbar_sdk::{Draft, Rejection, dates};
 use serde_json::{Map, Value, json};
 use time::Date;
@@ -59,6 +59,10 @@ impl Payment<'_> {
     pub fn received(&self, id: String, reason: Option<Reason>) -> Result<Draft, Rejection> {
         let (account, reason) = match reason {
             Some(reason) => (None, Some(reason)),
+            None if is_return(&self.purpose()) => {
+                let text = "an own payment that came back, by its remittance information".to_owned();
+                (None, Some(Reason { code: "returned", text }))
+            }
             None => self.account(),
         };
         let (day, moment) = self.day()?;
@@ -156,6 +160,10 @@ impl Payment<'_> {
             Found::None => {
                 let text = "no customer account in the remittance information".to_owned();
                 (None, Some(Reason { code: "no-account", text }))
+            }
+            Found::Treasury(account) => {
+                let text = format!("{account} is a number of an account at the treasury");
+                (None, Some(Reason { code: "treasury-account", text }))
             }
             Found::Many(accounts) => {
                 let text = format!("several customer accounts: {}", accounts.join(", "));

@@ -85,8 +85,8 @@ fn run() -> Result<Vec<u128>, String> {
 }
 
 fn decode(work: &Work) -> Result<(), Failure> {
-    use client_bank_exchange::mapping;
-    let settings = mapping::Settings::compiled(parse_settings(&work.config)?)?;
+    use client_bank_exchange::{mapping, settings::Settings};
+    let settings = Settings::compiled(parse_settings(&work.config)?)?;
     let mut rest = work.file.as_slice();
     let mut lines = Lines::new(|max| {
         let (now, later) = rest.split_at(rest.len().min(max as usize));

@@ -72,6 +72,40 @@ pub fn parse_minor(text: &str) -> Option<i128> {
     Some(if negative { -minor } else { minor })
 }
 
+/// Hundredths of a sum as people and older programs write it: besides what [`parse_minor`] takes, with blanks, apostrophes or the
+/// other mark between thousands (`1 700.00`, `1.700,00`), with kopecks after a dash or `=` (`700-50`, `700=`). Nothing where it could
+/// be another sum, e.g. `1,700`.
+pub fn parse_minor_written(text: &str) -> Option<i128> {
+    if let Some(minor) = parse_minor(text) {
+        return Some(minor);
+    }
+    let text = text.trim();
+    let (sign, size) = match text.strip_prefix(['-', '\u{2212}']) {
+        Some(size) => ("-", size.trim_start()),
+        None => ("", text),
+    };
+    let (whole, mark, kopecks) = match size.rfind(['.', ',', '-', '=']) {
+        Some(at) => (size.get(..at)?, size.get(at..=at)?, size.get(at + 1..)?),
+        None => (size, "", ""),
+    };
+    match (mark, kopecks.len()) {
+        ("" | "=", 0) | ("." | ",", 1 | 2) | ("-" | "=", 2) => {}
+        _ => return None,
+    }
+    let thousands = whole.chars().find(|c| !c.is_ascii_digit());
+    if let Some(between) = thousands {
+        let may_stand = between.is_whitespace() || matches!(between, '\'' | '’' | '.' | ',');
+        let mut groups = whole.split(between);
+        let is_first = groups.next().is_some_and(|first| (1..=3).contains(&first.len()));
+        if !may_stand || mark.starts_with(between) || !is_first || !groups.all(|group| group.len() == 3) {
+            return None;
+        }
+    }
+    let digits: String = whole.chars().filter(|c| Some(*c) != thousands).collect();
+    let kopecks = if kopecks.is_empty() { "0" } else { kopecks };
+    parse_minor(&format!("{sign}{digits}.{kopecks}"))
+}
+
 /// The decimal of `minor` hundredths, always with two digits after the point.
 pub fn format_minor(minor: i128) -> String {
     let sign = if minor < 0 { "-" } else { "" };
@@ -155,6 +189,50 @@ mod tests {
             ["", "-", ".", "1.", ".5", "1.234", "1e3", "+1", " 1", "1 000", "1.2.3", "1000000000000000", "--1", "١"]
         {
             assert_eq!(parse_minor(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn parses_what_people_write_where_it_is_one_sum() {
+        for (text, minor) in [
+            ("700.5", 70_050),
+            ("1 700.00", 170_000),
+            ("1\u{a0}700,00", 170_000),
+            ("12\u{202f}345\u{202f}678", 1_234_567_800),
+            ("1'700.00", 170_000),
+            ("1,700.00", 170_000),
+            ("1.700,00", 170_000),
+            ("700-50", 70_050),
+            ("1 700-50", 170_050),
+            ("-700-50", -70_050),
+            ("\u{2212}700.50", -70_050),
+            ("700=", 70_000),
+            ("700=50", 70_050),
+            (" 700.50 ", 70_050),
+        ] {
+            assert_eq!(parse_minor_written(text), Some(minor), "{text}");
+        }
+        for text in [
+            "",
+            "1,700",
+            "1.700",
+            "1 70.00",
+            "17 00.00",
+            "1 7000.00",
+            "700-5",
+            "700-",
+            "7-00-50",
+            "1 700'000.00",
+            "1.234.567",
+            "1.700.00",
+            "700.505",
+            "р. 700",
+            "1e3",
+            "- -5",
+            "=50",
+            " 700-500",
+        ] {
+            assert_eq!(parse_minor_written(text), None, "{text}");
         }
     }
 

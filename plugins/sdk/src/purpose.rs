@@ -12,8 +12,25 @@ const PURPOSE_PATTERNS: [&str; 2] = [
 ];
 const CODE_PATTERNS: [&str; 1] = [r"^\s*([0-9]{6,16})\s*$"];
 
+/// Kinds of accounts at the treasury, the first two of their 11 digits (order 21н of the Treasury of Russia, 2016). Budgetary
+/// institutions write their own one, which is a лицевой счёт as well, into what they pay for.
+const TREASURY_KINDS: [&str; 20] = [
+    "01", "02", "03", "04", "05", "06", "08", "09", "10", "12", "14", "15", "20", "21", "22", "30", "31", "32", "41",
+    "71",
+];
+/// How the purpose of money begins that comes back to who had paid it.
+const RETURNS: [&str; 4] = ["возврат", "возвр.", "возвращ", "сторно"];
+
+/// Whether the purpose says that an own payment came back.
+pub fn is_return(purpose: &str) -> bool {
+    let text = purpose.trim_start_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+    RETURNS.iter().any(|word| text.starts_with(word))
+}
+
 /// Compiled patterns; the first group of each is an account.
 pub struct Patterns {
+    /// Only the default patterns are so wide that they find accounts at the treasury.
+    finds_treasury: bool,
     purpose: Vec<Regex>,
     code: Vec<Regex>,
 }
@@ -25,6 +42,8 @@ pub enum Found {
     One(String),
     /// Different accounts: crediting any of them would be a guess.
     Many(Vec<String>),
+    /// Nothing but the payer's own account at the treasury.
+    Treasury(String),
 }
 
 impl Patterns {
@@ -34,6 +53,7 @@ impl Patterns {
     /// `rejected(bad-config)` naming a pattern that does not compile or has no group.
     pub fn new(purpose: Option<&[String]>, code: Option<&[String]>) -> Result<Self, Failure> {
         Ok(Self {
+            finds_treasury: purpose.is_none(),
             purpose: compiled(purpose, &PURPOSE_PATTERNS, "purpose-patterns")?,
             code: compiled(code, &CODE_PATTERNS, "code-patterns")?,
         })
@@ -52,8 +72,12 @@ impl Patterns {
             found if apart == whole => found,
             found => found.and(matches(&self.purpose, &whole)),
         };
+        let (found, treasury) = if self.finds_treasury { found.without_treasury() } else { (found, None) };
         match found {
-            Found::None => codes.iter().map(|code| matches(&self.code, code)).fold(Found::None, Found::and),
+            Found::None => match codes.iter().map(|code| matches(&self.code, code)).fold(Found::None, Found::and) {
+                Found::None => treasury.map_or(Found::None, Found::Treasury),
+                found => found,
+            },
             found => found,
         }
     }
@@ -84,7 +108,16 @@ impl Found {
             Self::None => Vec::new(),
             Self::One(account) => vec![account],
             Self::Many(accounts) => accounts,
+            Self::Treasury(_) => Vec::new(),
         }
+    }
+
+    fn without_treasury(self) -> (Self, Option<String>) {
+        let is_treasury = |account: &String| {
+            account.len() == 11 && account.get(..2).is_some_and(|kind| TREASURY_KINDS.contains(&kind))
+        };
+        let (treasury, others): (Vec<String>, Vec<String>) = self.accounts().into_iter().partition(is_treasury);
+        (Self::of(others), treasury.into_iter().next())
     }
 }
 
@@ -203,6 +236,31 @@ mod tests {
         assert_eq!(found(&["лс 50", "0100"], &[]), Found::One("500100".into()));
         assert_eq!(found(&["за свет"], &["500100", "500200"]), Found::Many(vec!["500100".into(), "500200".into()]));
         assert_eq!(found(&["за свет"], &["500100", "нет", "500100"]), Found::One("500100".into()));
+    }
+
+    #[test]
+    fn an_account_at_the_treasury_is_no_customers() {
+        let own = "03221009820".to_owned();
+        assert_eq!(find("За свет по дог. 77 (МБОУ СОШ 5, л/с 03221009820)", ""), Found::Treasury(own.clone()));
+        assert_eq!(find("(л/с 03221009820) ЛС 500100200300", ""), Found::One("500100200300".into()));
+        assert_eq!(find("(л/с 03221009820) за свет", "500100"), Found::One("500100".into()));
+        for account in ["50133547364", "032210098", "032210098201"] {
+            assert_eq!(find(&format!("ЛС {account}"), ""), Found::One(account.into()));
+        }
+        let patterns = Patterns::new(Some(&["л/с ([0-9]+)".into()]), None).unwrap();
+        assert_eq!(patterns.find("л/с 03221009820", ""), Found::One(own));
+    }
+
+    #[test]
+    fn money_that_came_back() {
+        for purpose in
+            ["Возврат ошибочно перечисленных", " ВОЗВРАТ д/с", "(Возвр. п/п 3", "Возвращено банком", "Сторно"]
+        {
+            assert!(is_return(purpose), "{purpose}");
+        }
+        for purpose in ["", "Оплата, возврат тары", "за свет", "НДС возвратный"] {
+            assert!(!is_return(purpose), "{purpose}");
+        }
     }
 
     #[test]

@@ -19,26 +19,32 @@ pub struct Payment<'a> {
 }
 
 impl Payment<'_> {
-    pub fn draft(&self, id: String, found: Found, purpose: &str) -> Draft {
+    pub fn draft(&self, id: String, found: Found) -> Draft {
+        match found {
+            Found::One(account) => self.credited(id, Some(account), None),
+            Found::None => self.credited(id, None, Some(Reason::no_account())),
+            Found::Many(accounts) => self.credited(id, None, Some(Reason::ambiguous(&accounts))),
+            Found::Treasury(account) => self.credited(id, None, Some(Reason::treasury(&account))),
+        }
+    }
+
+    /// An own payment that came back.
+    pub fn returned(&self, id: String) -> Draft {
+        self.credited(id, None, Some(Reason::returned()))
+    }
+
+    fn credited(&self, id: String, account: Option<String>, reason: Option<Reason>) -> Draft {
         let document = self.document;
         let number = document.text(Key::Number);
-        let (account, reason) = match found {
-            Found::One(account) => (Some(account), None),
-            Found::None => (None, Some(Reason::no_account())),
-            Found::Many(accounts) => (None, Some(Reason::ambiguous(&accounts))),
-        };
         let payer_name = document.payer_name();
+        let purpose = document.purpose();
         let data = Data {
             reason,
             account: account.as_deref(),
             amount: Money::of_minor(self.checked.sum_minor, self.currency),
             channel: "bank-statement",
             paid_on: dates::iso_date(self.day),
-            document: Reference {
-                number,
-                date: dates::iso_date(self.checked.date),
-                kind: document.kind.chars().take(100).collect(),
-            },
+            document: self.reference(),
             payer: Payer {
                 name: filled(&payer_name),
                 tax_id: filled(document.text(Key::PayerInn)).filter(|inn| is_inn(inn)),
@@ -46,7 +52,7 @@ impl Payment<'_> {
                 bic: bic(document.text(Key::PayerBic)),
             },
             receiver: Receiver { account: self.own_account, bic: bic(document.text(Key::ReceiverBic)) },
-            purpose: filled(purpose),
+            purpose: filled(&purpose),
         };
         let r#type = if account.is_some() { "payment.received.v1" } else { "payment.rejected.v1" };
         let text = serde_json::to_string(&data).unwrap_or_default();
@@ -57,6 +63,59 @@ impl Payment<'_> {
             ..busbar_sdk::draft(id, r#type, text)
         }
     }
+}
+
+impl Payment<'_> {
+    /// A credit that the bank has taken back from the account of a customer.
+    pub fn taken_back(&self, id: String, account: &str) -> Draft {
+        let document = self.document;
+        let payer_name = document.payer_name();
+        let data = Refund {
+            account,
+            amount: Money::of_minor(-self.checked.sum_minor, self.currency),
+            channel: "bank-statement",
+            refunded_on: dates::iso_date(self.day),
+            reason: Reversal { code: "reversal" },
+            document: self.reference(),
+            payee: Payer {
+                name: filled(&payer_name),
+                tax_id: filled(document.text(Key::PayerInn)).filter(|inn| is_inn(inn)),
+                account: filled(document.payer_account()).filter(|account| account.len() <= 34),
+                bic: bic(document.text(Key::PayerBic)),
+            },
+        };
+        Draft {
+            subject: Some(account.to_owned()),
+            time: Some(day_time(self.day, self.offset)),
+            place: Some(format!("line {}", document.line)),
+            ..busbar_sdk::draft(id, "payment.refunded.v1", serde_json::to_string(&data).unwrap_or_default())
+        }
+    }
+
+    fn reference(&self) -> Reference<'_> {
+        Reference {
+            number: self.document.text(Key::Number),
+            date: dates::iso_date(self.checked.date),
+            kind: self.document.kind.chars().take(100).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Refund<'a> {
+    account: &'a str,
+    amount: Money,
+    channel: &'static str,
+    refunded_on: String,
+    reason: Reversal,
+    document: Reference<'a>,
+    payee: Payer<'a>,
+}
+
+#[derive(Serialize)]
+struct Reversal {
+    code: &'static str,
 }
 
 fn filled(text: &str) -> Option<&str> {
@@ -100,6 +159,16 @@ impl Reason {
         Self {
             code: "no-account", text: "no customer account in НазначениеПлатежа or Код".to_owned()
         }
+    }
+
+    fn returned() -> Self {
+        Self {
+            code: "returned", text: "an own payment that came back, by its НазначениеПлатежа".to_owned()
+        }
+    }
+
+    fn treasury(account: &str) -> Self {
+        Self { code: "treasury-account", text: format!("{account} is a number of an account at the treasury") }
     }
 
     fn ambiguous(accounts: &[String]) -> Self {

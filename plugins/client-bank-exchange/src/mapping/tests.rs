@@ -1,13 +1,24 @@
 use super::*;
+use crate::settings::RawSettings;
 use busbar_sdk::{Draft, Seen, mutations};
 
-const HEAD: &str = "1CClientBankExchange\nВерсияФормата=1.03\nКодировка=Windows\nДатаНачала=20.11.2026\nДатаКонца=20.11.2026\nРасчСчет=40702810500000000042\n";
-const SECTION: &str = "СекцияРасчСчет\nДатаНачала=20.11.2026\nДатаКонца=20.11.2026\nРасчСчет=40702810500000000042\nНачальныйОстаток=100.00\nВсегоПоступило=12.50\nВсегоСписано=2.00\nКонечныйОстаток=110.50\nКонецРасчСчет\n";
-const INCOMING: &str = "СекцияДокумент=Платежное поручение\nНомер=1\nДата=19.11.2026\nСумма=12.50\nПлательщикСчет=40817810900000000017\nДатаСписано=\nПлательщик1=Соколова Мария Андреевна\nПолучательСчет=40702810500000000042\nДатаПоступило=20.11.2026\nНазначениеПлатежа=ЛС: 500100200300\nКонецДокумента\n";
-const OUTGOING: &str = "СекцияДокумент=Платежное поручение\nНомер=2\nДата=20.11.2026\nСумма=2\nПлательщикСчет=40702810500000000042\nДатаСписано=20.11.2026\nПолучательСчет=40702810900000000099\nДатаПоступило=\nНазначениеПлатежа=За бумагу\nКонецДокумента\n";
+pub(super) const HEAD: &str = "1CClientBankExchange\nВерсияФормата=1.03\nКодировка=Windows\nДатаНачала=20.11.2026\nДатаКонца=20.11.2026\nРасчСчет=40702810500000000042\n";
+pub(super) const SECTION: &str = "СекцияРасчСчет\nДатаНачала=20.11.2026\nДатаКонца=20.11.2026\nРасчСчет=40702810500000000042\nНачальныйОстаток=100.00\nВсегоПоступило=12.50\nВсегоСписано=2.00\nКонечныйОстаток=110.50\nКонецРасчСчет\n";
+pub(super) const INCOMING: &str = "СекцияДокумент=Платежное поручение\nНомер=1\nДата=19.11.2026\nСумма=12.50\nПлательщикСчет=40817810900000000017\nДатаСписано=\nПлательщик1=Соколова Мария Андреевна\nПолучательСчет=40702810500000000042\nДатаПоступило=20.11.2026\nНазначениеПлатежа=ЛС: 500100200300\nКонецДокумента\n";
+pub(super) const OUTGOING: &str = "СекцияДокумент=Платежное поручение\nНомер=2\nДата=20.11.2026\nСумма=2\nПлательщикСчет=40702810500000000042\nДатаСписано=20.11.2026\nПолучательСчет=40702810900000000099\nДатаПоступило=\nНазначениеПлатежа=За бумагу\nКонецДокумента\n";
 
-fn decode_bytes(bytes: &[u8], control: Control) -> (Result<(), Rejection>, Seen) {
-    let settings = Settings::compiled(RawSettings { control, ..RawSettings::default() }).unwrap();
+pub(super) fn decode_bytes(bytes: &[u8], control: Control) -> (Result<(), Rejection>, Seen) {
+    let control = match control {
+        Control::Strict => "strict",
+        Control::Balance => "balance",
+        Control::Off => "off",
+    };
+    decode_with(serde_json::json!({ "control": control }), bytes)
+}
+
+pub(super) fn decode_with(config: serde_json::Value, bytes: &[u8]) -> (Result<(), Rejection>, Seen) {
+    let raw: RawSettings = serde_json::from_value(config).unwrap();
+    let settings = Settings::compiled(raw).unwrap();
     let mut rest = bytes;
     let mut lines = Lines::new(|max| {
         let (now, later) = rest.split_at(rest.len().min(max as usize).min(1000));
@@ -19,22 +30,22 @@ fn decode_bytes(bytes: &[u8], control: Control) -> (Result<(), Rejection>, Seen)
     (result, seen)
 }
 
-fn good(text: &str) -> Seen {
+pub(super) fn good(text: &str) -> Seen {
     let (result, seen) = decode_bytes(text.as_bytes(), Control::Strict);
     assert!(result.is_ok(), "{result:?}");
     seen
 }
 
-fn refused(text: &str) -> (String, String) {
+pub(super) fn refused(text: &str) -> (String, String) {
     let rejection = decode_bytes(text.as_bytes(), Control::Strict).0.unwrap_err();
     (rejection.code, rejection.place.unwrap())
 }
 
-fn data(draft: &Draft) -> serde_json::Value {
+pub(super) fn data(draft: &Draft) -> serde_json::Value {
     serde_json::from_str(&draft.data).unwrap()
 }
 
-fn file(parts: &[&str]) -> String {
+pub(super) fn file(parts: &[&str]) -> String {
     parts.concat() + "КонецФайла\n"
 }
 
@@ -92,7 +103,27 @@ fn structure_is_checked() {
         (whole.replace("Номер=1\n", "Номер\n"), "unreadable-line", "line 17"),
         (whole.replace("Дата=19.11.2026", "Дата=31.11.2026"), "bad-date", "line 18, field Дата"),
         (whole.replace("Сумма=12.50", "Сумма=12.505"), "bad-amount", "line 19, field Сумма"),
-        (whole.replace("КонечныйОстаток=110.50\n", ""), "missing-field", "line 14, field КонечныйОстаток"),
+        (
+            whole.replace("КонечныйОстаток=110.50\n", "").replace("ВсегоСписано=2.00\n", ""),
+            "missing-field",
+            "line 13, field КонечныйОстаток",
+        ),
+        (
+            whole.replace("НачальныйОстаток=100.00\n", "").replace("ВсегоСписано=2.00\n", ""),
+            "missing-field",
+            "line 13, field НачальныйОстаток",
+        ),
+        (
+            whole.replace("ВсегоСписано=2.00\n", "").replace("=110.50", "=110.51"),
+            "balance-mismatch",
+            "line 13, field КонечныйОстаток",
+        ),
+        (
+            whole.replace("НачальныйОстаток=100.00\n", "").replace("=12.50\nВ", "=12.60\nВ"),
+            "total-mismatch",
+            "line 11, field ВсегоПоступило",
+        ),
+        (whole.replace("40702810500000000042", "40702999500000000042"), "unknown-currency", "line 10, field РасчСчет"),
         (whole.replace("=110.50", "=110.51"), "balance-mismatch", "line 14, field КонечныйОстаток"),
         (whole.replace("Сумма=12.50", "Сумма=12.40"), "total-mismatch", "line 12, field ВсегоПоступило"),
         (whole.replace("Сумма=2\n", "Сумма=3\n"), "total-mismatch", "line 13, field ВсегоСписано"),
@@ -197,4 +228,108 @@ fn damaged_bytes_are_refused_or_read_but_never_a_panic() {
             assert!(rejection.place.is_some(), "{rejection:?}");
         }
     }
+}
+
+#[test]
+fn sums_of_nothing_and_less() {
+    let zero = INCOMING.replace("Номер=1", "Номер=8").replace("=12.50", "=0.00");
+    let storno = INCOMING.replace("=12.50", "=-12.50");
+    let seen = good(&file(&[HEAD, SECTION, INCOMING, &zero, OUTGOING]));
+    assert_eq!((seen.drafts.len(), seen.left_out.len()), (2, 1));
+    assert_eq!(seen.left_out[0].code, "zero-sum");
+    // Turnovers less the storno, or with it on the other side.
+    let net = SECTION.replace("=12.50", "=0.00").replace("=110.50", "=98.00");
+    let gross = SECTION.replace("=2.00", "=14.50").replace("=110.50", "=98.00");
+    for section in [&net, &gross] {
+        let seen = good(&file(&[HEAD, section, INCOMING, &storno, OUTGOING]));
+        let types: Vec<_> = seen.drafts.iter().map(|draft| draft.type_.as_str()).collect();
+        assert_eq!(types, ["payment.received.v1", "payment.refunded.v1", "statement.imported.v1"]);
+        assert_eq!(data(&seen.drafts[1])["amount"]["value"], "12.50");
+    }
+    let with = |config: serde_json::Value, documents: &str| {
+        decode_with(config, file(&[HEAD, &net, documents, OUTGOING]).as_bytes())
+    };
+    let both = format!("{INCOMING}{storno}");
+    let (_, seen) = with(serde_json::json!({ "negative-sums": "left-out" }), &both);
+    assert_eq!((seen.drafts.len(), seen.left_out[0].code.as_str()), (2, "negative-sum"));
+    let nameless = both.replace("ЛС: 500100200300", "за свет");
+    assert_eq!(with(serde_json::json!({}), &nameless).1.left_out[0].code, "negative-sum");
+    for (config, documents, code) in [
+        (serde_json::json!({ "negative-sums": "refused" }), both.as_str(), "negative-sum"),
+        (serde_json::json!({ "zero-sums": "refused" }), zero.as_str(), "zero-sum"),
+    ] {
+        assert_eq!(with(config, documents).0.unwrap_err().code, code);
+    }
+}
+
+#[test]
+fn a_line_without_a_known_key_goes_on_with_the_text_before() {
+    let purpose = |lines: &str| {
+        let seen =
+            good(&file(&[HEAD, SECTION, &INCOMING.replace("НазначениеПлатежа=ЛС: 500100200300", lines), OUTGOING]));
+        let found = data(&seen.drafts[0]);
+        (
+            seen.drafts[0].subject.clone().unwrap(),
+            found["purpose"].as_str().unwrap().to_owned(),
+            found["payer"]["name"].clone(),
+        )
+    };
+    for (lines, text) in [
+        ("НазначениеПлатежа=Оплата, в т.ч.\nНДС 22%=126.23 ЛС: 500100", "Оплата, в т.ч. НДС 22%=126.23 ЛС: 500100"),
+        (
+            "НазначениеПлатежа=Оплата. Реквизиты:\nСумма=700 руб ЛС: 500100",
+            "Оплата. Реквизиты: Сумма=700 руб ЛС: 500100",
+        ),
+        ("НазначениеПлатежа=Оплата\nКод=по договору ЛС: 500100", "Оплата Код=по договору ЛС: 500100"),
+        ("НазначениеПлатежа=Оплата\nЛС=500100", "Оплата ЛС=500100"),
+        ("НазначениеПлатежа=Оплата\nНазначениеПлатежа=ЛС: 500100", "Оплата ЛС: 500100"),
+        ("НазначениеПлатежа=\nЛС: 500100", "ЛС: 500100"),
+        ("НазначениеПлатежа=Оплата\n\nдва=2\nЛС: 500100\nОчередность=5\nРезервноеПоле=ЛС 1", "Оплата два=2 ЛС: 500100"),
+    ] {
+        assert_eq!(purpose(lines), ("500100".into(), text.into(), "Соколова Мария Андреевна".into()), "{lines}");
+    }
+    let seen = good(&file(&[
+        HEAD,
+        SECTION,
+        &INCOMING.replace("НазначениеПлатежа=ЛС: 500100200300", "НазначениеПлатежа=ЛС 5001\n00200300"),
+        OUTGOING,
+    ]));
+    assert_eq!(data(&seen.drafts[0])["reason"]["code"], "ambiguous-account");
+    let names =
+        INCOMING.replace("Мария Андреевна", "Мария\nАндреевна\nПлательщикОГРН=1\nПлательщикБанк1=ПАО\n\"Банк\"");
+    let seen = good(&file(&[HEAD, SECTION, &names, OUTGOING]));
+    assert_eq!(data(&seen.drafts[0])["payer"]["name"], "Соколова Мария Андреевна");
+    assert!(seen.warnings.iter().any(|text| text.contains("ПлательщикОГРН")), "{:?}", seen.warnings);
+    let contradiction = INCOMING.replace("НазначениеПлатежа=ЛС: 500100200300", "НазначениеПлатежа=Оплата\nСумма=13.00");
+    assert_eq!(refused(&file(&[HEAD, SECTION, &contradiction, OUTGOING])).0, "repeated-field");
+}
+
+#[test]
+fn what_is_no_payment_of_a_customer_is_rejected() {
+    for (purpose, code) in [
+        ("За свет (МБОУ СОШ 5, л/с 03221009820)", "treasury-account"),
+        ("Возврат средств по п/п 3, ЛС: 500100", "returned"),
+        ("ВОЗВРАТ ЛС: 500100", "returned"),
+    ] {
+        let seen = good(&file(&[HEAD, SECTION, &INCOMING.replace("ЛС: 500100200300", purpose), OUTGOING]));
+        assert_eq!(data(&seen.drafts[0])["reason"]["code"], code, "{purpose}");
+    }
+}
+
+#[test]
+fn sections_without_turnovers_or_after_documents() {
+    let parts = ["ВсегоПоступило=12.50\n", "ВсегоСписано=2.00\n", "КонечныйОстаток=110.50\n"];
+    for absent in [&parts[..1], &parts[1..2], &parts[..2], &parts[2..]] {
+        let section = absent.iter().fold(SECTION.to_owned(), |section, part| section.replace(part, ""));
+        assert_eq!(good(&file(&[HEAD, &section, INCOMING, OUTGOING])).drafts.len(), 2, "{section}");
+    }
+    let bare = parts.iter().fold(SECTION.to_owned(), |section, part| section.replace(part, ""));
+    let (result, seen) = decode_bytes(file(&[HEAD, &bare, INCOMING]).as_bytes(), Control::Balance);
+    assert!(result.is_ok() && seen.warnings.iter().any(|text| text.contains("line 7: a section whose balances")));
+    let seen = good(&file(&[HEAD, INCOMING, SECTION, OUTGOING]));
+    assert_eq!(data(&seen.drafts[1])["documents"]["incoming"], 1);
+    let later = SECTION.replace("ДатаКонца=20", "ДатаКонца=21");
+    assert_eq!(refused(&file(&[HEAD, INCOMING, &later, OUTGOING])), ("bad-structure".into(), "line 18".into()));
+    let odd = SECTION.replace("=100.00", "=1 100-00").replace("=110.50", "=1'110.50");
+    assert_eq!(data(&good(&file(&[HEAD, &odd, INCOMING, OUTGOING])).drafts[1])["openingBalance"]["value"], "1100.00");
 }

@@ -1,5 +1,6 @@
 use super::*;
-use crate::mapping::{self, RawSettings};
+use crate::mapping;
+use crate::settings::RawSettings;
 use busbar_sdk::{Seen, mutations};
 use serde_json::{Value, json};
 
