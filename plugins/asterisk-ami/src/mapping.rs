@@ -124,12 +124,14 @@ fn escaped(value: &str) -> String {
     text
 }
 
-/// Why somebody who was called did not answer, by the reason of `OriginateResponse`, which is the number of a control frame.
+/// Why somebody who was called did not answer, by the reason of `OriginateResponse`, which is the number of a control frame
+/// (`enum ast_control_frame_type`: 0 none, 1 hung up, 3 rings, 5 busy, 8 congestion). Of others nobody knows.
 pub fn unanswered(reason: &str) -> Unanswered {
     let code = match reason {
         "1" | "3" => "no-answer",
         "5" => "busy",
-        _ => "undeliverable",
+        "0" | "8" => "undeliverable",
+        _ => "unknown",
     };
     Unanswered { code, cause: None, text: format!("reason {reason}") }
 }

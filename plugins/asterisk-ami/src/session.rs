@@ -328,6 +328,10 @@ impl Ami {
             "Hangup" if channel.starts_with(dialling::PREFIX) => {
                 self.exchange.hung_up(channel, event.get("Cause").parse().ok(), at_ms, turn);
             }
+            // 5: the telephone rings.
+            "Newstate" if channel.starts_with(dialling::PREFIX) && event.get("ChannelState") == "5" => {
+                self.exchange.rings(channel, turn);
+            }
             "Newchannel" => {
                 if let Some(first) = mapping::first_channel(event) {
                     self.exchange.start(id, &first, at_ms, turn);

@@ -47,7 +47,9 @@ pub fn news(event: &Value) -> Option<News<'_>> {
         ("ChannelStateChange" | "StasisStart", _) if get("/channel/state") == "Up" => News::Up,
         ("Dial", "" | "RINGING") => News::Rings(peer, ""),
         ("Dial", "ANSWER") => News::Connected(peer),
-        ("Dial", status @ ("BUSY" | "NOANSWER" | "CANCEL" | "CHANUNAVAIL" | "CONGESTION")) => News::NotAnswered(status),
+        ("Dial", "PROGRESS" | "PROCEEDING") => return None,
+        // BUSY, NOANSWER, CANCEL, and what newer versions have besides.
+        ("Dial", status) => News::NotAnswered(status),
         ("BridgeBlindTransfer", _) if get("/result") == "Success" => {
             News::Transferred(Some(get("/exten")).filter(|exten| !exten.is_empty()))
         }
@@ -56,6 +58,11 @@ pub fn news(event: &Value) -> Option<News<'_>> {
         ("ChannelDestroyed", _) => News::Ended(cause(event)),
         _ => return None,
     })
+}
+
+/// Whether the telephone of the channel rings: its own state says so, also at its end.
+pub fn is_ringing(event: &Value) -> bool {
+    text(event, "/channel/state") == "Ringing"
 }
 
 pub fn cause(event: &Value) -> Option<u32> {

@@ -306,12 +306,15 @@ impl Ari {
 
     /// Of the channel of an order.
     fn of_order(&mut self, key: &str, event: &Value, at_ms: u64, turn: &mut exchange::Turn<'_>) {
+        if mapping::is_ringing(event) {
+            self.exchange.rings(key, turn);
+        }
         match mapping::news(event) {
             Some(News::Up) => self.exchange.answered(key, true, at_ms, turn),
             // It was never up.
             Some(News::Ended(cause)) if !self.exchange.hung_up(key, cause, at_ms, turn) => {
                 let text = text(event, "/cause_txt").to_owned();
-                // An ordinary end before it was up: it rang, and nobody came. Without a cause it never rang.
+                // An ordinary end before it was up: nobody came. Without a cause it is what was seen that decides.
                 let code = if cause == Some(16) { "no-answer" } else { "undeliverable" };
                 let how = Unanswered { code, cause, text };
                 self.exchange.unanswered(key, how, at_ms, turn);

@@ -24,44 +24,100 @@ pub struct Context<'a> {
 
 /// A reading whose period is known.
 struct Timed {
+    index: usize,
     start: i64,
     duration: i64,
     value: String,
     quality: Option<&'static str>,
 }
 
-/// The messages of a block: one for 3000 intervals, or one for each reading of a register.
+impl Timed {
+    fn end(&self) -> i64 {
+        self.start + self.duration
+    }
+
+    fn says_the_same(&self, other: &Self) -> bool {
+        (self.start, self.duration, &self.value, self.quality)
+            == (other.start, other.duration, &other.value, other.quality)
+    }
+}
+
+/// The messages of a block: one for 3000 intervals, or one for each reading of a register. `left_out`: the readings of it
+/// that are none, while the others are.
 ///
 /// # Errors
-/// `bad-period`, `repeated-period`, `bad-interval`, `bad-value`, `bad-time` at the block.
-pub fn drafts(context: &Context<'_>, block: &Block) -> Result<Vec<Draft>, Rejection> {
-    let refuse = |code: &str, reason: &str, index: usize| {
-        rejection(code, reason, format!("{}, reading {}", block.place, index + 1))
-    };
-    let mut timed: Vec<Timed> = Vec::with_capacity(block.readings.len());
-    for (index, reading) in block.readings.iter().enumerate() {
-        let (start, duration) = reading.period.or_else(|| counted(context, block, index)).ok_or_else(|| {
-            refuse("missing-field", "neither timePeriod, nor intervalLength and interval tell when it was", index)
-        })?;
-        let last_end = timed.last().map(|last| last.start + last.duration);
-        if last_end.is_some_and(|end| start < end) {
-            return Err(refuse("repeated-period", "a reading overlaps or precedes the one before", index));
-        }
-        let inside = |(from, length): (i64, i64)| from <= start && start + duration <= from + length;
-        if !block.interval.is_none_or(inside) {
-            return Err(refuse("bad-period", "a reading lies outside of its block", index));
-        }
-        let value = reading.value.times_power_of_ten(context.meaning.power_of_ten);
-        let may_be_negative = context.meaning.quantity == "active-energy-net" && context.meaning.kind != Kind::Register;
-        let value = value.filter(|value| may_be_negative || !value.is_negative()).and_then(|value| value.canonical());
-        let value =
-            value.ok_or_else(|| refuse("bad-value", "a value has at most 15 digits and 6 decimals in kWh", index))?;
-        timed.push(Timed { start, duration, value, quality: reading.quality });
+/// `bad-interval`, `bad-time`, or what the block's own fields are, at the block, which is left out whole.
+pub fn drafts(context: &Context<'_>, block: &Block, left_out: &mut Vec<Rejection>) -> Result<Vec<Draft>, Rejection> {
+    if let Some(problem) = &block.problem {
+        return Err(problem.clone());
     }
+    let mut all: Vec<Timed> = Vec::with_capacity(block.readings.len());
+    for index in 0..block.readings.len() {
+        match timed(context, block, index) {
+            Ok(reading) => all.push(reading),
+            Err(entry) => left_out.push(entry),
+        }
+    }
+    let timed = one_each(block, all, left_out);
     match context.meaning.kind {
         Kind::Register => timed.iter().map(|reading| register(context, block, reading)).collect(),
         _ => timed.chunks(VALUES_MAX).map(|readings| intervals(context, block, readings)).collect(),
     }
+}
+
+fn timed(context: &Context<'_>, block: &Block, index: usize) -> Result<Timed, Rejection> {
+    let refuse = |code: &str, reason: &str| rejection(code, reason, place(block, &[index]));
+    let reading = block.readings.get(index).ok_or_else(|| refuse("missing-field", "no reading"))?;
+    if let Some(problem) = &reading.problem {
+        return Err(problem.clone());
+    }
+    let (start, duration) = reading.period.or_else(|| counted(context, block, index)).ok_or_else(|| {
+        refuse("missing-field", "neither timePeriod, nor intervalLength and interval tell when it was")
+    })?;
+    let inside = |(from, length): (i64, i64)| from <= start && start + duration <= from + length;
+    if !block.interval.is_none_or(inside) {
+        return Err(refuse("bad-period", "a reading lies outside of its block"));
+    }
+    let stated = reading.value.ok_or_else(|| refuse("missing-field", "a reading without value"))?;
+    let value = stated.times_power_of_ten(context.meaning.power_of_ten);
+    let may_be_negative = context.meaning.quantity == "active-energy-net" && context.meaning.kind != Kind::Register;
+    if !may_be_negative && stated.is_negative() {
+        return Err(refuse("bad-value", "a value is below zero, and no net one"));
+    }
+    let value = value.and_then(|value| value.canonical());
+    let value = value.ok_or_else(|| refuse("bad-value", "a value has at most 15 digits and 6 decimals in kWh"))?;
+    Ok(Timed { index, start, duration, value, quality: reading.quality })
+}
+
+/// In order of time. Of readings that overlap nobody knows which are true: none of them is taken, unless they say the same.
+fn one_each(block: &Block, mut all: Vec<Timed>, left_out: &mut Vec<Rejection>) -> Vec<Timed> {
+    all.sort_by_key(|reading| (reading.start, reading.duration));
+    all.dedup_by(|later, first| later.says_the_same(first));
+    let mut kept = Vec::with_capacity(all.len());
+    let mut group: Vec<Timed> = Vec::new();
+    let mut settle = |group: &mut Vec<Timed>| match group.len() {
+        0 | 1 => kept.append(group),
+        _ => {
+            let mut indexes: Vec<usize> = group.drain(..).map(|reading| reading.index).collect();
+            indexes.sort_unstable();
+            let reason = "readings of one period, or that overlap, with different values";
+            left_out.push(rejection("repeated-period", reason, place(block, &indexes)));
+        }
+    };
+    for reading in all {
+        if group.iter().all(|other| reading.start >= other.end()) {
+            settle(&mut group);
+        }
+        group.push(reading);
+    }
+    settle(&mut group);
+    kept
+}
+
+fn place(block: &Block, indexes: &[usize]) -> String {
+    let numbers: Vec<String> = indexes.iter().take(20).map(|index| (index + 1).to_string()).collect();
+    let word = if numbers.len() == 1 { "reading" } else { "readings" };
+    format!("{}, {word} {}", block.place, numbers.join(", "))
 }
 
 /// espi.xsd, IntervalReading/timePeriod: without it there is a reading for each `intervalLength`.

@@ -75,6 +75,8 @@ struct Feed<'a, S: Sink> {
     kept_bytes: usize,
     others: BTreeSet<String>,
     stated: usize,
+    /// Meter readings whose blocks are left out, and why, each told once: of a gas meter there is a block for each day.
+    left_out: BTreeSet<(String, String)>,
 }
 
 struct UsagePoint {
@@ -128,6 +130,7 @@ impl<'a, S: Sink> Feed<'a, S> {
             kept_bytes: 0,
             others: BTreeSet::new(),
             stated: 0,
+            left_out: BTreeSet::new(),
         }
     }
 
@@ -138,13 +141,6 @@ impl<'a, S: Sink> Feed<'a, S> {
         self.keep(&entry)?;
         match entry.resource {
             Resource::UsagePoint(kind) => {
-                if entry.id.is_empty() || entry.id.chars().count() > ID_CHARS_MAX || !is_plain(&entry.id) {
-                    return Err(rejection(
-                        "bad-id",
-                        "a usage point has an id of at most 64 characters, no control characters",
-                        entry.place,
-                    ));
-                }
                 let related = entry.related.clone();
                 let point = UsagePoint { id: entry.id, kind, related: entry.related };
                 self.usage_points.insert(entry.own, &related, point);
@@ -190,17 +186,33 @@ impl<'a, S: Sink> Feed<'a, S> {
     }
 
     fn state(&mut self, entry: &Entry) -> Result<(), Rejection> {
-        let context = self.context(entry)?;
         let mut drafts = Vec::new();
+        let mut left_out = Vec::new();
         let mut empty = Vec::new();
-        for block in blocks_of(entry) {
-            match block.readings.is_empty() {
-                true => empty.push(block.place.as_str()),
-                false => drafts.extend(block::drafts(&context, block)?),
+        match self.context(entry) {
+            // Nothing of what the entry belongs to is carried.
+            Err(whole) => left_out.push((true, whole)),
+            Ok(context) => {
+                for block in blocks_of(entry) {
+                    let mut readings = Vec::new();
+                    match block.readings.is_empty() {
+                        true => empty.push(block.place.as_str()),
+                        false => match block::drafts(&context, block, &mut readings) {
+                            Ok(found) => drafts.extend(found),
+                            Err(whole) => readings = vec![whole],
+                        },
+                    }
+                    left_out.extend(readings.into_iter().map(|entry| (false, entry)));
+                }
             }
         }
         empty.iter().for_each(|place| self.sink.warn(&format!("{place}: a block without readings, ignored")));
-        self.stated += drafts.len() + empty.len();
+        self.stated += drafts.len() + empty.len() + left_out.len();
+        for (is_whole, one) in left_out {
+            if !is_whole || self.left_out.insert((entry.up.clone(), one.code.clone())) {
+                self.sink.leave_out(one);
+            }
+        }
         drafts.into_iter().for_each(|draft| self.sink.emit(draft));
         Ok(())
     }
@@ -219,12 +231,17 @@ impl<'a, S: Sink> Feed<'a, S> {
         let point = self.usage_points.of(&reading.up);
         let point =
             point.ok_or_else(|| refuse("no-usage-point", "the feed has no UsagePoint of this MeterReading".into()))?;
+        if point.id.is_empty() || point.id.chars().count() > ID_CHARS_MAX || !is_plain(&point.id) {
+            let reason = "a usage point has an id of at most 64 characters, no control characters";
+            return Err(refuse("bad-id", reason.into()));
+        }
         if !matches!(point.kind, None | Some(ELECTRICITY)) {
             return Err(refuse("not-electricity", "the usage point has another service than electricity".into()));
         }
         let meaning = reading_type
             .codes
             .meaning()
+            .and_then(|meaning| reading_type.is_whole().map(|()| meaning))
             .map_err(|what| refuse("unsupported-reading-type", format!("no message carries {what}")))?;
         let only = if self.local_times.len() == 1 { self.local_times.values().next() } else { None };
         let local = point.related.iter().find_map(|href| self.local_times.get(href)).or(only);

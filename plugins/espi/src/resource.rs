@@ -51,6 +51,24 @@ pub enum Resource {
 pub struct ReadingType {
     pub codes: ReadingCodes,
     pub interval_seconds: Option<i64>,
+    /// dataQualifier.
+    pub qualifier: Option<i64>,
+    /// tou, consumptionTier, cpp: part of the energy, by time or amount.
+    pub parts: [Option<i64>; 3],
+}
+
+impl ReadingType {
+    /// # Errors
+    /// What sets its values apart from the whole energy of an interval, which is what the messages carry: 0 and 12 are no
+    /// qualifier and the normal one, others are maxima, averages and the like (espi.xsd, DataQualifierType).
+    pub fn is_whole(&self) -> Result<(), String> {
+        if let Some(qualifier) = self.qualifier.filter(|code| ![0, 12].contains(code)) {
+            return Err(format!("dataQualifier {qualifier}"));
+        }
+        let part = self.parts.iter().zip(["tou", "consumptionTier", "cpp"]);
+        let part = part.filter_map(|(code, name)| Some((code.filter(|code| *code != 0)?, name))).next();
+        part.map_or(Ok(()), |(code, name)| Err(format!("{name} {code}, a part of the energy")))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +84,8 @@ pub struct Block {
     /// `interval`: start in seconds after 1970, and length in seconds.
     pub interval: Option<(i64, i64)>,
     pub readings: Vec<Reading>,
+    /// Why it is none, while the others of the feed are.
+    pub problem: Option<Rejection>,
 }
 
 /// `IntervalReading`.
@@ -73,8 +93,11 @@ pub struct Block {
 pub struct Reading {
     /// Start and length in seconds; absent where the reading type alone tells.
     pub period: Option<(i64, i64)>,
-    pub value: Decimal,
+    /// There, unless there is a problem.
+    pub value: Option<Decimal>,
     pub quality: Option<&'static str>,
+    /// Why it is none, while the others of the block are.
+    pub problem: Option<Rejection>,
 }
 
 type Source<'a, R> = &'a mut Xml<R>;
@@ -205,6 +228,10 @@ fn reading_type<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>) -> Result<ReadingT
             "intervalLength" => &mut found.interval_seconds,
             "powerOfTenMultiplier" => &mut found.codes.multiplier,
             "uom" => &mut found.codes.unit,
+            "dataQualifier" => &mut found.qualifier,
+            "tou" => &mut found.parts[0],
+            "consumptionTier" => &mut found.parts[1],
+            "cpp" => &mut found.parts[2],
             _ => {
                 xml.skip()?;
                 continue;
@@ -227,7 +254,10 @@ fn block<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>, readings: &mut usize) -> 
     let mut block = Block { place: xml.place(), ..Block::default() };
     while let Some(element) = xml.child()? {
         match element.name.as_str() {
-            "interval" => block.interval = Some(period(xml, &element)?),
+            "interval" => match period(xml, &element)? {
+                Ok(interval) => block.interval = Some(interval),
+                Err(wrong) => block.problem = Some(wrong),
+            },
             "IntervalReading" => {
                 count(xml, readings)?;
                 block.readings.push(reading(xml, &element)?);
@@ -238,22 +268,29 @@ fn block<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>, readings: &mut usize) -> 
     Ok(block)
 }
 
-/// `cost` and consumption tiers have no place in the messages.
+/// `cost` and consumption tiers have no place in the messages. What is wrong with one reading is kept in it.
 fn reading<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>, reading: &Element) -> Result<Reading, Rejection> {
-    let (mut found, mut value, mut worst) = (None, None, None);
+    let (mut found, mut value, mut worst, mut problem) = (None, None, None, None);
     while let Some(element) = xml.child()? {
         match element.name.as_str() {
-            "timePeriod" => found = Some(period(xml, &element)?),
+            "timePeriod" => match period(xml, &element)? {
+                Ok(period) => found = Some(period),
+                Err(wrong) => problem = Some(wrong),
+            },
             "value" => {
                 let text = xml.text()?;
-                let wrong = || rejection("bad-value", "value is no number", xml.place_of(&element));
-                let number = Decimal::parse(&text).ok_or_else(wrong)?;
-                value = Some(number);
+                value = Decimal::parse(&text);
+                if value.is_none() {
+                    problem = Some(rejection("bad-value", "value is no number", xml.place_of(&element)));
+                }
             }
             "ReadingQuality" => {
                 while let Some(element) = xml.child()? {
                     match element.name.as_str() {
-                        "quality" => worst = worst.or(quality(number(xml, &element)?)),
+                        "quality" => match whole(xml, &element)? {
+                            Ok(code) => worst = worst.or(quality(code)),
+                            Err(wrong) => problem = Some(wrong),
+                        },
                         _ => xml.skip()?,
                     }
                 }
@@ -261,29 +298,45 @@ fn reading<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>, reading: &Element) -> R
             _ => xml.skip()?,
         }
     }
-    let value = value.ok_or_else(|| rejection("missing-field", "a reading without value", xml.place_of(reading)))?;
-    Ok(Reading { period: found, value, quality: worst })
+    if value.is_none() && problem.is_none() {
+        problem = Some(rejection("missing-field", "a reading without value", xml.place_of(reading)));
+    }
+    Ok(Reading { period: found, value, quality: worst, problem })
 }
 
+/// What is wrong with a value, which says nothing of the others.
+type Checked<T> = Result<T, Rejection>;
+
 /// Start and duration.
-fn period<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>, period: &Element) -> Result<(i64, i64), Rejection> {
-    let (mut start, mut duration) = (None, None);
+fn period<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>, period: &Element) -> Result<Checked<(i64, i64)>, Rejection> {
+    let (mut start, mut duration, mut problem) = (None, None, None);
     while let Some(element) = xml.child()? {
-        match element.name.as_str() {
-            "start" => start = Some(number(xml, &element)?),
-            "duration" => duration = Some(number(xml, &element)?).filter(|seconds| *seconds >= 0),
-            _ => xml.skip()?,
+        let field = match element.name.as_str() {
+            "start" => &mut start,
+            "duration" => &mut duration,
+            _ => {
+                xml.skip()?;
+                continue;
+            }
+        };
+        match whole(xml, &element)? {
+            Ok(number) => *field = Some(number),
+            Err(wrong) => problem = Some(wrong),
         }
     }
-    start.zip(duration).ok_or_else(|| {
-        rejection("missing-field", "a period has start and duration, not negative", xml.place_of(period))
-    })
+    let missing = || rejection("missing-field", "a period has start and duration, not negative", xml.place_of(period));
+    let found = start.zip(duration.filter(|seconds| *seconds >= 0));
+    Ok(problem.map_or_else(|| found.ok_or_else(missing), Err))
 }
 
 fn number<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>, element: &Element) -> Result<i64, Rejection> {
+    whole(xml, element)?
+}
+
+fn whole<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>, element: &Element) -> Result<Checked<i64>, Rejection> {
     let text = xml.text()?;
     let number = text.parse::<i64>().ok().filter(|number| text.len() <= 15 && number.abs() < NUMBER_MAX);
-    number.ok_or_else(|| rejection("bad-number", "no whole number", xml.place_of(element)))
+    Ok(number.ok_or_else(|| rejection("bad-number", "no whole number", xml.place_of(element))))
 }
 
 /// `quality` of a QualityOfReading code (espi.xsd); nothing for a value that is valid.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::mapping::get;
+use crate::mapping::{ENTERPRISE, Kind, get};
 
 /// Parentheses within parentheses.
 const DEPTH_MAX: usize = 10;
@@ -39,15 +39,19 @@ impl Filter {
         (parser.next == parser.tokens.len()).then_some(filter)
     }
 
-    pub fn matches(&self, object: &Map<String, Value>) -> bool {
+    /// Of several values of an attribute one is enough (RFC 7644, 3.4.2.2). `kind`: whose attributes full names are of.
+    pub fn matches(&self, kind: Kind, object: &Map<String, Value>) -> bool {
         match self {
-            Filter::And(left, right) => left.matches(object) && right.matches(object),
-            Filter::Or(left, right) => left.matches(object) || right.matches(object),
-            Filter::Not(inner) => !inner.matches(object),
-            Filter::Present(attribute) => find(object, attribute).is_some_and(|value| !value.is_null()),
+            Filter::And(left, right) => left.matches(kind, object) && right.matches(kind, object),
+            Filter::Or(left, right) => left.matches(kind, object) || right.matches(kind, object),
+            Filter::Not(inner) => !inner.matches(kind, object),
+            Filter::Present(attribute) => !found(object, &plain_path(kind, attribute)).is_empty(),
             Filter::Compare { attribute, operator, value } => {
-                let found = find(object, attribute).unwrap_or(&Value::Null);
-                compare(found, *operator, value)
+                let found = found(object, &plain_path(kind, attribute));
+                match found.is_empty() {
+                    true => compare(&Value::Null, *operator, value),
+                    false => found.into_iter().any(|found| compare(found, *operator, value)),
+                }
             }
         }
     }
@@ -61,11 +65,36 @@ impl Filter {
     }
 }
 
-fn find<'a>(object: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
-    match path.split_once('.') {
-        Some((attribute, sub)) => get(get(object, attribute)?.as_object()?, sub),
-        None => get(object, path),
-    }
+/// The names of a path, without the URN of the resource's own schema; that of an extension is the first (RFC 7644, 3.10).
+pub fn plain_path(kind: Kind, path: &str) -> Vec<String> {
+    let is_of = |urn: &str| path.get(..urn.len()).is_some_and(|start| start.eq_ignore_ascii_case(urn));
+    let (mut names, rest) = if is_of(kind.schema()) {
+        (Vec::new(), path.get(kind.schema().len()..).unwrap_or_default())
+    } else if is_of(ENTERPRISE) {
+        (vec![ENTERPRISE.to_owned()], path.get(ENTERPRISE.len()..).unwrap_or_default())
+    } else {
+        (Vec::new(), path)
+    };
+    let rest = rest.trim_start_matches([':', '.']);
+    names.extend(rest.split('.').filter(|name| !name.is_empty()).map(str::to_owned));
+    names
+}
+
+/// Every value there; of a list those of its members, of a member its `value`.
+fn found<'a>(object: &'a Map<String, Value>, path: &[String]) -> Vec<&'a Value> {
+    let Some((first, rest)) = path.split_first() else { return Vec::new() };
+    let values = match get(object, first) {
+        None | Some(Value::Null) => return Vec::new(),
+        Some(Value::Array(values)) => values.iter().collect(),
+        Some(value) => vec![value],
+    };
+    let below = |value: &'a Value| match (value.as_object(), rest) {
+        (Some(inner), []) => get(inner, "value").map_or_else(|| vec![value], |value| vec![value]),
+        (Some(inner), rest) => found(inner, rest),
+        (None, []) => vec![value],
+        (None, _) => Vec::new(),
+    };
+    values.into_iter().flat_map(below).collect()
 }
 
 fn compare(found: &Value, operator: Operator, value: &Value) -> bool {
@@ -84,9 +113,14 @@ fn compare(found: &Value, operator: Operator, value: &Value) -> bool {
             Operator::LessOrEqual => found <= value,
         };
     }
+    // Some providers write `"True"`.
+    let same = match (found, value) {
+        (Value::Bool(flag), Value::String(text)) => text.eq_ignore_ascii_case(&flag.to_string()),
+        _ => found == value,
+    };
     match operator {
-        Operator::Equal => found == value,
-        Operator::NotEqual => found != value,
+        Operator::Equal => same,
+        Operator::NotEqual => !same,
         _ => false,
     }
 }
@@ -220,7 +254,7 @@ mod tests {
             (r#"display pr"#, false),
             (r#"value ge "b" and value lt "c" and primary ne false"#, true),
         ] {
-            assert_eq!(Filter::parse(text).map(|filter| filter.matches(email)), Some(expected), "{text}");
+            assert_eq!(Filter::parse(text).map(|filter| filter.matches(Kind::User, email)), Some(expected), "{text}");
         }
     }
 

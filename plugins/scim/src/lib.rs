@@ -1,11 +1,13 @@
 //! Employees and units by SCIM 2.0: glue between the host and [`poll`] and [`push`].
 
 pub mod filter;
+pub mod list;
 pub mod mapping;
 pub mod memory;
 pub mod patch;
 pub mod poll;
 pub mod push;
+pub mod schema;
 pub mod settings;
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,7 @@ fn poll(cursor: Option<Vec<u8>>) -> Result<Polled, Failure> {
     let request = poll::request(&settings, &cursor)?;
     let response = http::send(&request).map_err(|error| failure_of_error(error, &request.url, true))?;
     let page = poll::page(&settings, cursor, &response, &mut HostStore)?;
+    page.left_out.iter().for_each(messages::leave_out);
     messages::emit(&page.drafts);
     Ok(Polled { cursor: serde_json::to_vec(&page.cursor).ok(), more: page.more })
 }

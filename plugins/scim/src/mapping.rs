@@ -125,7 +125,11 @@ fn user(data: &mut Map<String, Value>, settings: &Settings, id: &str, login: &st
     let empty = Map::new();
     let object = |name: &str| get(user, name).and_then(Value::as_object).unwrap_or(&empty);
     let (name, enterprise) = (object("name"), object(ENTERPRISE));
-    let status = if is_active(user) { "active" } else { settings.disabled.as_str() };
+    let status = match is_active(user) {
+        Some(true) => "active",
+        Some(false) => settings.disabled.as_str(),
+        None => "unknown",
+    };
     data.insert("employee".to_owned(), json!(id));
     data.insert("status".to_owned(), json!(status));
     let mut put = |field: &str, value: Option<&str>, chars: usize| {
@@ -151,12 +155,14 @@ fn user(data: &mut Map<String, Value>, settings: &Settings, id: &str, login: &st
     put("extension", phone.extension.as_deref(), 10);
 }
 
-/// Some providers send `"False"`.
-fn is_active(user: &Map<String, Value>) -> bool {
+/// Some providers send `"False"`. Nothing for a value that is neither; one that is not there is the usual (RFC 7643, 4.1.1).
+fn is_active(user: &Map<String, Value>) -> Option<bool> {
     match get(user, "active") {
-        Some(Value::Bool(active)) => *active,
-        Some(Value::String(text)) => !text.eq_ignore_ascii_case("false"),
-        _ => true,
+        Some(Value::Bool(active)) => Some(*active),
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => Some(false),
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Some(true),
+        None | Some(Value::Null) => Some(true),
+        Some(_) => None,
     }
 }
 
@@ -244,7 +250,16 @@ mod tests {
     }
 
     #[test]
-    fn moments() {
+    fn moments_and_activity() {
+        for (active, expected) in [
+            (json!(true), "active"),
+            (json!("FALSE"), "suspended"),
+            (json!(null), "active"),
+            (json!("perhaps"), "unknown"),
+            (json!(0), "unknown"),
+        ] {
+            assert_eq!(data_of(json!({"userName": "a", "active": active}))["status"], expected, "{active}");
+        }
         for text in ["2011-05-13T04:42:34Z", "2011-08-01T18:29:49.793000Z", "2026-11-20T09:30:00+03:00"] {
             assert!(is_moment(text), "{text}");
         }

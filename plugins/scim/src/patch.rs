@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::filter::Filter;
-use crate::mapping::get;
+use crate::mapping::{ENTERPRISE, Kind, get};
+use crate::schema;
 
 /// Operations of one request.
 const OPERATIONS_MAX: usize = 200;
@@ -30,73 +31,109 @@ enum Operation {
 ///
 /// # Errors
 /// The first operation that makes no sense.
-pub fn apply(resource: &mut Map<String, Value>, request: &Value) -> Result<(), Refusal> {
+pub fn apply(kind: Kind, id: &str, resource: &mut Map<String, Value>, request: &Value) -> Result<(), Refusal> {
     // Inside a bulk request the operations stand alone.
     let operations = request.as_array().or_else(|| get(request.as_object()?, "Operations")?.as_array());
     let Some(operations) = operations.filter(|operations| (1..=OPERATIONS_MAX).contains(&operations.len())) else {
         return refuse("invalidSyntax", format!("1 to {OPERATIONS_MAX} Operations are expected"));
     };
     for operation in operations {
-        one(resource, operation)?;
+        Target { kind, id, resource }.one(operation)?;
     }
     Ok(())
 }
 
-fn one(resource: &mut Map<String, Value>, request: &Value) -> Result<(), Refusal> {
-    let Some(request) = request.as_object() else { return refuse("invalidSyntax", "an operation is an object") };
-    let text = |name: &str| get(request, name).and_then(Value::as_str);
-    let operation = match text("op").unwrap_or_default().to_ascii_lowercase().as_str() {
-        "add" => Operation::Add,
-        "replace" => Operation::Replace,
-        "remove" => Operation::Remove,
-        _ => return refuse("invalidSyntax", "op is add, replace or remove"),
-    };
-    let value = get(request, "value");
-    match (text("path"), value, operation) {
-        (None, _, Operation::Remove) => refuse("noTarget", "remove without a path"),
-        (None, Some(Value::Object(values)), _) => {
-            values.iter().try_for_each(|(path, value)| at_path(resource, path, operation, Some(value)))
-        }
-        (None, ..) | (Some(_), None, Operation::Add | Operation::Replace) => {
-            refuse("invalidValue", "add and replace need a value; without a path it is an object")
-        }
-        (Some(path), value, _) => at_path(resource, path, operation, value),
-    }
+/// The resource that is changed.
+struct Target<'a> {
+    kind: Kind,
+    id: &'a str,
+    resource: &'a mut Map<String, Value>,
 }
 
-fn at_path(
-    resource: &mut Map<String, Value>,
-    path: &str,
-    operation: Operation,
-    value: Option<&Value>,
-) -> Result<(), Refusal> {
-    let Some(path) = Path::parse(path) else { return refuse("invalidPath", "a path that cannot be read") };
-    let name = path.attribute.to_ascii_lowercase();
-    if path.schema.is_none() && matches!(name.as_str(), "id" | "meta" | "groups") {
-        return refuse("mutability", format!("{} is readOnly", path.attribute));
-    }
-    // Members are not remembered: see push.rs.
-    if path.schema.is_none() && matches!(name.as_str(), "schemas" | "members") {
-        return Ok(());
-    }
-    let object = match &path.schema {
-        None => resource,
-        Some(schema) => {
-            let key = key_of(resource, schema);
-            if path.attribute.is_empty() {
-                return whole(resource, &key, operation, value);
+impl Target<'_> {
+    fn one(&mut self, request: &Value) -> Result<(), Refusal> {
+        let Some(request) = request.as_object() else { return refuse("invalidSyntax", "an operation is an object") };
+        let text = |name: &str| get(request, name).and_then(Value::as_str);
+        let operation = match text("op").unwrap_or_default().to_ascii_lowercase().as_str() {
+            "add" => Operation::Add,
+            "replace" => Operation::Replace,
+            "remove" => Operation::Remove,
+            _ => return refuse("invalidSyntax", "op is add, replace or remove"),
+        };
+        let value = get(request, "value");
+        match (text("path"), value, operation) {
+            (None, _, Operation::Remove) => refuse("noTarget", "remove without a path"),
+            (None, Some(Value::Object(values)), _) => values.iter().try_for_each(|(path, value)| {
+                // A whole resource says what the server alone sets, which is no change of it.
+                let is_said = ["meta", "groups"].iter().any(|name| name.eq_ignore_ascii_case(path));
+                if is_said { Ok(()) } else { self.at_path(path, operation, Some(value)) }
+            }),
+            (None, ..) | (Some(_), None, Operation::Add | Operation::Replace) => {
+                refuse("invalidValue", "add and replace need a value; without a path it is an object")
             }
-            match resource.entry(key).or_insert_with(|| Value::Object(Map::new())) {
-                Value::Object(extension) => extension,
-                _ => return refuse("invalidPath", "the extension is no object"),
+            (Some(path), value, _) => self.at_path(path, operation, value),
+        }
+    }
+
+    fn at_path(&mut self, path: &str, operation: Operation, value: Option<&Value>) -> Result<(), Refusal> {
+        let Some(mut path) = Path::parse(path) else { return refuse("invalidPath", "a path that cannot be read") };
+        let name = path.attribute.to_ascii_lowercase();
+        match (path.schema.is_none(), name.as_str()) {
+            (true, "id") if value.and_then(Value::as_str) == Some(self.id) => return Ok(()),
+            (true, "id" | "meta" | "groups") => {
+                return refuse("mutability", format!("{} is readOnly", path.attribute));
+            }
+            // Members and passwords are not remembered: see push.rs.
+            (true, "schemas" | "members" | "password") => return Ok(()),
+            _ => {}
+        }
+        self.check(&mut path)?;
+        let object = match &path.schema {
+            None => &mut *self.resource,
+            Some(schema) => {
+                let key = key_of(self.resource, schema);
+                if path.attribute.is_empty() {
+                    return whole(self.resource, &key, operation, value);
+                }
+                match self.resource.entry(key).or_insert_with(|| Value::Object(Map::new())) {
+                    Value::Object(extension) => extension,
+                    _ => return refuse("invalidPath", "the extension is no object"),
+                }
+            }
+        };
+        let key = key_of(object, &path.attribute);
+        match (&path.filter, &path.sub) {
+            (None, None) => whole(object, &key, operation, value),
+            (None, Some(sub)) => below(object, &key, sub, operation, value),
+            (Some(filter), sub) => among(object, &key, filter, sub.as_deref(), operation, value),
+        }
+    }
+
+    /// What no schema has would be taken and lead to nothing. Some providers leave out the URN of the enterprise extension.
+    fn check(&self, path: &mut Path) -> Result<(), Refusal> {
+        let is_enterprise = path.schema.as_ref().is_some_and(|schema| schema.eq_ignore_ascii_case(ENTERPRISE));
+        if path.attribute.is_empty() || path.schema.is_some() && !is_enterprise {
+            return Ok(());
+        }
+        let of_core = schema::of_core(self.kind, &path.attribute).filter(|_| !is_enterprise);
+        let attribute = of_core.or_else(|| {
+            let found = schema::of_enterprise(self.kind, &path.attribute)?;
+            path.schema = Some(ENTERPRISE.to_owned());
+            Some(found)
+        });
+        let Some(attribute) = attribute else {
+            return refuse("invalidPath", format!("there is no attribute {}", path.attribute));
+        };
+        attribute.name.clone_into(&mut path.attribute);
+        let Some(sub) = &path.sub else { return Ok(()) };
+        match attribute.sub(sub) {
+            None => refuse("invalidPath", format!("{} has no {sub}", attribute.name)),
+            Some(found) if found.is_read_only => refuse("mutability", format!("{sub} is readOnly")),
+            Some(found) => {
+                path.sub = Some(found.name.to_owned());
+                Ok(())
             }
         }
-    };
-    let key = key_of(object, &path.attribute);
-    match (&path.filter, &path.sub) {
-        (None, None) => whole(object, &key, operation, value),
-        (None, Some(sub)) => below(object, &key, sub, operation, value),
-        (Some(filter), sub) => among(object, &key, filter, sub.as_deref(), operation, value),
     }
 }
 
@@ -107,6 +144,14 @@ fn whole(
     operation: Operation,
     value: Option<&Value>,
 ) -> Result<(), Refusal> {
+    // Entra removes some of the members by their values.
+    if let (Operation::Remove, Some(Value::Array(removed)), Some(Value::Array(members))) =
+        (operation, value, object.get_mut(key))
+    {
+        let id = |value: &Value| value.get("value").cloned().unwrap_or_else(|| value.clone());
+        members.retain(|member| !removed.iter().any(|gone| id(gone) == id(member)));
+        return Ok(());
+    }
     let Some(value) = value.filter(|value| operation != Operation::Remove && !value.is_null()) else {
         object.remove(key);
         return Ok(());
@@ -168,7 +213,7 @@ fn among(
         Value::Array(members) => members,
         _ => return refuse("invalidPath", format!("{key} is no list")),
     };
-    let matches = |member: &Value| member.as_object().is_some_and(|member| filter.matches(member));
+    let matches = |member: &Value| member.as_object().is_some_and(|member| filter.matches(Kind::User, member));
     if operation == Operation::Remove && sub.is_none() {
         members.retain(|member| !matches(member));
         return Ok(());
@@ -227,7 +272,11 @@ impl Path {
             // The version of a schema has a point: `…:2.0:User:employeeNumber`.
             Some(_) => match head.rsplit_once(':')? {
                 (_, "User" | "Group") => (Some(head), ""),
-                (schema, name) => (Some(schema), name),
+                // `…:2.0:User.employeeNumber` is written as well.
+                (schema, name) => match name.split_once('.').filter(|(of, _)| matches!(*of, "User" | "Group")) {
+                    Some((of, name)) => (head.get(..schema.len() + 1 + of.len()), name),
+                    None => (Some(schema), name),
+                },
             },
             None => (None, head),
         };
@@ -266,7 +315,7 @@ mod tests {
             "emails": [{"type": "work", "value": "w@example.com"}, {"type": "home", "value": "h@example.org"}],
         });
         let request = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations});
-        apply(user.as_object_mut().unwrap(), &request)?;
+        apply(Kind::User, "7", user.as_object_mut().unwrap(), &request)?;
         Ok(user)
     }
 

@@ -83,15 +83,18 @@ pub fn request(settings: &Settings, cursor: &Cursor) -> Result<Request, Failure>
 }
 
 /// What an answer says.
+#[derive(Default)]
 pub struct Page {
     pub drafts: Vec<Draft>,
+    /// Resources that are none as they stand, while the others are.
+    pub left_out: Vec<Rejection>,
     pub cursor: Cursor,
     pub more: bool,
 }
 
 /// # Errors
-/// A refusal of the server by its status; `not-scim`, `not-a-list`, `too-many-resources`, `unexpected-resource`,
-/// `bad-resource` with its place in the answer.
+/// A refusal of the server by its status; `not-scim`, `not-a-list`, `cut-list`, `too-many-resources` with its place in
+/// the answer.
 pub fn page(
     settings: &Settings,
     mut cursor: Cursor,
@@ -102,7 +105,7 @@ pub fn page(
     if matches!(response.status, 400 | 501) && cursor.since(settings).is_some() {
         cursor.unfiltered = true;
         cursor.read = 0;
-        return Ok(Page { drafts: Vec::new(), cursor, more: true });
+        return Ok(Page { cursor, more: true, ..Page::default() });
     }
     let outcome = outcome_of_status(response.status);
     if outcome != Outcome::Ok {
@@ -120,29 +123,52 @@ pub fn page(
         let reason = format!("{} resources at once: the server does not keep to `count`", resources.len());
         return Err(rejected("too-many-resources", reason, "/Resources"));
     }
-    let mut drafts = Vec::new();
+    let (mut drafts, mut left_out) = (Vec::new(), Vec::new());
     for (index, resource) in resources.iter().enumerate() {
-        let place = format!("/Resources/{index}");
-        let Some(resource) = resource.as_object() else {
-            return Err(rejected("bad-resource", "a resource that is no object", place));
-        };
-        let kind = resource::kind(resource, cursor.kind(), &place)?;
-        let id = resource::text(resource, "id").unwrap_or_default();
-        let data = resource::data(settings, kind, id, resource, &place)?;
-        if let Some(moment) = resource::last_modified(resource).filter(|moment| moment.ends_with('Z')) {
-            cursor.seen().see(moment);
+        match one(settings, &cursor, resource, &format!("/Resources/{index}")) {
+            Ok((kind, id, data)) => {
+                let moment = resource.as_object().and_then(resource::last_modified);
+                if let Some(moment) = moment.filter(|moment| moment.ends_with('Z')) {
+                    cursor.seen().see(moment);
+                }
+                drafts.extend(memory::note(store, kind, &id, &data, None, &format!("/Resources/{index}")));
+            }
+            Err(entry) => left_out.push(entry),
         }
-        drafts.extend(memory::note(store, kind, id, &data, None, &place));
     }
     let count = u64::try_from(resources.len()).unwrap_or(u64::MAX);
     cursor.read = cursor.read.saturating_add(count);
-    let more = advance(settings, &mut cursor, total, count);
-    Ok(Page { drafts, cursor, more })
+    // The end of a round is not reached where something was kept back: it would never be asked for again.
+    if count == 0 && cursor.read < total {
+        let reason = format!("{what}: totalResults is {total}, and after {} there is nothing", cursor.read);
+        return Err(rejected("cut-list", reason, "/totalResults"));
+    }
+    let more = advance(settings, &mut cursor, total);
+    Ok(Page { drafts, left_out, cursor, more })
+}
+
+/// Its kind, id and data. A resource that is none is named by its id, as its number changes with the others.
+fn one(
+    settings: &Settings,
+    cursor: &Cursor,
+    resource: &Value,
+    place: &str,
+) -> Result<(Kind, String, Map<String, Value>), Rejection> {
+    let object = resource.as_object();
+    let object = object.ok_or_else(|| rejection("bad-resource", "a resource that is no object", place))?;
+    let id = resource::text(object, "id").unwrap_or_default();
+    let place = match id.chars().count() {
+        1..=64 => format!("{} {id}", cursor.kind().resource_type()),
+        _ => place.to_owned(),
+    };
+    let kind = resource::kind(object, cursor.kind(), &place)?;
+    let data = resource::data(settings, kind, id, object, &place)?;
+    Ok((kind, id.to_owned(), data))
 }
 
 /// Whether there is more to read in this round.
-fn advance(settings: &Settings, cursor: &mut Cursor, total: u64, count: u64) -> bool {
-    if count > 0 && cursor.read < total {
+fn advance(settings: &Settings, cursor: &mut Cursor, total: u64) -> bool {
+    if cursor.read < total {
         return true;
     }
     cursor.seen().end_round();

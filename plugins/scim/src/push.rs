@@ -4,10 +4,12 @@ use busbar_sdk::memory::Store;
 use busbar_sdk::{Draft, Header, HookRequest, HookResponse, ids};
 use serde_json::{Map, Value, json};
 
-use crate::filter::Filter;
-use crate::mapping::{self as resource, Kind, get, text};
+use crate::filter::{Filter, plain_path};
+use crate::list::{self, Query};
+use crate::mapping::{self as resource, Kind, text};
 use crate::memory;
 use crate::patch::{self, Refusal};
+use crate::schema;
 use crate::settings::Settings;
 
 /// Bytes of a resource that is remembered; the host's limit for one value is 64 KiB.
@@ -37,6 +39,7 @@ pub fn handle(
     drafts: &mut Vec<Draft>,
 ) -> HookResponse {
     let mut push = Push { settings, store, drafts };
+    let mut headers = Vec::new();
     let (status, body) = match push.route(request) {
         Ok(answer) => answer,
         Err(Problem(status, kind, detail)) => {
@@ -51,9 +54,18 @@ pub fn handle(
             (status, Some(error))
         }
     };
-    let headers = vec![Header { name: "content-type".to_owned(), value: "application/scim+json".to_owned() }];
+    let mut head = |name: &str, value: &str| headers.push(Header { name: name.to_owned(), value: value.to_owned() });
+    if body.is_some() {
+        head("content-type", "application/scim+json");
+    }
+    if status == 405 {
+        head("allow", allowed(&path_of(request)));
+    }
+    if let (201, Some(location)) = (status, body.as_ref().and_then(|body| body.pointer("/meta/location")?.as_str())) {
+        head("location", location);
+    }
     let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
-    HookResponse { status, headers: if body.is_empty() { Vec::new() } else { headers }, body }
+    HookResponse { status, headers, body }
 }
 
 struct Push<'a, S: Store> {
@@ -64,42 +76,76 @@ struct Push<'a, S: Store> {
 
 impl<S: Store> Push<'_, S> {
     fn route(&mut self, request: &HookRequest) -> Answer {
-        let mut path: Vec<&str> = request.path.split('/').filter(|part| !part.is_empty()).collect();
-        while path.first().is_some_and(|part| part.eq_ignore_ascii_case("scim") || part.eq_ignore_ascii_case("v2")) {
-            path.remove(0);
-        }
+        let path = path_of(request);
+        let query = Query::of(&request.query);
         let kind = match path.first() {
             Some(&"Users") => Kind::User,
             Some(&"Groups") => Kind::Group,
-            Some(&"ServiceProviderConfig") if request.method == "GET" => return Ok((200, Some(provider()))),
+            Some(&("ServiceProviderConfig" | "Schemas" | "ResourceTypes")) => return self.discovery(request, &path),
             Some(&("Bulk" | "Me" | ".search")) => return not_offered("Bulk, Me and .search are not offered"),
-            _ => return Err(Problem(404, "", "there are Users, Groups and ServiceProviderConfig".to_owned())),
+            _ => return Err(Problem(404, "", "there are Users, Groups, Schemas, ResourceTypes".to_owned())),
         };
-        match (request.method.as_str(), path.get(1), path.len()) {
-            ("POST", Some(&".search"), 2) => not_offered(".search is not offered"),
-            ("POST", None, _) => self.create(kind, request),
-            ("GET", None, _) => self.search(kind, &request.query),
+        let body = match (request.method.as_str(), path.get(1), path.len()) {
+            ("POST", Some(&".search"), 2) => return not_offered(".search is not offered"),
+            ("GET", None, _) => return self.search(kind, &query),
+            ("POST", None, _) => (201, self.create(kind, request)?),
             ("GET", Some(id), 2) => {
                 let resource = self.known(kind, id)?;
-                Ok((200, Some(self.shown(kind, id, &resource))))
+                (200, self.shown(kind, id, &resource))
             }
             ("PUT", Some(id), 2) => {
                 let before = self.known(kind, id)?;
                 let resource = self.body(kind, request)?;
-                self.keep(kind, id, Some(before), resource).map(|body| (200, Some(body)))
+                (200, self.keep(kind, id, Some(before), resource)?)
             }
             ("PATCH", Some(id), 2) => {
                 let before = self.known(kind, id)?;
                 let mut resource = before.clone();
-                patch::apply(&mut resource, &parse(&request.body)?)?;
-                self.keep(kind, id, Some(before), resource).map(|body| (200, Some(body)))
+                patch::apply(kind, id, &mut resource, &parse(&request.body)?)?;
+                (200, self.keep(kind, id, Some(before), resource)?)
             }
-            ("DELETE", Some(id), 2) => self.delete(kind, id),
-            _ => Err(Problem(405, "", format!("{} is not offered here", request.method))),
+            ("DELETE", Some(id), 2) => return self.delete(kind, id),
+            _ => return Err(Problem(405, "", format!("{} is not offered here", request.method))),
+        };
+        let (status, body) = body;
+        Ok((status, Some(Value::Object(query.projection.of(kind, body)))))
+    }
+
+    /// What this server is (RFC 7644, 4).
+    fn discovery(&self, request: &HookRequest, path: &[&str]) -> Answer {
+        if request.method != "GET" {
+            return Err(Problem(405, "", format!("{} is not offered here", request.method)));
+        }
+        // Filters are refused there by the standard, lest somebody took a part for the whole.
+        if Query::of(&request.query).filter.is_some() {
+            return Err(Problem(403, "", "there is no filter here".to_owned()));
+        }
+        let mut all = match path.first() {
+            Some(&"Schemas") => schema::schemas(),
+            Some(&"ResourceTypes") => schema::resource_types(),
+            _ => vec![schema::provider(list::RESULTS_MAX)],
+        };
+        for one in &mut all {
+            let id = one.get("id").and_then(Value::as_str).map(|id| format!("/{id}")).unwrap_or_default();
+            if let (Some(location), Some(meta)) = (
+                self.location(&format!("{}{id}", path.first().unwrap_or(&""))),
+                one.get_mut("meta").and_then(Value::as_object_mut),
+            ) {
+                meta.insert("location".to_owned(), json!(location));
+            }
+        }
+        match (path, path.len()) {
+            (["ServiceProviderConfig"], _) => Ok((200, all.pop())),
+            ([_], _) => Ok((200, Some(list_of(all.len(), 1, all)))),
+            ([_, id], _) => {
+                let found = all.into_iter().find(|one| one.get("id").and_then(Value::as_str) == Some(*id));
+                found.map(|one| (200, Some(one))).ok_or_else(|| Problem(404, "", "there is none of this id".to_owned()))
+            }
+            _ => Err(Problem(404, "", "there is no such place".to_owned())),
         }
     }
 
-    fn create(&mut self, kind: Kind, request: &HookRequest) -> Answer {
+    fn create(&mut self, kind: Kind, request: &HookRequest) -> Result<Map<String, Value>, Problem> {
         let resource = self.body(kind, request)?;
         let name = text(&resource, kind.name_attribute()).unwrap_or_default().to_lowercase();
         // The first number that is free: a user who was renamed keeps the id of the old name.
@@ -107,7 +153,7 @@ impl<S: Store> Push<'_, S> {
             .map(|number| ids::derived(&["scim-id", kind.endpoint(), &name, &number.to_string()]))
             .find(|id| memory::load(self.store, kind, id).is_none_or(|known| known.resource.is_none()));
         let Some(id) = id else { return Err(Problem(409, "uniqueness", "the name was used too often".to_owned())) };
-        self.keep(kind, &id, None, resource).map(|body| (201, Some(body)))
+        self.keep(kind, &id, None, resource)
     }
 
     fn delete(&mut self, kind: Kind, id: &str) -> Answer {
@@ -124,48 +170,46 @@ impl<S: Store> Push<'_, S> {
         for (attribute, value) in indexed(kind, &before) {
             memory::forget(self.store, kind, attribute, &value);
         }
+        list::note(self.store, kind, id, false);
         Ok((204, None))
     }
 
-    /// `userName eq "…"` and the like: what providers ask before they make somebody.
-    fn search(&mut self, kind: Kind, query: &str) -> Answer {
-        let filter =
-            form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "filter").map(|(_, value)| value);
-        let Some(filter) = filter else {
-            return Err(Problem(
-                400,
-                "tooMany",
-                "only one resource at a time is looked for: filter by its name".to_owned(),
-            ));
-        };
-        let filter = Filter::parse(&filter);
-        let equality = filter.as_ref().and_then(Filter::as_equality);
-        let wanted = equality.and_then(|(name, value)| {
-            let name = INDEXED.iter().find(|indexed| indexed.eq_ignore_ascii_case(name))?;
-            Some((*name, value.as_str()?))
+    /// By name what providers ask before they make somebody; else all, or those that a filter matches.
+    fn search(&mut self, kind: Kind, query: &Query) -> Answer {
+        let bad = || Problem(400, "invalidFilter", "a filter that cannot be read".to_owned());
+        let filter = query.filter.as_deref().map(|text| Filter::parse(text).ok_or_else(bad)).transpose()?;
+        let by_name = filter.as_ref().and_then(Filter::as_equality).and_then(|(path, value)| {
+            let path = plain_path(kind, path);
+            let name =
+                INDEXED.iter().find(|name| path.len() == 1 && path.iter().all(|p| p.eq_ignore_ascii_case(name)))?;
+            Some((*name, value.as_str()?)).filter(|(name, _)| indexes(kind, name))
         });
-        let Some((attribute, value)) = wanted.filter(|(name, _)| indexes(kind, name)) else {
-            let detail = "the filter is userName, displayName (of groups) or externalId eq \"…\"";
-            return Err(Problem(400, "invalidFilter", detail.to_owned()));
+        let ids = match by_name {
+            Some((attribute, value)) => memory::find(self.store, kind, attribute, value).into_iter().collect(),
+            None => list::all(self.store, kind),
         };
-        let id = memory::find(self.store, kind, attribute, value);
-        let found = id.and_then(|id| Some((memory::load(self.store, kind, &id)?.resource?, id)));
-        let same = |resource: &Map<String, Value>| {
-            text(resource, attribute).is_some_and(|text| text.to_lowercase() == value.to_lowercase())
-        };
-        let resources: Vec<Value> = found
-            .into_iter()
-            .filter(|(resource, _)| same(resource))
-            .map(|(resource, id)| self.shown(kind, &id, &resource))
-            .collect();
-        let list = json!({
-            "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
-            "totalResults": resources.len(),
-            "startIndex": 1,
-            "itemsPerPage": resources.len(),
-            "Resources": resources,
-        });
-        Ok((200, Some(list)))
+        if filter.is_some() && ids.len() > list::COMPARED_MAX {
+            let detail = "too many to compare them all: filter by userName, displayName (of groups) or externalId eq";
+            return Err(Problem(400, "tooMany", detail.to_owned()));
+        }
+        let mut found = Vec::new();
+        let mut total = 0;
+        for id in &ids {
+            let is_of_page = total + 1 >= query.start && found.len() < query.count;
+            if filter.is_none() && !is_of_page {
+                total += 1;
+                continue;
+            }
+            let Some(resource) = memory::load(self.store, kind, id).and_then(|known| known.resource) else { continue };
+            let shown = self.shown(kind, id, &resource);
+            if filter.as_ref().is_none_or(|filter| filter.matches(kind, &shown)) {
+                total += 1;
+                if is_of_page {
+                    found.push(Value::Object(query.projection.of(kind, shown)));
+                }
+            }
+        }
+        Ok((200, Some(list_of(total, query.start, found))))
     }
 
     fn known(&mut self, kind: Kind, id: &str) -> Result<Map<String, Value>, Problem> {
@@ -191,7 +235,8 @@ impl<S: Store> Push<'_, S> {
         id: &str,
         before: Option<Map<String, Value>>,
         mut resource: Map<String, Value>,
-    ) -> Result<Value, Problem> {
+    ) -> Result<Map<String, Value>, Problem> {
+        schema::typed(kind, &mut resource).map_err(|detail| Problem(400, "invalidValue", detail))?;
         resource.retain(|name, value| !value.is_null() && !DROPPED.iter().any(|drop| drop.eq_ignore_ascii_case(name)));
         let data = resource::data(self.settings, kind, id, &resource, "")
             .map_err(|rejection| Problem(400, "invalidValue", rejection.reason))?;
@@ -214,25 +259,55 @@ impl<S: Store> Push<'_, S> {
         for (attribute, value) in after.iter().filter(|new| !before.contains(new)) {
             memory::index(self.store, kind, attribute, value, id);
         }
+        if !list::note(self.store, kind, id, true) {
+            return Err(Problem(507, "", format!("more {} than can be remembered", kind.endpoint())));
+        }
         let shown = self.shown(kind, id, &resource);
         self.drafts.extend(memory::note(self.store, kind, id, &data, Some(resource), ""));
         Ok(shown)
     }
 
-    fn shown(&self, kind: Kind, id: &str, resource: &Map<String, Value>) -> Value {
+    fn shown(&self, kind: Kind, id: &str, resource: &Map<String, Value>) -> Map<String, Value> {
         let mut shown = resource.clone();
         let mut schemas = vec![kind.schema()];
-        schemas.extend(get(resource, resource::ENTERPRISE).map(|_| resource::ENTERPRISE));
+        schemas.extend(resource.keys().map(String::as_str).filter(|key| key.get(..4) == Some("urn:")));
         let mut meta = json!({ "resourceType": kind.resource_type() });
-        if let (false, Some(meta)) = (self.settings.public_url.is_empty(), meta.as_object_mut()) {
-            let base = self.settings.public_url.trim_end_matches('/');
-            meta.insert("location".to_owned(), json!(format!("{base}/{}/{id}", kind.endpoint())));
+        if let Some(location) = self.location(&format!("{}/{id}", kind.endpoint())) {
+            meta["location"] = json!(location);
         }
         for (name, value) in [("schemas", json!(schemas)), ("id", json!(id)), ("meta", meta)] {
             shown.insert(name.to_owned(), value);
         }
-        Value::Object(shown)
+        shown
     }
+
+    fn location(&self, path: &str) -> Option<String> {
+        let base = self.settings.public_url.trim_end_matches('/');
+        (!base.is_empty()).then(|| format!("{base}/{path}"))
+    }
+}
+
+fn path_of(request: &HookRequest) -> Vec<&str> {
+    let path = request.path.split('/').filter(|part| !part.is_empty());
+    path.skip_while(|part| part.eq_ignore_ascii_case("scim") || part.eq_ignore_ascii_case("v2")).collect()
+}
+
+fn allowed(path: &[&str]) -> &'static str {
+    match path {
+        ["Users" | "Groups"] => "GET, POST",
+        ["Users" | "Groups", ..] => "GET, PUT, PATCH, DELETE",
+        _ => "GET",
+    }
+}
+
+fn list_of(total: usize, start: usize, resources: Vec<Value>) -> Value {
+    json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
+        "totalResults": total,
+        "startIndex": start,
+        "itemsPerPage": resources.len(),
+        "Resources": resources,
+    })
 }
 
 fn not_offered(detail: &str) -> Answer {
@@ -251,18 +326,4 @@ fn indexes(kind: Kind, attribute: &str) -> bool {
 fn indexed(kind: Kind, resource: &Map<String, Value>) -> Vec<(&'static str, String)> {
     let value = |name: &&'static str| Some((*name, text(resource, name)?.to_lowercase()));
     INDEXED.iter().filter(|name| indexes(kind, name)).filter_map(value).collect()
-}
-
-/// RFC 7643, 5.
-fn provider() -> Value {
-    json!({
-        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"],
-        "patch": { "supported": true },
-        "bulk": { "supported": false, "maxOperations": 0, "maxPayloadSize": 0 },
-        "filter": { "supported": true, "maxResults": 1 },
-        "changePassword": { "supported": false },
-        "sort": { "supported": false },
-        "etag": { "supported": false },
-        "authenticationSchemes": [],
-    })
 }

@@ -109,12 +109,13 @@ fn what_is_refused() {
         ("POST", "/Users", large.as_str(), 413, ""),
         ("PUT", "/Users/none", r#"{"userName":"a"}"#, 404, ""),
         ("PATCH", "/Users/none", "{}", 404, ""),
-        ("GET", "/Users", "", 400, "tooMany"),
-        ("GET", "/Users?filter=title+pr", "", 400, "invalidFilter"),
         ("GET", "/Users?filter=(((", "", 400, "invalidFilter"),
         ("POST", "/Bulk", "{}", 501, ""),
         ("POST", "/Users/.search", "{}", 501, ""),
-        ("GET", "/Schemas", "", 404, ""),
+        ("GET", "/Schemas/urn:x", "", 404, ""),
+        ("GET", "/Schemas?filter=id+pr", "", 403, ""),
+        ("PUT", "/ResourceTypes", "", 405, ""),
+        ("POST", "/Users", r#"{"userName":"a","active":"perhaps"}"#, 400, "invalidValue"),
         ("POST", "/Users/1", "", 405, ""),
         ("DELETE", "/", "", 404, ""),
     ] {
@@ -200,14 +201,25 @@ fn what_a_server_may_answer_wrongly() {
             Some("/totalResults"),
         ),
         (list(61, &many), "too-many-resources", Some("/Resources")),
-        (strange, "unexpected-resource", Some("/Resources/0/schemas")),
-        (nameless, "bad-resource", Some("/Resources/0/userName")),
-        (list(1, &[("", "")]), "bad-resource", Some("/Resources/0/id")),
+        (list(1, &[]), "cut-list", Some("/totalResults")),
         (error, "refused", None),
     ] {
         let failure = Map::default().page(Cursor::default(), 200, &body).err();
         let Some(Failure::Rejected(rejection)) = failure else { panic!("{body}") };
         assert_eq!((rejection.code.as_str(), rejection.place.as_deref()), (code, place), "{body:.100}");
+    }
+    // One bad resource among good ones.
+    for (bad, code, place) in [
+        (strange["Resources"][0].clone(), "unexpected-resource", "User a/schemas"),
+        (nameless["Resources"][0].clone(), "bad-resource", "User a/userName"),
+        (json!({ "id": "", "userName": "a" }), "bad-resource", "/Resources/0/id"),
+        (json!(7), "bad-resource", "/Resources/0"),
+    ] {
+        let mut body = list(2, &[("b", ""), ("c", "")]);
+        body["Resources"][0] = bad;
+        let page = Map::default().page(Cursor::default(), 200, &body).unwrap();
+        assert_eq!((page.drafts.len(), page.left_out.len()), (1, 1), "{body}");
+        assert_eq!((page.left_out[0].code.as_str(), page.left_out[0].place.as_deref()), (code, Some(place)));
     }
     let busy = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"], "status": "503"});
     assert!(matches!(Map::default().page(Cursor::default(), 200, &busy), Err(Failure::Transient(_))));
@@ -252,4 +264,107 @@ fn mutations_never_trap() {
             push::handle(&Settings::default(), &request, &mut store.0, &mut Vec::new());
         }
     }
+}
+
+/// What Entra and Okta send, and what must come back for them to read it (RFC 7643, 2.3).
+#[test]
+fn what_is_sent_comes_back_in_its_type() {
+    const EXTENSION: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+    let mut store = Map::default();
+    let body = json!({ "userName": "a", "active": "True", EXTENSION: { "manager": "boss" } }).to_string();
+    let (status, user, _) = store.call("POST", "/Users", &body);
+    assert_eq!(
+        (status, &user["active"], &user[EXTENSION]),
+        (201, &json!(true), &json!({ "manager": { "value": "boss" } }))
+    );
+    let path = format!("/Users/{}", user["id"].as_str().unwrap());
+    let mut patch = |operation: Value| {
+        let (status, body, drafts) = store.call("PATCH", &path, &json!({ "Operations": [operation] }).to_string());
+        let kind = body["scimType"].as_str().unwrap_or_default().to_owned();
+        (status, kind, body, drafts.first().map(data))
+    };
+    for (operation, pointer, expected) in [
+        (json!({ "op": "Replace", "path": "active", "value": [{ "value": "False" }] }), "/active", json!(false)),
+        (
+            json!({ "op": "replace", "path": format!("{EXTENSION}.employeeNumber"), "value": "56789" }),
+            "/urn:ietf:params:scim:schemas:extension:enterprise:2.0:User/employeeNumber",
+            json!("56789"),
+        ),
+        (
+            json!({ "op": "Add", "path": "manager", "value": [{ "$ref": "x", "value": "b2" }] }),
+            "/urn:ietf:params:scim:schemas:extension:enterprise:2.0:User/manager",
+            json!({ "$ref": "x", "value": "b2" }),
+        ),
+        (json!({ "op": "replace", "value": { "id": user["id"], "title": "t" } }), "/title", json!("t")),
+        (
+            json!({ "op": "add", "path": "roles[primary eq \"True\"].value", "value": "r" }),
+            "/roles",
+            json!([{ "primary": true, "value": "r" }]),
+        ),
+    ] {
+        let (status, kind, body, _) = patch(operation.clone());
+        assert_eq!((status, kind.as_str(), body.pointer(pointer)), (200, "", Some(&expected)), "{operation} {body}");
+    }
+    let gone = json!({ "op": "Replace", "path": format!("{EXTENSION}:manager"), "value": "" });
+    assert_eq!(patch(gone).3.unwrap().get("manager"), None);
+    for (operation, expected) in [
+        (json!({ "op": "replace", "path": "salary", "value": "1" }), "invalidPath"),
+        (json!({ "op": "replace", "path": "name.nick", "value": "1" }), "invalidPath"),
+        (json!({ "op": "replace", "value": { "salary": "1" } }), "invalidPath"),
+        (json!({ "op": "replace", "path": format!("{EXTENSION}:salary"), "value": "1" }), "invalidPath"),
+        (json!({ "op": "replace", "path": "manager.displayName", "value": "1" }), "mutability"),
+        (json!({ "op": "replace", "path": "id", "value": "other" }), "mutability"),
+        (json!({ "op": "replace", "path": "active", "value": "perhaps" }), "invalidValue"),
+    ] {
+        assert_eq!(patch(operation.clone()).1, expected, "{operation}");
+    }
+}
+
+#[test]
+fn all_in_pages_and_as_much_as_is_wanted() {
+    const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+    let mut store = Map::default();
+    for name in ["a", "b", "c"] {
+        let body =
+            json!({ "userName": name, "title": "T", "emails": [{ "value": format!("{name}@x"), "type": "work" }] });
+        assert_eq!(store.call("POST", "/Users", &body.to_string()).0, 201);
+    }
+    let mut list = |query: &str| {
+        let (_, list, _) = store.call("GET", &format!("/Users?{query}"), "");
+        (list["totalResults"].as_u64(), list["Resources"].as_array().map_or(0, Vec::len), list)
+    };
+    for (query, total, count) in [
+        ("", 3, 3),
+        ("startIndex=2&count=1", 3, 1),
+        ("startIndex=9", 3, 0),
+        ("count=0", 3, 0),
+        ("filter=title+pr&count=2", 3, 2),
+        (&format!("filter={USER}:userName+eq+%22A%22"), 1, 1),
+        (&format!("filter={USER}:title+eq+%22T%22"), 3, 3),
+        ("filter=emails.value+eq+%22b@x%22", 1, 1),
+        ("filter=emails+co+%22c@%22", 1, 1),
+        ("filter=id+eq+%22none%22", 0, 0),
+        ("filter=userName+eq+%22none%22", 0, 0),
+    ] {
+        let (found, shown, _) = list(query);
+        assert_eq!((found, shown), (Some(total), count), "{query}");
+    }
+    let keys = |list: Value| list["Resources"][0].as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+    assert_eq!(keys(list("attributes=userName").2), "id schemas userName");
+    assert_eq!(keys(list(&format!("attributes={USER}:title,emails.type")).2), "emails id schemas title");
+    assert_eq!(list("attributes=emails.type").2["Resources"][0]["emails"], json!([{ "type": "work" }]));
+    assert_eq!(keys(list("excludedAttributes=meta,emails,title,id").2), "id schemas userName");
+    assert_eq!(list("excludedAttributes=emails.value").2["Resources"][0]["emails"], json!([{ "type": "work" }]));
+}
+
+#[test]
+fn what_the_server_is() {
+    let mut store = Map::default();
+    for (path, count) in [("/Schemas", 3), ("/ResourceTypes", 2)] {
+        assert_eq!(store.call("GET", path, "").1["totalResults"], count);
+    }
+    let (_, schema, _) = store.call("GET", "/Schemas/urn:ietf:params:scim:schemas:core:2.0:User", "");
+    assert_eq!(schema["attributes"][0]["name"], "userName");
+    assert_eq!(store.call("GET", "/ResourceTypes/Group", "").1["endpoint"], "/Groups");
+    assert_eq!(store.call("GET", "/ServiceProviderConfig", "").1["patch"]["supported"], true);
 }

@@ -13,7 +13,7 @@ pub use host::HostHub;
 use crate::dates::{self, Offset};
 use crate::memory::Store;
 use crate::texts::is_plain;
-use crate::{Draft, Message, Shards, Sink, draft, ids, phones, texts};
+use crate::{Draft, Message, Shards, Sink, dialling, draft, ids, phones, texts};
 
 /// Calls followed at once; the state holds about twice as many.
 const CALLS_MAX: usize = 2000;
@@ -343,6 +343,7 @@ fn outcome(call: &Call, cause: Option<u32>) -> &'static str {
         (_, Some(17)) => "busy",
         (_, Some(18 | 19)) => "no-answer",
         (None, Some(0 | 16) | None) => "abandoned",
+        (_, Some(cause)) if dialling::code_of_cause(cause) == Some("unknown") => "unknown",
         _ => "failed",
     }
 }

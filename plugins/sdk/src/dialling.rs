@@ -110,9 +110,16 @@ pub struct Sent {
     /// The exchange has taken it.
     pub is_accepted: bool,
     pub is_answered: bool,
+    /// It was seen to ring.
+    #[serde(skip_serializing_if = "is_false")]
+    pub rang: bool,
     /// Why it ended, Q.850.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<u32>,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Sent {
@@ -253,16 +260,27 @@ fn draft_id(key: &str, is_delivered: bool) -> String {
     ids::derived(&["asterisk", if is_delivered { "delivered" } else { "failed" }, key])
 }
 
-/// The code for a cause of Q.850 that says more than that the call is over.
+/// The code for a cause that says more than that the call is over: ITU-T Q.850 (2018), table 1; 0 is Asterisk's own for
+/// none. A cause that the table has not is `unknown`.
 pub fn code_of_cause(cause: u32) -> Option<&'static str> {
     Some(match cause {
+        // Normal call clearing says nothing of who cleared it and when.
+        0 | 16 => return None,
         17 => "busy",
         18 | 19 => "no-answer",
         1 | 28 => "unknown-recipient",
-        21 => "rejected",
-        2..=15 | 20 | 22..=27 | 29..=127 => "undeliverable",
-        _ => return None,
+        21 | 24 => "rejected",
+        2..=9 | 14 | 20 | 22 | 23 | 25..=27 | 29..=31 => "undeliverable",
+        34 | 38..=44 | 46 | 47 | 49 | 50 | 53 | 55 | 57 | 58 | 62 | 63 | 65 | 66 | 69 | 70 | 79 => "undeliverable",
+        81..=88 | 90 | 91 | 95..=103 | 110 | 111 | 127 => "undeliverable",
+        _ => "unknown",
     })
+}
+
+/// Whether a cause says no more than that the call was cleared, or that a timer was over: then what was seen of the call
+/// decides (normal unspecified, recovery on timer expiry, interworking).
+pub fn is_vague(cause: u32) -> bool {
+    matches!(cause, 0 | 16 | 31 | 102 | 127)
 }
 
 /// The calls that were placed and go on, since when.
@@ -314,5 +332,29 @@ impl Running {
     /// When the first of them will be silent for too long.
     pub fn next_ms(&self) -> Option<u64> {
         self.calls.values().min().map(|since| since + SILENT_MS_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::code_of_cause;
+
+    /// ITU-T Q.850, table 1.
+    #[test]
+    fn causes() {
+        const TABLE: [u32; 67] = [
+            1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 34, 38, 39,
+            40, 41, 42, 43, 44, 46, 47, 49, 50, 53, 55, 57, 58, 62, 63, 65, 66, 69, 70, 79, 81, 82, 83, 84, 85, 86, 87,
+            88, 90, 91, 95, 96, 97, 98, 99, 100, 101, 102,
+        ];
+        for cause in 0..300 {
+            let is_known = TABLE.contains(&cause) || matches!(cause, 0 | 103 | 110 | 111 | 127);
+            assert_eq!(code_of_cause(cause) == Some("unknown"), !is_known, "{cause}");
+        }
+        for (cause, expected) in
+            [(0, None), (16, None), (17, Some("busy")), (19, Some("no-answer")), (21, Some("rejected"))]
+        {
+            assert_eq!(code_of_cause(cause), expected, "{cause}");
+        }
     }
 }

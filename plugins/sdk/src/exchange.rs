@@ -75,6 +75,13 @@ pub struct Unanswered {
     pub text: String,
 }
 
+impl Unanswered {
+    /// Whether the exchange says no more than that it came to nothing.
+    fn is_vague(&self) -> bool {
+        matches!(self.code, "undeliverable" | "unknown" | "no-answer")
+    }
+}
+
 pub struct Exchange {
     settings: Settings,
     calls: Calls,
@@ -190,6 +197,13 @@ impl Exchange {
         turn.keep(key, None);
     }
 
+    /// The customer's telephone rings.
+    pub fn rings(&mut self, key: &str, turn: &mut Turn<'_>) {
+        if let Some(sent) = self.sent(key, turn).filter(|sent| !sent.rang) {
+            turn.keep(key, Some(&Sent { rang: true, ..sent }));
+        }
+    }
+
     /// The customer has answered. `ends_seen`: the end of the call will be told as well.
     pub fn answered(&mut self, key: &str, ends_seen: bool, at_ms: u64, turn: &mut Turn<'_>) {
         let Some(sent) = self.sent(key, turn) else { return };
@@ -208,7 +222,11 @@ impl Exchange {
     pub fn unanswered(&mut self, key: &str, how: Unanswered, at_ms: u64, turn: &mut Turn<'_>) {
         let Some(sent) = self.sent(key, turn) else { return self.running.end(key) };
         let cause = how.cause.or(sent.cause).filter(|cause| ![0, 16].contains(cause));
-        let code = cause.and_then(dialling::code_of_cause).unwrap_or(how.code);
+        let code = match cause {
+            // It rang, and nothing says more: nobody came.
+            _ if sent.rang && how.is_vague() && cause.is_none_or(dialling::is_vague) => "no-answer",
+            _ => cause.and_then(dialling::code_of_cause).unwrap_or(how.code),
+        };
         let cause = cause.map(|cause| format!(", cause {cause}")).unwrap_or_default();
         self.running.end(key);
         self.said(key, &sent, Err((code, format!("not answered: {}{cause}", how.text))), at_ms, turn);

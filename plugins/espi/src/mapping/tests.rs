@@ -15,8 +15,16 @@ fn good(text: &str) -> Seen {
     seen
 }
 
+/// The whole feed, or the one entry of it that is left out.
 fn refused(text: &str) -> (String, String) {
-    let rejection = decoded(text.as_bytes()).0.unwrap_err();
+    let (result, mut seen) = decoded(text.as_bytes());
+    let rejection = match result {
+        Err(rejection) => rejection,
+        Ok(()) => {
+            assert_eq!(seen.left_out.len(), 1, "{:?}", seen.left_out);
+            seen.left_out.remove(0)
+        }
+    };
     (rejection.code, rejection.place.unwrap_or_default())
 }
 
@@ -256,6 +264,8 @@ fn everything_that_is_wrong_has_its_code_and_place() {
         (type_of("commodity", "7"), "unsupported-reading-type", at.into()),
         (type_of("accumulationBehaviour", "12"), "unsupported-reading-type", at.into()),
         (type_of("powerOfTenMultiplier", "99"), "unsupported-reading-type", at.into()),
+        (text.replace("<e:uom>", "<e:dataQualifier>8</e:dataQualifier><e:uom>"), "unsupported-reading-type", at.into()),
+        (text.replace("<e:uom>", "<e:tou>2</e:tou><e:uom>"), "unsupported-reading-type", at.into()),
         (
             text.replace("tzOffset>-18000<", "tzOffset>-99999<"),
             "bad-number",
@@ -263,7 +273,7 @@ fn everything_that_is_wrong_has_its_code_and_place() {
         ),
         (type_of("uom", "Wh"), "bad-number", "line 6, element feed/entry/content/ReadingType/uom".into()),
         (text.replacen("T00:00:00Z", "", 1), "bad-time", "line 3, element feed/entry/updated".into()),
-        (text.replace("id-of-UsagePoint-7", &"x".repeat(65)), "bad-id", "line 3, element feed/entry".into()),
+        (text.replace("id-of-UsagePoint-7", &"x".repeat(65)), "bad-id", at.into()),
         (
             text.replace("<e:value>251</e:value>", ""),
             "missing-field",
@@ -276,7 +286,11 @@ fn everything_that_is_wrong_has_its_code_and_place() {
         ),
         (text.replace(">251<", ">-251<"), "bad-value", format!("{inside}, reading 2")),
         (block_of(&readings(25, 3600)), "bad-period", format!("{inside}, reading 25")),
-        (block_of(&(readings(2, 3600) + &readings(1, 3600))), "repeated-period", format!("{inside}, reading 3")),
+        (
+            block_of(&(readings(2, 3600) + &readings(1, 3600).replace(">250<", ">9<"))),
+            "repeated-period",
+            format!("{inside}, readings 1, 3"),
+        ),
         (block_of(&readings(2, 90)), "bad-interval", inside.into()),
         (
             block_of("<e:IntervalReading><e:value>1</e:value></e:IntervalReading>")
@@ -294,6 +308,30 @@ fn everything_that_is_wrong_has_its_code_and_place() {
     ] {
         assert_eq!(refused(&text), (code.to_owned(), place), "{code}");
     }
+}
+
+#[test]
+fn what_is_left_out_leaves_the_rest() {
+    let values = |text: &str| {
+        let seen = good(text);
+        (data(&seen.drafts[0])["values"].as_array().unwrap().len(), seen.left_out.len())
+    };
+    let block_of = |readings: &str| feed(&[point(), local(), reading(), reading_type(&ENERGY), block(readings)]);
+    let all = readings(24, 3600);
+    assert_eq!(values(&block_of(&all.replace(">251<", ">-251<"))), (23, 1));
+    assert_eq!(values(&block_of(&all.replace(">251<", ">x<"))), (23, 1));
+    // Doubled with another value: neither is taken. With the same one: it is one. Out of order: in order.
+    assert_eq!(values(&block_of(&(all.clone() + &readings(1, 3600).replace(">250<", ">9<")))), (23, 1));
+    assert_eq!(values(&block_of(&(all.clone() + &readings(1, 3600)))), (24, 0));
+    let parts: Vec<&str> = all.split_inclusive("</e:IntervalReading>\n").collect();
+    let reversed: String = parts.into_iter().rev().collect();
+    assert_eq!(good(&block_of(&reversed)).drafts[0].id, good(&block_of(&all)).drafts[0].id);
+    // Another meter of the feed, with a block for each of two days, is told once.
+    let other =
+        |text: String| text.replace("/UsagePoint/7", "/UsagePoint/8").replace("/ReadingType/1", "/ReadingType/2");
+    let gas = other(point()).replace("kind>0<", "kind>1<") + &other(reading()) + &other(block(&all)).repeat(2);
+    let seen = good(&simple().replace("</feed>", &format!("{gas}</feed>")));
+    assert_eq!((seen.drafts.len(), seen.left_out.len()), (1, 1), "{:?}", seen.left_out);
 }
 
 #[test]
