@@ -158,6 +158,8 @@ fn properties(outgoing: &Outgoing, id: &str) -> BasicProperties {
     properties
 }
 
+type With = fn(BasicProperties, ShortString) -> BasicProperties;
+
 /// The properties and headers of a message that is put aside, as its sender wrote them, and those of `payload` added.
 /// What would make the broker do something with the copy stands under a name of its own.
 fn copied(original: &BasicProperties, payload: &Payload, id: &str) -> BasicProperties {
@@ -184,7 +186,7 @@ fn copied(original: &BasicProperties, payload: &Payload, id: &str) -> BasicPrope
         headers.insert(name.clone(), value.clone());
     }
     let mut properties = BasicProperties::default().with_delivery_mode(2).with_headers(headers);
-    let texts: [(&Option<ShortString>, fn(BasicProperties, ShortString) -> BasicProperties); 6] = [
+    let texts: [(&Option<ShortString>, With); 6] = [
         (original.message_id(), BasicProperties::with_message_id),
         (original.correlation_id(), BasicProperties::with_correlation_id),
         (original.content_type(), BasicProperties::with_content_type),

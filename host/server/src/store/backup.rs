@@ -77,7 +77,7 @@ impl SqlStore {
             let Some(last) = page.last() else { break };
             after = last.seq;
             counts.intakes += page.len() as u64;
-            page.into_iter().try_for_each(|intake| out.line(&Line::Intake(intake)))?;
+            page.into_iter().try_for_each(|intake| out.line(&Line::Intake(Box::new(intake))))?;
         }
         export.state().await?.into_iter().try_for_each(|state| out.line(&Line::State(state)))?;
         export.types().await?.into_iter().try_for_each(|r#type| out.line(&Line::Type(r#type)))?;
@@ -164,7 +164,7 @@ impl SqlStore {
                 Line::Intake(intake) => {
                     counts.intakes += 1;
                     parts.days.insert(day_of_id(intake.seq));
-                    parts.intake(intake)?;
+                    parts.intake(*intake)?;
                 }
                 Line::State(state) => parts.state.push(state),
                 Line::Type(r#type) => parts.types.push(r#type),

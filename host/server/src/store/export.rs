@@ -24,7 +24,7 @@ pub enum Line {
     /// The first line of a backup.
     Backup(BackupLine),
     Message(Box<MessageLine>),
-    Intake(IntakeLine),
+    Intake(Box<IntakeLine>),
     State(StateLine),
     Type(TypeLine),
     Seen(SeenLine),

@@ -105,7 +105,7 @@ impl SqlStore {
             let Some(last) = page.last() else { break };
             after = last.seq;
             for intake in page {
-                archive.line(&Line::Intake(intake))?;
+                archive.line(&Line::Intake(Box::new(intake)))?;
             }
         }
         tokio::task::spawn_blocking(move || archive.finish()).await.map_err(internal)??;
