@@ -2,7 +2,7 @@
 //!
 //! Source: ГОСТ Р 56042-2014, section 5 and annexes.
 
-use busbar_sdk::encoding::Encoding;
+use busbar_sdk::encoding::{self, Encoding};
 use busbar_sdk::{Rejection, rejection};
 use serde::Deserialize;
 
@@ -57,6 +57,8 @@ pub struct Code {
     pub text: String,
     /// What the bytes really were, where the head says otherwise.
     pub misdeclared: Option<Encoding>,
+    /// A scanner read the bytes as western European, and wrote that in UTF-8: the text is what they had been.
+    pub is_misread: bool,
     fields: Vec<(String, String)>,
 }
 
@@ -83,8 +85,14 @@ impl Code {
             }
             _ => return refused("not-this-format", "the text does not begin with ST0001"),
         };
-        let encoding = real_encoding(bytes, declared);
-        let text = encoding.decode(bytes).into_owned();
+        let misread = misread(bytes, declared);
+        let (encoding, text) = match &misread {
+            Some((encoding, text)) => (*encoding, text.clone()),
+            None => {
+                let encoding = real_encoding(bytes, declared);
+                (encoding, encoding.decode(bytes).into_owned())
+            }
+        };
         let Some(separator) = text.chars().nth(HEAD_BYTES) else {
             return refused("truncated", "nothing follows the head");
         };
@@ -93,7 +101,8 @@ impl Code {
             return refused("bad-separator", "the separator is a letter, a digit, `=` or more than one byte");
         }
         let fields = fields(&text, separator, line)?;
-        Ok(Self { text, misdeclared: (encoding != declared).then_some(encoding), fields })
+        let misdeclared = (encoding != declared).then_some(encoding);
+        Ok(Self { text, misdeclared, is_misread: misread.is_some(), fields })
     }
 
     /// Upper and lower case are the same key. Nothing for an absent or empty one.
@@ -110,6 +119,17 @@ fn real_encoding(bytes: &[u8], declared: Encoding) -> Encoding {
         (_, false, true) => Encoding::Utf8,
         _ => declared,
     }
+}
+
+/// The text of a code whose bytes a scanner took for characters of western Europe, and its encoding; nothing where the bytes are no
+/// such reading. Russian words become letters with accents then, which no Russian code has.
+fn misread(bytes: &[u8], declared: Encoding) -> Option<(Encoding, String)> {
+    let is_cyrillic = |text: &str| text.contains(|c: char| matches!(c, '\u{400}'..='\u{4ff}'));
+    let read = std::str::from_utf8(bytes).ok().filter(|text| !text.is_ascii() && !is_cyrillic(text))?;
+    let before = encoding::bytes_read_as_western(read)?;
+    let real = real_encoding(&before, declared);
+    let text = real.decode(&before).into_owned();
+    (is_cyrillic(&text) && !text.contains(char::REPLACEMENT_CHARACTER)).then_some((real, text))
 }
 
 fn fields(text: &str, separator: char, line: u64) -> Result<Vec<(String, String)>, Rejection> {

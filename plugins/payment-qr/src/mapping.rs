@@ -187,24 +187,51 @@ pub fn decode<R: FnMut(u32) -> Vec<u8>>(
     warn: &mut impl FnMut(&str),
 ) -> Result<(), Rejection> {
     let mut codes = 0_u64;
+    let mut first_bad = None;
     while let Some(line) = lines.next_line()? {
         let number = line.number;
         let bytes = if number == 1 { encoding::without_bom(line.bytes) } else { line.bytes };
         if bytes.trim_ascii().is_empty() {
             continue;
         }
-        let code = Code::parse(bytes, number)?;
-        if let Some(real) = code.misdeclared {
-            warn(&format!("line {number}: the text is in {}, whatever its head says", real.name()));
+        match one(settings, bytes, number, &now_ms, warn) {
+            Ok(drafts) => {
+                drafts.into_iter().for_each(|draft| sink.emit(draft));
+                codes += 1;
+            }
+            // Codes have nothing to do with each other.
+            Err(bad) => {
+                first_bad.get_or_insert_with(|| bad.clone());
+                sink.leave_out(bad);
+            }
         }
-        let reader = Reader { settings, code: &code, line: number };
-        sink.emit(reader.link()?);
-        if let Some(reading) = reader.reading(&now_ms)? {
-            sink.emit(reading);
-        }
-        codes += 1;
     }
-    if codes == 0 { Err(rejection("no-codes", "the file is empty", "")) } else { Ok(()) }
+    match (codes, first_bad) {
+        (0, Some(bad)) => Err(bad),
+        (0, None) => Err(rejection("no-codes", "the file is empty", "")),
+        _ => Ok(()),
+    }
+}
+
+/// The link of a code, and its reading where it has one.
+fn one(
+    settings: &Settings,
+    bytes: &[u8],
+    line: u64,
+    now_ms: &impl Fn() -> u64,
+    warn: &mut impl FnMut(&str),
+) -> Result<Vec<Draft>, Rejection> {
+    let code = Code::parse(bytes, line)?;
+    if let Some(real) = code.misdeclared {
+        warn(&format!("line {line}: the text is in {}, whatever its head says", real.name()));
+    }
+    if code.is_misread {
+        warn(&format!("line {line}: the scanner read the text as western European; it is read back"));
+    }
+    let reader = Reader { settings, code: &code, line };
+    let mut drafts = vec![reader.link()?];
+    drafts.extend(reader.reading(now_ms)?);
+    Ok(drafts)
 }
 
 struct Reader<'a> {

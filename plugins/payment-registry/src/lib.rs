@@ -4,11 +4,12 @@ pub mod day;
 pub mod mapping;
 pub mod profile;
 pub mod record;
+pub mod settings;
 pub mod template;
 pub mod writing;
 
+use crate::settings::Settings;
 use busbar_sdk::{Failure, HostSink, Lines, Message, input, log, output, settings, state};
-use mapping::Settings;
 
 busbar_sdk::adapter! { decode: decode, encode: encode }
 

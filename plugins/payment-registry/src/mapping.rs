@@ -1,16 +1,17 @@
 //! Lines of a registry -> messages, by a profile. Pure: lines come in, drafts and warnings go out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
-use busbar_sdk::dates::Offset;
 use busbar_sdk::encoding::{self, Encoding};
-use busbar_sdk::{Failure, Line, Lines, Rejection, Sink, ids, money, rejected, rejection};
-use serde::Deserialize;
+use busbar_sdk::{Line, Lines, Rejection, Sink, ids, money, rejection};
 
-use crate::profile::{self, LINE_VALUES, Profile, Records};
+use crate::profile::{self, LINE_VALUES, Records};
 use crate::record::{self, Record, place};
+use crate::settings::{NegativeSums, SameLine, Settings, ZeroSums};
 use crate::template::Template;
 
+#[cfg(test)]
+mod identity;
 #[cfg(test)]
 mod tests;
 
@@ -20,70 +21,6 @@ const RECORDS_MAX: u64 = 500_000;
 const FIELDS_MAX: usize = 200;
 /// Warnings of one file; further ones are only counted.
 const WARNINGS_MAX: usize = 20;
-
-/// What tells payments apart whose lines are the same and carry no number of an operation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SameLine {
-    /// The same line in another file is the same payment.
-    #[default]
-    SamePayment,
-    /// The same line in a file of another name is another payment.
-    NewInEachFile,
-}
-
-/// The system's settings, as in `config.schema.json`.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct RawSettings {
-    profile: serde_json::Value,
-    #[serde(default)]
-    utc_offset: Option<Offset>,
-    #[serde(default)]
-    currency: Option<String>,
-    #[serde(default)]
-    values: BTreeMap<String, String>,
-    #[serde(default)]
-    zones: BTreeMap<String, String>,
-    #[serde(default)]
-    same_line: SameLine,
-}
-
-pub struct Settings {
-    pub profile: Profile,
-    pub offset: Offset,
-    pub currency: String,
-    /// Constants of the utility, by the name a profile gives them.
-    pub values: BTreeMap<String, String>,
-    /// Tariff zones by the register's number.
-    pub zones: BTreeMap<String, String>,
-    same_line: SameLine,
-}
-
-impl Settings {
-    /// # Errors
-    /// `rejected(bad-config)` naming what is wrong.
-    pub fn compiled(raw: RawSettings) -> Result<Self, Failure> {
-        if let Some(name) = raw.values.keys().find(|name| LINE_VALUES.contains(&name.as_str())) {
-            let reason = format!("{{{name}}} is a value of each line, not a constant");
-            return Err(rejected("bad-config", reason, "config, values"));
-        }
-        Ok(Self {
-            profile: Profile::of_setting(&raw.profile)?,
-            offset: raw.utc_offset.unwrap_or(Offset::MOSCOW),
-            currency: raw.currency.unwrap_or_else(|| "RUB".to_owned()),
-            values: raw.values,
-            zones: raw.zones,
-            same_line: raw.same_line,
-        })
-    }
-
-    /// Whether files out are numbered.
-    pub fn numbers_files(&self) -> bool {
-        let lines = self.profile.header.iter().chain(&self.profile.footer);
-        lines.chain([&self.profile.file_name]).flat_map(Template::names).any(|name| name == "number")
-    }
-}
 
 /// Decodes a whole file.
 ///
@@ -125,11 +62,13 @@ struct Decoder<'a, S: Sink> {
     defaults: Vec<(&'a str, String)>,
     stated: Vec<Stated>,
     totals: record::Totals,
-    /// How often a record of this digest has come.
-    seen: HashMap<u64, u32>,
+    /// How often a record of this digest has come, and in which line first.
+    seen: HashMap<u64, (u32, u64)>,
     odd_encodings: Vec<Encoding>,
     unknown: BTreeSet<String>,
     warnings: usize,
+    /// Of the lines left out.
+    first_bad: Option<Rejection>,
 }
 
 impl<'a, S: Sink> Decoder<'a, S> {
@@ -147,6 +86,7 @@ impl<'a, S: Sink> Decoder<'a, S> {
             odd_encodings: Vec::new(),
             unknown: BTreeSet::new(),
             warnings: 0,
+            first_bad: None,
         }
     }
 
@@ -214,6 +154,18 @@ impl<'a, S: Sink> Decoder<'a, S> {
             let reason = format!("more than {RECORDS_MAX} records");
             return Err(rejection("too-many-records", reason, format!("line {number}")));
         }
+        match self.one(number, text) {
+            // Without a total nothing holds the lines together: each is for itself.
+            Err(bad) if !self.settings.profile.states_totals() => {
+                self.first_bad.get_or_insert_with(|| bad.clone());
+                self.sink.leave_out(bad);
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    fn one(&mut self, number: u64, text: &str) -> Result<(), Rejection> {
         let mut record = Record::at(number, self.defaults.clone());
         self.fields(&mut record, text)?;
         let checked = record.check(self.settings)?;
@@ -227,43 +179,51 @@ impl<'a, S: Sink> Decoder<'a, S> {
     fn balance(&mut self, record: &Record<'_>, checked: &record::Checked) -> Result<(), Rejection> {
         let draft = record.balance(checked, self.settings)?;
         let account = draft.subject.as_deref().unwrap_or_default();
-        if self.times_seen(&["balance", account]) > 0 {
-            let reason = format!("account {account} has a balance already");
+        if let Some(before) = self.seen(&["balance", account], record.line).1 {
+            let reason = format!("account {account} has a balance already, in line {before}");
             return Err(rejection("repeated-account", reason, place(record.line, "account")));
         }
         self.sink.emit(draft);
         Ok(())
     }
 
-    fn payment(&mut self, record: &Record<'_>, checked: &record::Checked, text: &str) -> Result<(), Rejection> {
-        let id = match record.text("operation") {
-            Some(operation) => {
-                let parts = ["payment-registry", "operation", operation, &checked.day_text()];
-                if self.times_seen(&parts) > 0 {
-                    let reason = format!("operation {} stands in the file already", excerpt(operation));
-                    return Err(rejection("repeated-operation", reason, place(record.line, "operation")));
-                }
-                ids::derived(&parts)
+    /// The same for the same payment in any file.
+    fn id(&mut self, record: &Record<'_>, checked: &record::Checked, text: &str) -> Result<String, Rejection> {
+        let Some(operation) = record.text("operation") else {
+            let file = match self.settings.same_line {
+                SameLine::SamePayment => "",
+                SameLine::NewInEachFile => self.file_name,
+            };
+            // The day stands in the header of some files.
+            let day = checked.day_text();
+            let (times, before) = self.seen(&["payment-registry", "line", &day, text], record.line);
+            if let Some(before) = before {
+                self.warn(&format!("line {}: the same as line {before}; taken as a further payment", record.line));
             }
-            None => {
-                let file = match self.settings.same_line {
-                    SameLine::SamePayment => "",
-                    SameLine::NewInEachFile => self.file_name,
-                };
-                let times = self.times_seen(&["payment-registry", "line", text]);
-                if times > 0 {
-                    self.warn(&format!("line {}: the same line came before; taken as a further payment", record.line));
-                }
-                // The day stands in the header of some files.
-                ids::derived(&["payment-registry", "line", file, &checked.day_text(), text, &times.to_string()])
-            }
+            return Ok(ids::derived(&["payment-registry", "line", file, &day, text, &times.to_string()]));
         };
-        if checked.amount_minor > 0 {
-            let draft = record.payment(&id, checked, self.settings);
-            self.sink.emit(draft);
-        } else if record.readings.is_empty() {
-            let reason = "nothing was paid, and no meter was read";
-            return Err(rejection("bad-amount", reason, place(record.line, "amount")));
+        // A number that comes twice in one file is none, unless it takes back what it paid. In another file it may be one of a day or
+        // an office anew, for another account or sum.
+        let (day, amount) = (checked.day_text(), money::format_minor(checked.amount_minor));
+        let sign = checked.amount_minor.signum().to_string();
+        if let Some(before) = self.seen(&["operation", operation, &day, &sign], record.line).1 {
+            let reason = format!("operation {} stands in line {before} already", excerpt(operation));
+            return Err(rejection("repeated-operation", reason, place(record.line, "operation")));
+        }
+        let account = record.text("account").unwrap_or_default();
+        Ok(ids::derived(&["payment-registry", "operation", operation, &day, account, &amount]))
+    }
+
+    fn payment(&mut self, record: &Record<'_>, checked: &record::Checked, text: &str) -> Result<(), Rejection> {
+        let id = self.id(record, checked, text)?;
+        match checked.amount_minor {
+            1.. => {
+                let draft = record.payment(&id, checked, self.settings);
+                self.sink.emit(draft);
+            }
+            0 if record.readings.is_empty() => self.zero(record)?,
+            0 => {}
+            _ => self.take_back(record, &id, checked)?,
         }
         match record.reading(&id, checked, self.settings) {
             Some(draft) => self.sink.emit(draft),
@@ -275,10 +235,36 @@ impl<'a, S: Sink> Decoder<'a, S> {
         Ok(())
     }
 
-    fn times_seen(&mut self, parts: &[&str]) -> u32 {
-        let times = self.seen.entry(ids::derived_number(parts, u64::MAX)).or_default();
+    fn zero(&mut self, record: &Record<'_>) -> Result<(), Rejection> {
+        let reason = "nothing was paid, and no meter was read";
+        let found = rejection("zero-sum", reason, place(record.line, "amount"));
+        match self.settings.zero_sums {
+            ZeroSums::LeftOut => self.sink.leave_out(found),
+            ZeroSums::Refused => return Err(found),
+        }
+        Ok(())
+    }
+
+    fn take_back(&mut self, record: &Record<'_>, id: &str, checked: &record::Checked) -> Result<(), Rejection> {
+        let found = |reason: &str| rejection("negative-sum", reason, place(record.line, "amount"));
+        let left_out = match (self.settings.negative_sums, record.refund(id, checked, self.settings)) {
+            (NegativeSums::Refused, _) => return Err(found("a payment of a negative sum")),
+            (NegativeSums::Refunded, Some(draft)) => {
+                self.sink.emit(draft);
+                return Ok(());
+            }
+            (NegativeSums::Refunded, None) => found("money is taken back, and no account is named"),
+            (NegativeSums::LeftOut, _) => found("a payment of a negative sum"),
+        };
+        self.sink.leave_out(left_out);
+        Ok(())
+    }
+
+    /// How often something like it came before, and in which line first.
+    fn seen(&mut self, parts: &[&str], line: u64) -> (u32, Option<u64>) {
+        let (times, first) = self.seen.entry(ids::derived_number(parts, u64::MAX)).or_insert((0, line));
         *times = times.saturating_add(1);
-        *times - 1
+        (*times - 1, (*times > 1).then_some(*first))
     }
 
     fn fields(&mut self, record: &mut Record<'a>, text: &str) -> Result<(), Rejection> {
@@ -386,11 +372,16 @@ impl<'a, S: Sink> Decoder<'a, S> {
             return at_end(code, format!("the file has no line `{key}`"));
         }
         if self.shell_lines.is_empty() && self.totals.count == 0 {
-            return at_end("empty-file", "the file has no records".to_owned());
+            // Where no line is good, the file is another one than the profile says.
+            return self.first_bad.map_or_else(|| at_end("empty-file", "the file has no records".to_owned()), Err);
         }
         for stated in &self.stated {
             let (counted, shown) = self.totals.of(stated.name);
-            let is = if stated.name == "count" { stated.text.parse().ok() } else { money::parse_minor(&stated.text) };
+            let is = if stated.name == "count" {
+                stated.text.parse().ok()
+            } else {
+                money::parse_minor_written(&stated.text)
+            };
             if is != Some(counted) {
                 let code = if stated.name == "count" { "count-mismatch" } else { "total-mismatch" };
                 let reason =

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::day::Pattern;
+use crate::record::TOTALS;
 use crate::template::Template;
 
 /// The profiles that come with the adapter, by name.
@@ -165,6 +166,12 @@ impl Profile {
     pub fn reads(&self, name: &str) -> bool {
         let lines = self.columns.iter().chain(&self.keyed).chain(&self.header);
         lines.flat_map(Template::names).any(|known| known == name)
+    }
+
+    /// Whether a file says what its lines make in all.
+    pub fn states_totals(&self) -> bool {
+        let shell = self.header.iter().chain(&self.footer);
+        shell.flat_map(Template::names).any(|name| TOTALS.contains(&name))
     }
 
     /// Whether a file of this profile states the day of each record.

@@ -6,8 +6,8 @@ use busbar_sdk::{Draft, Rejection, dates, ids, money, money::Money, rejection};
 use serde_json::{Map, Value, json};
 use time::{Date, PrimitiveDateTime};
 
-use crate::mapping::Settings;
 use crate::profile::Records;
+use crate::settings::Settings;
 
 /// Characters of a free text that a message carries; more is cut off.
 const NAME_CHARS: usize = 500;
@@ -142,8 +142,9 @@ impl<'a> Record<'a> {
         let balances = profile.records == Records::Balances;
         let amount_minor = self.minor("amount")?.ok_or_else(|| self.missing("amount"))?;
         let fee_minor = self.minor("fee")?;
-        if !balances && (amount_minor < 0 || fee_minor.is_some_and(|fee| fee < 0)) {
-            return Err(rejection("bad-amount", "a payment is not negative", place(self.line, "amount")));
+        // What is taken back has its fee taken back.
+        if !balances && fee_minor.is_some_and(|fee| fee * amount_minor.signum() < 0) {
+            return Err(rejection("bad-amount", "the fee has another sign than the sum", place(self.line, "fee")));
         }
         if let Some(net) = self.minor("net")?.filter(|net| *net != amount_minor - fee_minor.unwrap_or(0)) {
             let reason = format!("the sum less the fee is not {}", money::format_minor(net));
@@ -172,7 +173,7 @@ impl<'a> Record<'a> {
 
     fn minor(&self, name: &str) -> Result<Option<i128>, Rejection> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        let minor = money::parse_minor(text).ok_or_else(|| {
+        let minor = money::parse_minor_written(text).ok_or_else(|| {
             let shown: String = text.chars().take(40).collect();
             rejection("bad-amount", format!("`{shown}` is no sum in roubles and kopecks"), place(self.line, name))
         })?;
@@ -184,7 +185,7 @@ impl<'a> Record<'a> {
     }
 
     /// The account, where the line names one that can be one.
-    fn account(&self) -> Option<&str> {
+    pub fn account(&self) -> Option<&str> {
         let can_be_one =
             |text: &&str| text.chars().count() <= NUMBER_CHARS && !text.contains(char::is_whitespace) && is_plain(text);
         self.text("account").filter(can_be_one)
@@ -220,6 +221,27 @@ impl<'a> Record<'a> {
         let r#type = if account.is_some() { "payment.received.v1" } else { "payment.rejected.v1" };
         let subject = account.or_else(|| self.text("operation").filter(|text| is_plain(text))).map(str::to_owned);
         self.draft(id.to_owned(), r#type, subject, Value::Object(data), checked, settings)
+    }
+
+    /// `payment.refunded.v1` of a negative sum, where the line names an account.
+    pub fn refund(&self, id: &str, checked: &Checked, settings: &Settings) -> Option<Draft> {
+        let account = self.account()?;
+        let mut data = Map::new();
+        let mut put = |key: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                data.insert(key.to_owned(), value);
+            }
+        };
+        put("account", Some(account.into()));
+        put("amount", Some(json!(Money::of_minor(-checked.amount_minor, &settings.currency))));
+        put("channel", Some("bank-registry".into()));
+        put("refundedOn", Some(checked.day_text().into()));
+        put("refundedAt", checked.moment.map(|moment| dates::rfc3339(moment, settings.offset).into()));
+        put("reason", Some(json!({ "code": "reversal" })));
+        put("document", self.text("operation").map(|number| json!({ "number": number })));
+        put("payee", self.text("name").map(|name| json!({ "name": first_chars(name, NAME_CHARS) })));
+        let (subject, data) = (Some(account.to_owned()), Value::Object(data));
+        Some(self.draft(id.to_owned(), "payment.refunded.v1", subject, data, checked, settings))
     }
 
     /// `meter.reading.taken.v1`, where the line has readings and an account.

@@ -8,8 +8,9 @@ use busbar_sdk::{Failure, Message, Rejection, data_of, dates, ids, rejected, rej
 use serde::Deserialize;
 use time::{Date, Month, PrimitiveDateTime};
 
-use crate::mapping::{Settings, is_shell};
+use crate::mapping::is_shell;
 use crate::profile::Records;
+use crate::settings::Settings;
 use crate::template::Template;
 
 #[cfg(test)]

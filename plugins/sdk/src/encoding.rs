@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use encoding_rs::{IBM866, KOI8_R, WINDOWS_1251};
+use encoding_rs::{IBM866, KOI8_R, WINDOWS_1251, WINDOWS_1252};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
@@ -89,6 +89,16 @@ pub fn decode(bytes: &[u8], declared: Encoding) -> (Cow<'_, str>, Option<Encodin
     (found.unwrap_or(Encoding::Utf8).decode(bytes), found)
 }
 
+/// The bytes of a text that was read as western European, one character a byte (ISO 8859-1 or windows-1252), as scanners do that know no
+/// other encoding; nothing for a text that such a reading does not make.
+pub fn bytes_read_as_western(text: &str) -> Option<Vec<u8>> {
+    if let Ok(bytes) = text.chars().map(u8::try_from).collect() {
+        return Some(bytes);
+    }
+    let (bytes, _, is_unlike) = WINDOWS_1252.encode(text);
+    (!is_unlike).then(|| bytes.into_owned())
+}
+
 /// Without the byte order mark of UTF-8.
 pub fn without_bom(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
@@ -130,5 +140,16 @@ mod tests {
     // encoding_rs encodes cp866 as well.
     fn dos(text: &str) -> Vec<u8> {
         IBM866.encode(text).0.into_owned()
+    }
+
+    #[test]
+    fn what_was_read_as_western_is_read_back() {
+        let bytes = WINDOWS_1251.encode("АО «Лес» “Ёлка”").0;
+        let latin: String = bytes.iter().map(|byte| char::from(*byte)).collect();
+        assert_eq!(bytes_read_as_western(&latin).as_deref(), Some(&*bytes));
+        let western = WINDOWS_1252.decode_without_bom_handling(&bytes).0;
+        assert_ne!(western, latin);
+        assert_eq!(bytes_read_as_western(&western).as_deref(), Some(&*bytes));
+        assert_eq!(bytes_read_as_western("АО"), None);
     }
 }

@@ -179,3 +179,56 @@ fn damaged_input_is_refused_not_crashed_on() {
         let _ = decoded(&settings, &damaged);
     }
 }
+
+#[test]
+fn what_a_scanner_read_as_western_european_is_read_back() {
+    for (declared, encoding) in [('1', Encoding::Windows1251), ('3', Encoding::Koi8R), ('2', Encoding::Utf8)] {
+        // koi8-r has neither.
+        let name = if declared == '3' { "АО Лес" } else { "АО “Лес” №1" };
+        let right = CODE.replace("АО Лес", name).replacen("ST00012", &format!("ST0001{declared}"), 1);
+        let bytes = encoding.encode(&right).into_owned();
+        let latin: String = bytes.iter().map(|byte| char::from(*byte)).collect();
+        let (result, seen) = decoded(&settings(""), latin.as_bytes());
+        assert!(result.is_ok(), "{result:?}");
+        let (_, as_printed) = decoded(&settings(""), &bytes);
+        assert_eq!((&seen.drafts[0].id, &seen.drafts[0].data), (&as_printed.drafts[0].id, &as_printed.drafts[0].data));
+        assert!(seen.warnings.iter().any(|text| text.contains("western European")), "{:?}", seen.warnings);
+    }
+    // Letters of western Europe that no Russian text makes stay.
+    let name = CODE.replace("АО Лес", "АО Müller");
+    assert!(text_of(&decoded(&settings(""), name.as_bytes()).1.drafts[0]).contains("Müller"));
+}
+
+#[test]
+fn a_bad_code_among_good_ones_is_left_out() {
+    let (result, seen) = decoded(
+        &settings(""),
+        format!("{CODE}\nST00014|PersAcc=1\n\n{}", CODE.replace("0004217", "0004218")).as_bytes(),
+    );
+    assert!(result.is_ok(), "{result:?}");
+    assert_eq!(seen.drafts.len(), 2);
+    let bad = &seen.left_out[0];
+    assert_eq!((bad.code.as_str(), bad.place.as_deref()), ("unknown-encoding", Some("line 2")));
+}
+
+#[test]
+fn each_part_of_a_text_tells_two_codes_apart() {
+    let of = |text: &str| {
+        decoded(&settings(""), text.as_bytes()).1.drafts.into_iter().map(|draft| draft.id).collect::<Vec<_>>()
+    };
+    let code = format!("{CODE}|CounterId=7|CounterVal=10|QuittDate=01.11.2026|QuittId=5");
+    let found = of(&code);
+    assert_eq!(found.len(), 2);
+    assert_ne!(found[0], found[1]);
+    for (value, other) in [
+        ("0004217", "0004218"),
+        ("105298", "105299"),
+        ("CounterVal=10", "CounterVal=11"),
+        ("QuittId=5", "QuittId=6"),
+        ("01.11", "02.11"),
+    ] {
+        let changed = of(&code.replace(value, other));
+        assert!(changed[0] != found[0] && changed[1] != found[1], "{value}");
+    }
+    assert_eq!(of(&format!("\u{feff}{code}\r\n")), found);
+}

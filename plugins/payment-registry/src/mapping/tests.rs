@@ -15,7 +15,11 @@ fn settings(config: Value) -> Settings {
     Settings::compiled(serde_json::from_value(config).unwrap()).ok().unwrap()
 }
 
-fn decode_bytes(config: Value, bytes: &[u8]) -> (Result<(), Rejection>, Seen) {
+pub(super) fn decode_bytes(config: Value, bytes: &[u8]) -> (Result<(), Rejection>, Seen) {
+    decode_named(config, "registry.txt", bytes)
+}
+
+pub(super) fn decode_named(config: Value, name: &str, bytes: &[u8]) -> (Result<(), Rejection>, Seen) {
     let mut rest = bytes;
     let mut lines = Lines::new(|max| {
         let (now, later) = rest.split_at(rest.len().min(max as usize).min(1000));
@@ -23,11 +27,11 @@ fn decode_bytes(config: Value, bytes: &[u8]) -> (Result<(), Rejection>, Seen) {
         now.to_vec()
     });
     let mut seen = Seen::default();
-    let result = decode(&settings(config), "registry.txt", &mut lines, &mut seen);
+    let result = decode(&settings(config), name, &mut lines, &mut seen);
     (result, seen)
 }
 
-fn good(profile: &str, text: &str) -> Seen {
+pub(super) fn good(profile: &str, text: &str) -> Seen {
     let (result, seen) = decode_bytes(json!({ "profile": profile }), text.as_bytes());
     assert!(result.is_ok(), "{result:?}");
     seen
@@ -126,18 +130,53 @@ fn what_does_not_match_is_refused() {
         ("pipe", PIPE.to_owned() + "1|2|20.11.2026|3\n", "data-after-end", "line 4"),
         ("pipe", PIPE.replace("|530,25", ""), "bad-columns", "line 2"),
         ("pipe", PIPE.replace("|530,25", "|530,25|x"), "bad-columns", "line 2"),
-        ("pipe", PIPE.replace("530,25", "-530,25"), "bad-amount", "line 2, field amount"),
-        ("pipe", PIPE.replace("530,25", "0"), "bad-amount", "line 2, field amount"),
         ("pipe", PIPE.replace("530,25", "530,255"), "bad-amount", "line 2, field amount"),
         ("sber-payments", "\n\n".to_owned(), "empty-file", "line 2"),
-        ("sber-payments", SBER.replace(":5321,5", ":5,3,2"), "bad-reading", "line 1, field reading 2"),
-        ("sber-payments", SBER.replace("Val_2", "Val_1"), "repeated-field", "line 1, field reading 1"),
-        ("sber-payments", SBER.replace("method_pay:УС", "19/11/2026"), "repeated-field", "line 2, field paid-on"),
-        ("sber-payments", SBER.replace("20/11/2026;clientno", "clientno"), "missing-field", "line 2, field paid-on"),
         ("sber-debt", "1;Ким;5\n".to_owned(), "encode-only", "config, profile"),
     ] {
         assert_eq!(refused(profile, &text), (code.to_owned(), place.to_owned()), "{text}");
     }
+}
+
+#[test]
+fn a_bad_line_among_good_ones_is_left_out_where_no_total_holds_them_together() {
+    for (text, code, place) in [
+        (SBER.replace(":5321,5", ":5,3,2"), "bad-reading", "line 1, field reading 2"),
+        (SBER.replace("Val_2", "Val_1"), "repeated-field", "line 1, field reading 1"),
+        (SBER.replace("method_pay:УС", "19/11/2026"), "repeated-field", "line 2, field paid-on"),
+        (SBER.replace("20/11/2026;clientno", "clientno"), "missing-field", "line 2, field paid-on"),
+        (SBER.replace("730.40;7.30", "730.40;-7.30"), "bad-amount", "line 2, field fee"),
+        (format!("{SBER}8610;0123\n"), "bad-columns", "line 3"),
+    ] {
+        let seen = good("sber-payments", &text);
+        let left_out: Vec<_> = seen.left_out.iter().map(|bad| (bad.code.as_str(), bad.place.as_deref())).collect();
+        assert_eq!(left_out, [(code, Some(place))], "{text}");
+        assert!(types(&seen).contains(&"payment.received.v1"));
+    }
+    assert_eq!(refused("sber-payments", "one;two\nthree\n"), ("bad-columns".into(), "line 1".into()));
+}
+
+#[test]
+fn sums_of_nothing_and_less() {
+    let pipe = |second: &str, sum: &str| PIPE.replace("530,25", second).replace("1530.75", sum);
+    let seen = good("pipe", &pipe("0", "1000.50"));
+    assert_eq!((types(&seen), seen.left_out[0].code.as_str()), (vec!["payment.received.v1"], "zero-sum"));
+    let storno = pipe("-530,25", "470.25");
+    let seen = good("pipe", &storno);
+    assert_eq!(types(&seen), ["payment.received.v1", "payment.refunded.v1"]);
+    assert_eq!(data(&seen.drafts[1])["amount"]["value"], "530.25");
+    let nameless = good("pipe", &storno.replace("0004217", ""));
+    assert_eq!((nameless.drafts.len(), nameless.left_out[0].code.as_str()), (1, "negative-sum"));
+    let with = |config: Value, text: &str| decode_bytes(config, text.as_bytes());
+    let (_, seen) = with(json!({ "profile": "pipe", "negative-sums": "left-out" }), &storno);
+    assert_eq!((seen.drafts.len(), seen.left_out[0].code.as_str()), (1, "negative-sum"));
+    for (config, text, code) in [
+        (json!({ "profile": "pipe", "negative-sums": "refused" }), storno.clone(), "negative-sum"),
+        (json!({ "profile": "pipe", "zero-sums": "refused" }), pipe("0", "1000.50"), "zero-sum"),
+    ] {
+        assert_eq!(with(config, &text).0.unwrap_err().code, code);
+    }
+    assert_eq!(good("pipe", &pipe("1 530-25", "2 530,75")).drafts.len(), 2);
 }
 
 #[test]
