@@ -69,6 +69,9 @@ pub fn is_json(bytes: &[u8]) -> bool {
     matches!(first, Some(b'{' | b'['))
 }
 
+/// Takes an outage of a message, or why it is none.
+pub type Give<'a> = &'a mut dyn FnMut(Result<Draft, Rejection>) -> Result<(), Rejection>;
+
 /// Reads a whole message and gives each of its outages.
 ///
 /// # Errors
@@ -77,7 +80,7 @@ pub fn read(
     settings: &Settings,
     read: &mut dyn FnMut(u32) -> Vec<u8>,
     header: &mut Header,
-    give: &mut dyn FnMut(Draft) -> Result<(), Rejection>,
+    give: Give<'_>,
 ) -> Result<(), Rejection> {
     let mut begun = read(CHUNK_BYTES);
     let mut reader = Reader { settings, header, give, found: 0 };
@@ -116,14 +119,14 @@ pub fn read(
 struct Reader<'a> {
     settings: &'a Settings,
     header: &'a mut Header,
-    give: &'a mut dyn FnMut(Draft) -> Result<(), Rejection>,
+    give: Give<'a>,
     found: usize,
 }
 
 impl Reader<'_> {
     fn outage(&mut self, node: &Node) -> Result<(), Rejection> {
         self.found += 1;
-        (self.give)(outage::draft(self.settings, self.header, node)?)
+        (self.give)(outage::draft(self.settings, self.header, node))
     }
 
     /// What the header says of a payload that follows.

@@ -4,14 +4,14 @@ pub mod document;
 pub mod mapping;
 pub mod outage;
 
-use busbar_sdk::{Emitter, Failure, HookRequest, HookResponse, input, settings};
+use busbar_sdk::{Emitter, Failure, HookRequest, HookResponse, HostSink, input, settings};
 
 busbar_sdk::adapter! { decode: decode, receive: receive }
 
 fn decode() -> Result<(), Failure> {
-    let mut emitter = Emitter::host();
-    mapping::decode(&settings()?, &mut input::read, &mut |draft| emitter.push(draft))?;
-    emitter.finish();
+    let mut sink = HostSink::new();
+    mapping::decode(&settings()?, &mut input::read, &mut sink)?;
+    sink.finish();
     Ok(())
 }
 

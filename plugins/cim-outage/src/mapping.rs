@@ -2,7 +2,7 @@
 
 use busbar_sdk::cim::{Header, reply};
 use busbar_sdk::dates::Offset;
-use busbar_sdk::{Draft, HookRequest, HookResponse, Rejection};
+use busbar_sdk::{Draft, HookRequest, HookResponse, Rejection, Sink};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -27,17 +27,20 @@ impl Default for Settings {
     }
 }
 
-/// Decodes a whole file; `read` gives its next bytes.
+/// Decodes a whole file; `read` gives its next bytes. An outage that is none is left out, while the others are taken.
 ///
 /// # Errors
 /// The first thing that makes it unfit or no news, with its place; the README lists the codes.
 pub fn decode(
     settings: &Settings,
     read: &mut dyn FnMut(u32) -> Vec<u8>,
-    emit: &mut dyn FnMut(Draft),
+    sink: &mut impl Sink,
 ) -> Result<(), Rejection> {
-    document::read(settings, read, &mut Header::default(), &mut |draft| {
-        emit(draft);
+    document::read(settings, read, &mut Header::default(), &mut |outage| {
+        match outage {
+            Ok(draft) => sink.emit(draft),
+            Err(entry) => sink.leave_out(entry),
+        }
         Ok(())
     })
 }
@@ -56,7 +59,8 @@ pub fn receive(settings: &Settings, request: &HookRequest) -> (HookResponse, Vec
         rest = later;
         chunk.to_vec()
     };
-    let result = document::read(settings, &mut read, &mut header, &mut |draft| {
+    let result = document::read(settings, &mut read, &mut header, &mut |outage| {
+        let draft = outage?;
         if drafts.len() >= PUSHED_MAX {
             let reason = format!("more than {PUSHED_MAX} in one message");
             return Err(busbar_sdk::rejection("too-many-outages", reason, draft.place.unwrap_or_default()));

@@ -3,6 +3,7 @@
 pub mod events;
 pub mod mapping;
 pub mod message;
+pub mod reading;
 pub mod readings;
 
 use busbar_sdk::xml::Xml;

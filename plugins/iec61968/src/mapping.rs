@@ -119,11 +119,12 @@ pub fn receive(settings: &Settings, request: &HookRequest, sink: &mut impl Sink)
     if request.method != "POST" {
         return HookResponse { status: 405, headers: Vec::new(), body: b"POST a message of IEC 61968-9".to_vec() };
     }
-    let mut held = Held { sink, drafts: Vec::new() };
+    let mut held = Held { sink, drafts: Vec::new(), refused: None };
     let mut header = Header::default();
     let result = message::read(settings, &mut Xml::of_bytes(&request.body), &mut header, &mut held);
-    let drafts = held.drafts;
-    match result {
+    let (drafts, refused) = (held.drafts, held.refused);
+    // A sender is told of one result: what is left out of a file is refused here with all that came beside it.
+    match result.and_then(|()| refused.map_or(Ok(()), Err)) {
         Ok(()) => {
             drafts.into_iter().for_each(|draft| sink.emit(draft));
             reply(&header, NOUN, None)
@@ -140,6 +141,8 @@ pub fn receive(settings: &Settings, request: &HookRequest, sink: &mut impl Sink)
 struct Held<'a, S: Sink> {
     sink: &'a mut S,
     drafts: Vec<Draft>,
+    /// The first entry that is none.
+    refused: Option<Rejection>,
 }
 
 impl<S: Sink> Sink for Held<'_, S> {
@@ -152,6 +155,6 @@ impl<S: Sink> Sink for Held<'_, S> {
     }
 
     fn leave_out(&mut self, entry: Rejection) {
-        self.sink.leave_out(entry);
+        self.refused.get_or_insert(entry);
     }
 }

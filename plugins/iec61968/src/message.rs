@@ -110,7 +110,9 @@ impl<R: FnMut(u32) -> Vec<u8>, S: Sink> Reader<'_, R, S> {
                 }
                 "EndDeviceEvent" => {
                     let event = events::read(self.xml, &element)?;
-                    events::state(self.settings, &event, None, self.sink)?;
+                    if let Err(entry) = events::state(self.settings, &event, None, self.sink) {
+                        self.sink.leave_out(entry);
+                    }
                     self.found += 1;
                 }
                 // Definitions: what is needed of them stands in the references.

@@ -1,17 +1,17 @@
 //! `MeterReading`: its readings become registers that were read, its interval blocks consumption.
 
 use busbar_sdk::decimal::Decimal;
-use busbar_sdk::readings::{Kind, Meaning, ReadingCodes, interval_text};
+use busbar_sdk::readings::{Kind, interval_text};
 use busbar_sdk::xml::{Element, Xml};
 use busbar_sdk::{Draft, Rejection, Sink, ids, rejection};
 use serde::Serialize;
 
 use crate::events::{self, Event, first};
 use crate::mapping::{Settings, can_be_id};
-use busbar_sdk::cim::{Header, cut, field};
+use crate::reading::{READINGS_MAX, Reading, Type, block, reading};
+use busbar_sdk::cim::{Header, field};
 
-/// Readings and blocks, and events, of one meter reading, which is held until its end: the meter may come last.
-const READINGS_MAX: usize = 50_000;
+/// Of one meter reading, which is held until its end.
 const EVENTS_MAX: usize = 1000;
 /// By the schemas of the messages.
 const VALUES_MAX: usize = 3000;
@@ -28,32 +28,6 @@ struct MeterReading {
     blocks: Vec<(Type, Vec<Reading>)>,
     events: Vec<Event>,
     count: usize,
-}
-
-struct Reading {
-    line: u64,
-    /// Seconds after 1970.
-    at: i64,
-    value: Decimal,
-    quality: Option<&'static str>,
-}
-
-/// A reading type by its reference.
-#[derive(Clone, PartialEq, Eq)]
-struct Type {
-    name: String,
-    meaning: Meaning,
-    /// measuringPeriod in seconds.
-    period: Option<i64>,
-    /// tou: the tariff zone, 0 for none.
-    zone: i64,
-}
-
-impl Type {
-    /// As far as it fits the schemas.
-    fn short_name(&self) -> Option<&str> {
-        (self.name.len() <= 40).then_some(self.name.as_str())
-    }
 }
 
 /// Reads a `MeterReading` and states what it tells. Gives how many readings and events it has.
@@ -74,18 +48,23 @@ pub fn read<R: FnMut(u32) -> Vec<u8>>(
             "Meter" | "EndDevice" => found.meter(xml)?,
             "UsagePoint" => found.usage_point = first(xml, "mRID")?,
             "Readings" => {
-                let (kind, reading) = reading(settings, xml, &element)?;
-                let untyped =
-                    || rejection("unsupported-reading-type", "a reading without ReadingType", xml.place_of(&element));
-                let kind = kind.ok_or_else(untyped)?;
-                found.registers.push((kind, reading));
+                let untyped = "a reading without ReadingType";
+                match reading(settings, xml, &element)? {
+                    Ok((Some(kind), reading)) => found.registers.push((kind, reading)),
+                    Ok((None, _)) => {
+                        sink.leave_out(rejection("unsupported-reading-type", untyped, xml.place_of(&element)));
+                    }
+                    Err(entry) => sink.leave_out(entry),
+                }
                 found.count(1, xml)?;
             }
             "IntervalBlocks" => {
-                let block = block(settings, xml)?;
-                let readings = block.1.len();
-                found.blocks.push(block);
-                found.count(readings, xml)?;
+                let (block, count) = block(settings, xml, sink)?;
+                match block {
+                    Ok(block) => found.blocks.push(block),
+                    Err(entry) => sink.leave_out(entry),
+                }
+                found.count(count, xml)?;
             }
             "EndDeviceEvents" => {
                 found.events.push(events::read(xml, &element)?);
@@ -96,112 +75,6 @@ pub fn read<R: FnMut(u32) -> Vec<u8>>(
     }
     found.state(settings, header, sink)?;
     Ok(found.count)
-}
-
-fn reading<R: FnMut(u32) -> Vec<u8>>(
-    settings: &Settings,
-    xml: &mut Xml<R>,
-    reading: &Element,
-) -> Result<(Option<Type>, Reading), Rejection> {
-    let (mut kind, mut at, mut value, mut quality) = (None, None, None, None);
-    while let Some(element) = xml.child()? {
-        match element.name.as_str() {
-            "timeStamp" => {
-                let text = xml.text()?;
-                let wrong = || rejection("bad-time", format!("no moment: `{}`", cut(&text)), xml.place_of(&element));
-                at = Some(settings.seconds(&text).ok_or_else(wrong)?);
-            }
-            "value" => {
-                let text = xml.text()?;
-                let wrong = || rejection("bad-value", format!("no number: `{}`", cut(&text)), xml.place_of(&element));
-                value = Some(Decimal::parse(&text).ok_or_else(wrong)?);
-            }
-            "ReadingType" => kind = Some(reading_type(xml, &element)?),
-            "ReadingQualities" | "ReadingQuality" => quality = quality.or(self::quality(xml, &element)?),
-            _ => xml.skip()?,
-        }
-    }
-    let (Some(at), Some(value)) = (at, value) else {
-        return Err(rejection("missing-field", "a reading has a timeStamp and a value", xml.place_of(reading)));
-    };
-    Ok((kind, Reading { line: reading.line, at, value, quality }))
-}
-
-fn block<R: FnMut(u32) -> Vec<u8>>(settings: &Settings, xml: &mut Xml<R>) -> Result<(Type, Vec<Reading>), Rejection> {
-    let place = xml.place();
-    let (mut kind, mut readings) = (None, Vec::new());
-    while let Some(element) = xml.child()? {
-        match element.name.as_str() {
-            "IntervalReadings" => {
-                readings.push(reading(settings, xml, &element)?.1);
-                if readings.len() > READINGS_MAX {
-                    return Err(xml.rejection("too-many-readings", format!("over {READINGS_MAX} of one meter reading")));
-                }
-            }
-            "ReadingType" => kind = Some(reading_type(xml, &element)?),
-            _ => xml.skip()?,
-        }
-    }
-    let kind = kind.ok_or_else(|| rejection("unsupported-reading-type", "a block without ReadingType", place))?;
-    Ok((kind, readings))
-}
-
-/// By its 18 codes (IEC 61968-9, annex C), as reference or as name.
-fn reading_type<R: FnMut(u32) -> Vec<u8>>(xml: &mut Xml<R>, element: &Element) -> Result<Type, Rejection> {
-    let name = match element.attribute("ref") {
-        Some(name) => {
-            let name = name.to_owned();
-            xml.skip()?;
-            name
-        }
-        None => first(xml, "mRID")?,
-    };
-    let refuse = |reason: String| rejection("unsupported-reading-type", reason, xml.place_of(element));
-    let codes: Option<Vec<i64>> =
-        name.split('.').map(|code| code.parse().ok().filter(|_| code.len() <= 10)).take(19).collect();
-    let codes = codes.filter(|codes| codes.len() == 18);
-    let codes = codes.ok_or_else(|| refuse(format!("a reading type has 18 codes: `{}`", cut(&name))))?;
-    let code = |index: usize| codes.get(index).copied();
-    let energy =
-        ReadingCodes { accumulation: code(3), commodity: code(5), flow: code(4), multiplier: code(15), unit: code(16) };
-    let meaning = energy.meaning().map_err(|what| refuse(format!("no message carries {what}")))?;
-    Ok(Type { name, meaning, period: code(2).and_then(period), zone: code(11).unwrap_or(0) })
-}
-
-/// measuringPeriod in seconds.
-fn period(code: i64) -> Option<i64> {
-    let minutes = match code {
-        1 => 10,
-        2 => 15,
-        3 => 1,
-        4 => 24 * 60,
-        5 => 30,
-        6 => 5,
-        7 => 60,
-        10 => 2,
-        _ => return None,
-    };
-    Some(minutes * 60)
-}
-
-/// By the category, the second of the three codes of a ReadingQualityType.
-fn quality<R: FnMut(u32) -> Vec<u8>>(xml: &mut Xml<R>, element: &Element) -> Result<Option<&'static str>, Rejection> {
-    let mut name = element.attribute("ref").unwrap_or_default().to_owned();
-    while let Some(element) = xml.child()? {
-        match element.attribute("ref") {
-            Some(found) if element.name == "ReadingQualityType" => name = found.to_owned(),
-            _ => {}
-        }
-        xml.skip()?;
-    }
-    Ok(match name.split('.').nth(1).unwrap_or_default() {
-        "" | "0" => None,
-        "7" => Some("edited"),
-        "8" => Some("estimated"),
-        "11" => Some("derived"),
-        "12" => Some("projected"),
-        _ => Some("doubtful"),
-    })
 }
 
 impl MeterReading {
@@ -229,7 +102,9 @@ impl MeterReading {
 
     fn state(&self, settings: &Settings, header: &Header, sink: &mut impl Sink) -> Result<(), Rejection> {
         for event in &self.events {
-            events::state(settings, event, Some((&self.meter, &self.usage_point)), sink)?;
+            if let Err(entry) = events::state(settings, event, Some((&self.meter, &self.usage_point)), sink) {
+                sink.leave_out(entry);
+            }
         }
         if self.registers.is_empty() && self.blocks.is_empty() {
             return Ok(());
@@ -237,7 +112,8 @@ impl MeterReading {
         let ids = [&self.meter, &self.serial_number, &self.usage_point];
         if self.subject().is_empty() || ids.iter().any(|id| !can_be_id(id)) {
             let reason = "neither Meter/mRID nor UsagePoint/mRID, or with over 64 or control characters";
-            return Err(rejection("no-meter", reason, self.place.clone()));
+            sink.leave_out(rejection("no-meter", reason, self.place.clone()));
+            return Ok(());
         }
         let mut intervals: Vec<(&Type, Vec<&Reading>)> = Vec::new();
         let mut registers: Vec<(&Type, &Reading)> = Vec::new();
@@ -250,7 +126,7 @@ impl MeterReading {
                 },
                 Kind::Unstated => {
                     let reason = "accumulation 0 of energy: neither what a register shows nor what an interval took";
-                    return Err(self.refuse("unsupported-reading-type", reason, reading));
+                    sink.leave_out(self.refuse("unsupported-reading-type", reason, reading));
                 }
             }
         }
@@ -260,58 +136,82 @@ impl MeterReading {
                 _ => intervals.push((kind, readings.iter().collect())),
             }
         }
-        self.state_registers(settings, registers, sink)?;
+        self.state_registers(settings, registers, sink);
         for (kind, readings) in intervals {
-            self.state_intervals(settings, header, (kind, readings), sink)?;
+            if let Err(entry) = self.state_intervals(settings, header, (kind, readings), sink) {
+                sink.leave_out(entry);
+            }
         }
         Ok(())
     }
 
     /// One message for each moment.
-    fn state_registers(
-        &self,
-        settings: &Settings,
-        mut found: Vec<(&Type, &Reading)>,
-        sink: &mut impl Sink,
-    ) -> Result<(), Rejection> {
+    fn state_registers(&self, settings: &Settings, mut found: Vec<(&Type, &Reading)>, sink: &mut impl Sink) {
         // Stable: registers of one moment keep their order.
         found.sort_by_key(|(_, reading)| reading.at);
         for group in found.chunk_by(|a, b| a.1.at == b.1.at) {
-            let Some((_, first)) = group.first() else { continue };
-            if group.len() > REGISTERS_MAX {
-                return Err(self.refuse("too-many-readings", "over 50 registers at one moment", first));
+            if let Err(entry) = self.state_moment(settings, group, sink) {
+                sink.leave_out(entry);
             }
-            let mut registers: Vec<Register<'_>> = Vec::with_capacity(group.len());
-            let mut stated = String::new();
-            for (index, (kind, reading)) in group.iter().enumerate() {
-                if group.iter().take(index).any(|(other, _)| other.name == kind.name) {
-                    let reason = "this register of this moment stands here already";
-                    return Err(self.refuse("repeated-reading", reason, reading));
-                }
-                let value = self.value(kind, reading, false)?;
-                stated.push_str(&format!("{}={value}{};", kind.name, reading.quality.unwrap_or_default()));
-                registers.push(Register {
-                    register: kind.short_name(),
-                    tariff_zone: (kind.zone > 0).then(|| format!("tou-{}", kind.zone)),
-                    quantity: kind.meaning.quantity,
-                    unit: kind.meaning.unit,
-                    value,
-                    quality: reading.quality,
-                });
-            }
-            let taken_at =
-                settings.text(first.at).ok_or_else(|| self.refuse("bad-time", "a moment beyond all time", first))?;
-            let id = ids::derived(&["61968", "reading", self.subject(), &taken_at, &stated]);
-            let data = Taken {
-                meter: self.meter_of(),
-                metering_point: (!self.usage_point.is_empty()).then_some(self.usage_point.as_str()),
-                taken_on: taken_at.get(..10).unwrap_or_default(),
-                taken_at: &taken_at,
-                origin: settings.origin(),
-                registers,
-            };
-            sink.emit(self.draft(id, "meter.reading.taken.v1", &data, Some(taken_at.clone()), first.line));
         }
+    }
+
+    fn state_moment(
+        &self,
+        settings: &Settings,
+        group: &[(&Type, &Reading)],
+        sink: &mut impl Sink,
+    ) -> Result<(), Rejection> {
+        let Some((_, first)) = group.first() else { return Ok(()) };
+        if group.len() > REGISTERS_MAX {
+            return Err(self.refuse("too-many-readings", "over 50 registers at one moment", first));
+        }
+        let taken_at =
+            settings.text(first.at).ok_or_else(|| self.refuse("bad-time", "a moment beyond all time", first))?;
+        let mut registers: Vec<Register<'_>> = Vec::with_capacity(group.len());
+        let mut stated = String::new();
+        for (index, (kind, reading)) in group.iter().enumerate() {
+            let others = || group.iter().filter(|(other, _)| other.name == kind.name).map(|(_, other)| *other);
+            let differ = others().any(|other| !other.says_the_same(reading));
+            // Of a register with two values at one moment nobody knows which is true: none is taken, and it is told once.
+            let is_first = group.iter().take(index).all(|(other, _)| other.name != kind.name);
+            if differ && is_first {
+                let reason = "a register with several values at one moment";
+                sink.leave_out(self.refuse_all("repeated-reading", reason, others()));
+            }
+            if differ || !is_first {
+                continue;
+            }
+            let value = match self.value(kind, reading, false) {
+                Ok(value) => value,
+                Err(entry) => {
+                    sink.leave_out(entry);
+                    continue;
+                }
+            };
+            stated.push_str(&format!("{}={value}{};", kind.name, reading.quality.unwrap_or_default()));
+            registers.push(Register {
+                register: kind.short_name(),
+                tariff_zone: (kind.zone > 0).then(|| format!("tou-{}", kind.zone)),
+                quantity: kind.meaning.quantity,
+                unit: kind.meaning.unit,
+                value,
+                quality: reading.quality,
+            });
+        }
+        if registers.is_empty() {
+            return Ok(());
+        }
+        let id = ids::derived(&["61968", "reading", self.subject(), &taken_at, &stated]);
+        let data = Taken {
+            meter: self.meter_of(),
+            metering_point: (!self.usage_point.is_empty()).then_some(self.usage_point.as_str()),
+            taken_on: taken_at.get(..10).unwrap_or_default(),
+            taken_at: &taken_at,
+            origin: settings.origin(),
+            registers,
+        };
+        sink.emit(self.draft(id, "meter.reading.taken.v1", &data, Some(taken_at.clone()), first.line));
         Ok(())
     }
 
@@ -331,26 +231,24 @@ impl MeterReading {
             )
         })?;
         let revision = settings.seconds(&header.timestamp).filter(|seconds| *seconds >= 0);
-        let mut last = None;
-        for readings in readings.chunks(VALUES_MAX) {
-            let Some(first) = readings.first() else { continue };
+        let may_be_negative = kind.meaning.quantity == "active-energy-net";
+        let mut timed = Vec::with_capacity(readings.len());
+        for reading in self.one_each(readings, period, sink) {
+            let start = reading.at - if settings.is_end() { period } else { 0 };
+            let beyond = || self.refuse("bad-time", "a moment beyond all time", reading);
+            let start_at = settings.text(start).ok_or_else(beyond);
+            match start_at.and_then(|start_at| Ok((start, start_at, self.value(kind, reading, may_be_negative)?))) {
+                Ok((start, start_at, value)) => timed.push((reading, start, start_at, value)),
+                Err(entry) => sink.leave_out(entry),
+            }
+        }
+        for readings in timed.chunks(VALUES_MAX) {
+            let Some((first, ..)) = readings.first() else { continue };
             let mut values = Vec::with_capacity(readings.len());
             let mut stated = String::new();
-            for reading in readings {
-                let start = reading.at - if settings.is_end() { period } else { 0 };
-                if last.is_some_and(|last| start < last + period) {
-                    return Err(self.refuse(
-                        "repeated-reading",
-                        "an interval overlaps or precedes the one before",
-                        reading,
-                    ));
-                }
-                last = Some(start);
-                let start_at =
-                    settings.text(start).ok_or_else(|| self.refuse("bad-time", "a moment beyond all time", reading))?;
-                let value = self.value(kind, reading, kind.meaning.quantity == "active-energy-net")?;
+            for (reading, start, start_at, value) in readings {
                 stated.push_str(&format!("{start}={value}{};", reading.quality.unwrap_or_default()));
-                values.push(Value { start_at, value, quality: reading.quality });
+                values.push(Value { start_at: start_at.clone(), value: value.clone(), quality: reading.quality });
             }
             let data = Measured {
                 metering_point: self.subject(),
@@ -367,6 +265,30 @@ impl MeterReading {
             sink.emit(self.draft(id, "interval.consumption.measured.v1", &data, time, first.line));
         }
         Ok(())
+    }
+
+    /// In order of time, each once. Of intervals that overlap nobody knows which are true: none is taken.
+    fn one_each<'b>(&self, mut all: Vec<&'b Reading>, period: i64, sink: &mut impl Sink) -> Vec<&'b Reading> {
+        all.sort_by_key(|reading| reading.at);
+        all.dedup_by(|later, first| later.says_the_same(first));
+        let mut kept = Vec::with_capacity(all.len());
+        for group in all.chunk_by(|a, b| b.at - a.at < period) {
+            match group {
+                [one] => kept.push(*one),
+                several => {
+                    let reason = "intervals that overlap, with different values";
+                    sink.leave_out(self.refuse_all("repeated-reading", reason, several.iter().copied()));
+                }
+            }
+        }
+        kept
+    }
+
+    fn refuse_all<'b>(&self, code: &str, reason: &str, readings: impl Iterator<Item = &'b Reading>) -> Rejection {
+        let mut lines: Vec<u64> = readings.map(|reading| reading.line).take(20).collect();
+        lines.sort_unstable();
+        let lines: Vec<String> = lines.iter().map(u64::to_string).collect();
+        rejection(code, reason, format!("lines {}", lines.join(", ")))
     }
 
     fn value(&self, kind: &Type, reading: &Reading, may_be_negative: bool) -> Result<String, Rejection> {

@@ -6,7 +6,7 @@ pub mod mapping;
 pub mod period;
 pub mod receipt;
 
-use busbar_sdk::{Draft, Emitter, Failure, Message, Warnings, clock, input, output, settings};
+use busbar_sdk::{Draft, Emitter, Failure, Message, Rejection, Warnings, clock, input, messages, output, settings};
 
 busbar_sdk::adapter! { decode: decode, encode: encode }
 
@@ -35,6 +35,10 @@ impl mapping::Host for Host<'_> {
 
     fn warn(&mut self, text: &str) {
         self.warnings.write(text);
+    }
+
+    fn leave_out(&mut self, entry: Rejection) {
+        messages::leave_out(&entry);
     }
 
     fn now_ms(&self) -> u64 {

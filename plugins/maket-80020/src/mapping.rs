@@ -71,6 +71,8 @@ pub enum Rounding {
 pub trait Host {
     fn emit(&mut self, draft: Draft);
     fn warn(&mut self, text: &str);
+    /// One document of an archive that is not taken, while the others are.
+    fn leave_out(&mut self, entry: Rejection);
     fn now_ms(&self) -> u64;
 }
 
@@ -100,7 +102,7 @@ pub fn decode(
         _ => read(max),
     };
     if !is_archive {
-        return one(settings, name, &mut read, host, || Ok(()));
+        return one(settings, name, &mut read, host, false, || Ok(()));
     }
     let unpacked = zip::read_whole(read).and_then(|archive| archived(settings, &archive, host));
     match unpacked {
@@ -122,7 +124,7 @@ fn archived(settings: &Settings, archive: &[u8], host: &mut impl Host) -> Result
         }
         documents += 1;
         let file = std::cell::RefCell::new(file);
-        one(settings, &name, |max| file.borrow_mut().read(max), host, || file.borrow_mut().check())
+        one(settings, &name, |max| file.borrow_mut().read(max), host, true, || file.borrow_mut().check())
             .map_err(|rejection| within(&name, rejection))
     })?;
     match documents {
@@ -131,17 +133,18 @@ fn archived(settings: &Settings, archive: &[u8], host: &mut impl Host) -> Result
     }
 }
 
-/// One document. `check` tells whether `read` gave all of it.
+/// One document. `check` tells whether `read` gave all of it. One of an archive, `among` others, is left out where it is unfit.
 fn one(
     settings: &Settings,
     name: &str,
     read: impl FnMut(u32) -> Vec<u8>,
     host: &mut impl Host,
+    among: bool,
     mut check: impl FnMut() -> Result<(), Rejection>,
 ) -> Result<(), Rejection> {
     let mut head = Head::default();
     let mut xml = Xml::new(read, Limits::default());
-    if !settings.receipts {
+    if !settings.receipts && !among {
         let result = document::decode(settings, &mut xml, &mut head, host);
         note_encoding(&xml, host);
         return check().and(result);
@@ -150,6 +153,16 @@ fn one(
     let result = document::decode(settings, &mut xml, &mut head, &mut held);
     let fits = if held.bytes > HELD_BYTES_MAX { Err(too_large()) } else { Ok(()) };
     let drafts = held.drafts;
+    if !settings.receipts {
+        // A damaged archive is none at all.
+        check()?;
+        match fits.and(result) {
+            Ok(()) => drafts.into_iter().for_each(|draft| host.emit(draft)),
+            Err(entry) => host.leave_out(within(name, entry)),
+        }
+        note_encoding(&xml, host);
+        return Ok(());
+    }
     let now_ms = host.now_ms();
     match check().and(fits).and(result) {
         Ok(()) => {
@@ -185,13 +198,17 @@ impl<H: Host> Host for Held<'_, H> {
         self.host.warn(text);
     }
 
+    fn leave_out(&mut self, entry: Rejection) {
+        self.host.leave_out(entry);
+    }
+
     fn now_ms(&self) -> u64 {
         self.host.now_ms()
     }
 }
 
 fn too_large() -> Rejection {
-    let reason = "with `receipts`, the data of one document must not come to more than 24 MiB";
+    let reason = "with `receipts`, and in an archive, the data of one document must not come to more than 24 MiB";
     rejection("too-many-channels", reason, "")
 }
 

@@ -1,4 +1,4 @@
-use busbar_sdk::mutations;
+use busbar_sdk::{Seen, mutations};
 use serde_json::Value;
 
 use super::*;
@@ -10,9 +10,29 @@ fn decoded(bytes: &[u8]) -> Result<Vec<Draft>, Rejection> {
         rest = later;
         chunk.to_vec()
     };
-    let mut drafts = Vec::new();
-    decode(&Settings::default(), &mut read, &mut |draft| drafts.push(draft))?;
-    Ok(drafts)
+    let mut seen = Seen::default();
+    decode(&Settings::default(), &mut read, &mut seen)?;
+    match seen.left_out.pop() {
+        // The rest of these tests has one outage in each file.
+        Some(entry) => Err(entry),
+        None => Ok(seen.drafts),
+    }
+}
+
+#[test]
+fn one_bad_outage_among_good_ones() {
+    let bad = "<UnplannedOutage><mRID>UO-1</mRID><statusKind>exploded</statusKind></UnplannedOutage>";
+    let text = xml("created", &format!("{PLANNED}{bad}<Outage><statusKind>restored</statusKind></Outage>"));
+    let mut rest = text.as_bytes();
+    let mut read = |max: u32| {
+        let (chunk, later) = rest.split_at(rest.len().min(max as usize));
+        rest = later;
+        chunk.to_vec()
+    };
+    let mut seen = Seen::default();
+    decode(&Settings::default(), &mut read, &mut seen).unwrap();
+    let codes: Vec<&str> = seen.left_out.iter().map(|entry| entry.code.as_str()).collect();
+    assert_eq!((seen.drafts.len(), codes), (1, vec!["bad-status", "no-id"]));
 }
 
 fn only(text: &str) -> Value {

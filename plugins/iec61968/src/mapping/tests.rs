@@ -15,8 +15,17 @@ fn good(text: &str) -> Seen {
     seen
 }
 
+/// The whole message, or the one entry of it that is left out.
 fn refused(text: &str) -> (String, String) {
-    let rejection = decoded_with(&Settings::default(), text.as_bytes()).0.unwrap_err();
+    let mut seen = Seen::default();
+    let result = decode(&Settings::default(), &mut Xml::of_bytes(text.as_bytes()), &mut seen);
+    let rejection = match result {
+        Err(rejection) => rejection,
+        Ok(()) => {
+            assert_eq!(seen.left_out.len(), 1, "{:?}", seen.left_out);
+            seen.left_out.remove(0)
+        }
+    };
     (rejection.code, rejection.place.unwrap_or_default())
 }
 
@@ -162,12 +171,10 @@ fn other_events() {
     let text = events(
         &(event("3.12.0.257", "TAMPER", "2026-11-20T05:00:00Z") + &event("3.26.136.47", "", "2026-11-20T05:00:00Z")),
     );
+    let left_out: Vec<String> = good(&text).left_out.into_iter().filter_map(|entry| entry.place).collect();
     assert_eq!(
-        refused(&text),
-        (
-            "unsupported-event".into(),
-            "line 4, element Envelope/Body/Message/Payload/EndDeviceEvents/EndDeviceEvent".into()
-        )
+        left_out,
+        [4, 5].map(|line| format!("line {line}, element Envelope/Body/Message/Payload/EndDeviceEvents/EndDeviceEvent"))
     );
     let settings: Settings =
         serde_json::from_value(json!({"other-events": "ignore", "power-fail": ["3.26.136.47"]})).unwrap();
@@ -175,6 +182,22 @@ fn other_events() {
     assert!(result.is_ok());
     assert_eq!((seen.drafts.len(), seen.warnings.len()), (1, 1));
     assert!(!seen.warnings[0].contains("secret"));
+}
+
+#[test]
+fn what_is_left_out_leaves_the_rest() {
+    const VOLTS: &str = "0.0.0.6.0.1.54.0.0.0.0.0.0.0.0.0.29.0";
+    let one = reading("2026-11-20T05:00:00Z", "1", REGISTER);
+    let volts = reading("2026-11-20T05:00:00Z", "230", VOLTS);
+    let negative = reading("2026-11-20T06:00:00Z", "-1", REGISTER);
+    let text = meter_reading(&(one.clone() + &volts + &negative + &one));
+    let seen = good(&text);
+    let codes: Vec<&str> = seen.left_out.iter().map(|entry| entry.code.as_str()).collect();
+    assert_eq!((seen.drafts.len(), codes), (1, vec!["unsupported-reading-type", "bad-value"]));
+    // Pushed, it is a unit: the sender is told, and nothing is stated.
+    let (_, reply, seen) = received("POST", &text);
+    assert!(reply.contains("FAILED") && reply.contains("unsupported-reading-type"), "{reply}");
+    assert_eq!((seen.drafts.len(), seen.left_out.len()), (0, 0));
 }
 
 #[test]
@@ -209,8 +232,12 @@ fn everything_that_is_wrong_has_its_code_and_place() {
         (text.replace("<value>1<", "<value>?<"), "bad-value", format!("{reading_path}/value")),
         (text.replace("<value>1<", "<value>-1<"), "bad-value", short.clone()),
         (text.replace("<value>1</value>", ""), "missing-field", reading_path.clone()),
-        (meter_reading(&(one.clone() + &one)), "repeated-reading", "line 6".into()),
-        (meter_reading(&block(&two)), "repeated-reading", "line 6".into()),
+        (
+            meter_reading(&(one.clone() + &one.replace("<value>1<", "<value>2<"))),
+            "repeated-reading",
+            "lines 5, 6".into(),
+        ),
+        (meter_reading(&block(&two)), "repeated-reading", "lines 5, 6".into()),
         (
             text.replace("M-7", "").replace("TU-7", ""),
             "no-meter",

@@ -8,6 +8,7 @@ use super::*;
 pub struct Seen {
     pub drafts: Vec<Draft>,
     pub warnings: Vec<String>,
+    pub left_out: Vec<Rejection>,
 }
 
 impl Host for Seen {
@@ -17,6 +18,10 @@ impl Host for Seen {
 
     fn warn(&mut self, text: &str) {
         self.warnings.push(text.to_owned());
+    }
+
+    fn leave_out(&mut self, entry: Rejection) {
+        self.left_out.push(entry);
     }
 
     fn now_ms(&self) -> u64 {
@@ -236,7 +241,9 @@ fn archives() {
     assert_eq!(seen.drafts.len(), 2);
     assert!(seen.warnings.contains(&"file sign.p7s: not .xml, ignored".to_owned()));
     let broken = pack(&[("a.xml", &simple()), ("b.xml", "<a>")]);
-    let rejection = decode_with(&Settings::default(), "a.zip", &broken).0.unwrap_err();
+    let (result, mut seen) = decode_with(&Settings::default(), "a.zip", &broken);
+    assert_eq!((result.is_ok(), seen.drafts.len(), seen.left_out.len()), (true, 1, 1));
+    let rejection = seen.left_out.remove(0);
     assert_eq!(
         (rejection.code.as_str(), rejection.place.as_deref()),
         ("not-this-format", Some("file b.xml, line 1, element a"))
