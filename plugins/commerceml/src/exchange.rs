@@ -71,6 +71,8 @@ pub fn handle(
             text(format!("zip=no\nfile_limit={}", settings.file_limit_bytes))
         }
         "file" => match keep(settings, &parameter("filename"), &request.body, &mut session, store) {
+            // What becomes of orders ends with its file: only newer releases of 1C import it.
+            Ok(()) if kind == "sale" => whole(settings, &parameter("filename"), &mut session, store, drafts),
             Ok(()) => text("success".to_owned()),
             Err(reason) => failure(reason),
         },
@@ -154,6 +156,48 @@ fn chunk_key(slot: usize, number: usize) -> String {
     format!("file-{slot}-{number}")
 }
 
+/// States a file of orders as soon as its last part has come. Nothing says which part is the last but the end of its root.
+fn whole(
+    settings: &Settings,
+    name: &str,
+    session: &mut Session,
+    store: &mut dyn Store,
+    drafts: &mut Vec<Draft>,
+) -> HookResponse {
+    let Some(slot) = session.files.iter().position(|file| file.name == name) else { return text("success".to_owned()) };
+    let Some(file) = session.files.get_mut(slot) else { return text("success".to_owned()) };
+    let mut window = Window { from: 0, seen: 0, bytes: 0, drafts };
+    let result = read(settings, slot, file.bytes, store, &mut window);
+    let seen = window.seen;
+    match result {
+        Ok(()) if seen > drafts.len() => {
+            drafts.clear();
+            file.bytes = 0;
+            failure(
+                "too-large: more than 900 messages, or 4 MiB of them, in a file of orders: let 1C send fewer at once",
+            )
+        }
+        Ok(()) => {
+            file.stated = seen.max(1);
+            text("success".to_owned())
+        }
+        Err(rejection) => {
+            drafts.clear();
+            if rejection.code == "truncated" {
+                return text("success".to_owned());
+            }
+            // 1C sends it again from its beginning.
+            file.bytes = 0;
+            refused(rejection)
+        }
+    }
+}
+
+fn refused(rejection: Rejection) -> HookResponse {
+    let place = rejection.place.unwrap_or_default();
+    failure(&format!("{}: {} ({place})", rejection.code, rejection.reason))
+}
+
 /// States the next messages of a file that is whole and good.
 fn import(
     settings: &Settings,
@@ -170,8 +214,7 @@ fn import(
     let mut window = Window { from, seen: 0, bytes: 0, drafts };
     if let Err(rejection) = read(settings, slot, file.bytes, store, &mut window) {
         drafts.clear();
-        let place = rejection.place.unwrap_or_default();
-        return failure(&format!("{}: {} ({place})", rejection.code, rejection.reason));
+        return refused(rejection);
     }
     let seen = window.seen;
     let stated = from.saturating_add(drafts.len());

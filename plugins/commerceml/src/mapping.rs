@@ -166,7 +166,7 @@ fn state(known: &Known, r#type: &str, subject: &str, data: Map<String, Value>, t
 }
 
 fn is_deleted(tree: &Tree) -> bool {
-    tree.text_at("ПометкаУдаления") == Some("true") || tree.attribute("Статус") == Some("Удален")
+    tree.text_at("ПометкаУдаления").is_some_and(is_yes) || tree.attribute("Статус") == Some("Удален")
 }
 
 /// The value of a `ЗначениеРеквизита`.
@@ -221,16 +221,20 @@ fn moment(settings: &Settings, text: &str) -> Option<String> {
     Some(dates::rfc3339(moment, offset.unwrap_or(settings.utc_offset)))
 }
 
-/// ISO 4217 of what stands as a currency: a code, its number, or a word for the rouble.
-fn currency(settings: &Settings, text: Option<&str>) -> String {
-    let Some(text) = text else { return settings.currency.clone() };
-    let lower = text.trim_end_matches('.').to_lowercase();
-    match busbar_sdk::money::currency_of_number(text) {
-        Some(code) => code.to_owned(),
-        None if matches!(lower.as_str(), "руб" | "rur" | "810") => "RUB".to_owned(),
-        None if text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase()) => text.to_owned(),
-        None => settings.currency.clone(),
-    }
+/// ISO 4217 of what stands as a currency: a code, its number, a name, a sign. What names none is in that of the settings; what nobody
+/// knows is in none.
+fn currency(settings: &Settings, text: Option<&str>, place: &str) -> Result<String, Rejection> {
+    let Some(text) = text else { return Ok(settings.currency.clone()) };
+    let code = busbar_sdk::money::currency_of(text).map(str::to_owned);
+    code.ok_or_else(|| {
+        let text: String = text.chars().take(50).collect();
+        rejection("unknown-currency", format!("Валюта: nobody knows `{text}`, or several countries have it"), place)
+    })
+}
+
+/// Whether a requisite says yes, as different releases write it.
+fn is_yes(text: &str) -> bool {
+    matches!(text.to_lowercase().as_str(), "true" | "1" | "да" | "истина" | "y" | "yes")
 }
 
 /// A number as people write it: blanks between thousands, a comma.

@@ -5,7 +5,7 @@
 use busbar_sdk::http::{Authorization, HttpError, Request, Response};
 use busbar_sdk::log::Level;
 use busbar_sdk::replies::{self, Outcome};
-use busbar_sdk::{Draft, Failure, Header, rejected, transient};
+use busbar_sdk::{Draft, Failure, Header, Rejection, rejected, transient};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
@@ -26,6 +26,10 @@ pub trait Hub {
     fn nothing_done(&mut self);
     fn is_sha256(&self, content: &[u8], digest: &[u8]) -> Result<bool, String>;
     fn emit(&mut self, drafts: Vec<Draft>);
+    /// Whether a message with this id was stated, in this poll or earlier.
+    fn is_stated(&self, id: &str) -> bool;
+    /// Leaves out one document, while the others are taken.
+    fn leave_out(&mut self, entry: Rejection);
     fn note(&mut self, level: Level, text: &str);
 }
 

@@ -6,11 +6,12 @@ use busbar_sdk::dates;
 use busbar_sdk::decimal::Decimal;
 use busbar_sdk::loose::Loose;
 use busbar_sdk::money::{self, Money};
-use busbar_sdk::{Draft, Failure, ids, texts};
+use busbar_sdk::{Draft, Failure, Rejection, ids, rejection, texts};
 use serde_json::{Map, Value, json};
 
-use crate::api::bad;
+use crate::api::{Hub, bad};
 use crate::settings::Settings;
+use crate::status;
 
 /// Seconds from 0001-01-01, where ticks begin, to 1970.
 const EPOCH_SECONDS: i64 = 62_135_596_800;
@@ -20,23 +21,33 @@ const TEXT_CHARS_MAX: usize = 500;
 const NAME_CHARS_MAX: usize = 255;
 /// Documents of one message, at most.
 pub const DOCUMENTS_MAX: usize = 40;
-/// Kinds by `TypeNamedId`; another one has no word here.
-const KINDS: [(&str, &str); 14] = [
-    ("UniversalTransferDocument", "transfer-document"),
-    ("UniversalTransferDocumentRevision", "transfer-document"),
-    ("UniversalCorrectionDocument", "correction"),
-    ("UniversalCorrectionDocumentRevision", "correction"),
-    ("Invoice", "tax-invoice"),
-    ("InvoiceRevision", "tax-invoice"),
-    ("ProformaInvoice", "invoice"),
-    ("AcceptanceCertificate", "act"),
-    ("XmlAcceptanceCertificate", "act"),
-    ("ReconciliationAct", "reconciliation-act"),
-    ("Contract", "contract"),
-    ("SupplementaryAgreement", "contract"),
-    ("Torg12", "consignment-note"),
-    ("XmlTorg12", "consignment-note"),
+/// Kinds by `TypeNamedId`: what GetDocumentTypes gives and the older DocumentType has. Nothing where the type says that it is of no kind.
+const KINDS: [(&str, Option<&str>); 22] = [
+    ("Nonformalized", None),
+    ("UniversalTransferDocument", Some("transfer-document")),
+    ("UniversalTransferDocumentRevision", Some("transfer-document")),
+    ("UniversalCorrectionDocument", Some("correction")),
+    ("UniversalCorrectionDocumentRevision", Some("correction")),
+    ("Invoice", Some("tax-invoice")),
+    ("InvoiceRevision", Some("tax-invoice")),
+    ("InvoiceCorrection", Some("correction")),
+    ("InvoiceCorrectionRevision", Some("correction")),
+    ("ProformaInvoice", Some("invoice")),
+    ("AcceptanceCertificate", Some("act")),
+    ("XmlAcceptanceCertificate", Some("act")),
+    ("CertificateRegistry", Some("certificate-registry")),
+    ("ReconciliationAct", Some("reconciliation-act")),
+    ("Contract", Some("contract")),
+    ("SupplementaryAgreement", Some("contract")),
+    ("Torg12", Some("consignment-note")),
+    ("XmlTorg12", Some("consignment-note")),
+    ("Torg13", Some("consignment-note")),
+    ("PriceList", Some("price-list")),
+    ("PriceListAgreement", Some("price-list")),
+    ("ServiceDetails", Some("service-details")),
 ];
+/// A type that is in no table: boxes have types of their own.
+const UNKNOWN_KIND: &str = "unknown";
 
 /// Ticks of 100 ns since 0001 as RFC 3339 with the settings' offset.
 pub fn moment(settings: &Settings, object: &Value, name: &str, place: &str) -> Result<String, Failure> {
@@ -52,7 +63,8 @@ pub fn ticks(seconds: i64) -> i64 {
     seconds.saturating_add(EPOCH_SECONDS).saturating_mul(TICKS_A_SECOND)
 }
 
-/// What is to be stated of a message's documents. `is_new`: it came with this event; else something happened to it at `at`.
+/// What is to be stated of a message's documents: each one that came and was not stated yet, and what became of it at `at`.
+/// A document may join a message with any later change of it, so that it is looked at each time.
 ///
 /// # Errors
 /// `bad-answer` for ids and times that are none.
@@ -61,7 +73,7 @@ pub fn drafts(
     message: &Value,
     place: &str,
     at: &str,
-    is_new: bool,
+    hub: &mut impl Hub,
 ) -> Result<Vec<Draft>, Failure> {
     if is_true(message, "IsDraft") || is_true(message, "IsDeleted") {
         return Ok(Vec::new());
@@ -81,10 +93,10 @@ pub fn drafts(
         }
         let document =
             Document { message, message_id: &message_id, entity, entity_id: id(entity, "EntityId", &place)?, info };
-        if is_new && !document.is_outbound() {
-            drafts.push(document.issued(at));
+        match document.stated(at, &format!("answer/{place}/DocumentInfo"), hub) {
+            Ok(stated) => drafts.extend(stated),
+            Err(entry) => hub.leave_out(entry),
         }
-        drafts.extend(document.status_changed(at));
     }
     Ok(drafts)
 }
@@ -98,6 +110,22 @@ struct Document<'a> {
 }
 
 impl Document<'_> {
+    /// That it came, unless that is known, and what became of it.
+    fn stated(&self, at: &str, place: &str, hub: &impl Hub) -> Result<Vec<Draft>, Rejection> {
+        let direction = text(self.info, "DocumentDirection");
+        if !matches!(direction.as_deref(), None | Some("Inbound" | "Internal" | "Outbound")) {
+            let reason = format!("nobody knows the direction {}", direction.unwrap_or_default());
+            return Err(rejection("unknown-direction", reason, format!("{place}/DocumentDirection")));
+        }
+        let is_new = !self.is_outbound() && !hub.is_stated(&self.message_id_of("issued"));
+        let mut drafts = Vec::new();
+        if is_new {
+            drafts.push(self.issued(at, place)?);
+        }
+        drafts.extend(self.status_changed(at));
+        Ok(drafts)
+    }
+
     fn is_outbound(&self) -> bool {
         text(self.info, "DocumentDirection").as_deref() == Some("Outbound")
     }
@@ -134,7 +162,7 @@ impl Document<'_> {
         })
     }
 
-    fn issued(&self, at: &str) -> Draft {
+    fn issued(&self, at: &str, place: &str) -> Result<Draft, Rejection> {
         let mut data = Map::new();
         let mut put = |key: &str, value: Option<Value>| {
             value.and_then(|value| data.insert(key.to_owned(), value));
@@ -145,8 +173,8 @@ impl Document<'_> {
         put("title", title.map(|title| texts::shortened(&title, TEXT_CHARS_MAX).into()));
         put("sender", self.party("FromTitle"));
         put("recipient", self.party("ToTitle"));
-        put("amount", self.money("Total", "TotalSum"));
-        put("tax", self.money("Vat", "TotalVat"));
+        put("amount", self.money("Total", "TotalSum", place)?);
+        put("tax", self.money("Vat", "TotalVat", place)?);
         if let Some(name) = name {
             let mut file = json!({
                 "name": texts::shortened(&name, NAME_CHARS_MAX),
@@ -158,94 +186,80 @@ impl Document<'_> {
             }
             put("files", Some(json!([file])));
         }
-        self.draft("issued", "document.issued.v1", data, at)
+        Ok(self.draft("issued", "document.issued.v1", data, at))
     }
 
     /// Nothing as long as nothing is known of it that matters.
     fn status_changed(&self, at: &str) -> Option<Draft> {
-        let (status, reason) = self.status()?;
+        let status = status::of(self.info, self.is_outbound())?;
         let mut data = Map::new();
         data.insert("document".to_owned(), self.reference().into());
-        data.insert("status".to_owned(), status.into());
-        if let Some(reason) = reason {
-            data.insert("reason".to_owned(), reason);
+        data.insert("status".to_owned(), status.word.into());
+        if let Some(reason) = &status.reason {
+            data.insert("reason".to_owned(), reason.clone());
         }
         // It is the recipient who answers.
-        let by = matches!(status, "signed" | "refused" | "partly-signed" | "correction-requested" | "delivered");
+        let by = matches!(status.word, "signed" | "refused" | "partly-signed" | "correction-requested" | "delivered");
         if let Some(by) = by.then(|| self.party("ToTitle")).flatten() {
             data.insert("by".to_owned(), by);
         }
         data.insert("changedAt".to_owned(), at.into());
-        Some(self.draft(status, "document.status.changed.v1", data, at))
-    }
-
-    /// The latest of what can happen to a document. That an inbound one was sent and came is no news.
-    fn status(&self) -> Option<(&'static str, Option<Value>)> {
-        let is = |name: &str, word: &str| text(self.info, name).as_deref() == Some(word);
-        let response = |word: &str| is("RecipientResponseStatus", word);
-        let other = || Some(json!({ "code": "other" }));
-        let amended = self.info.pointer("/AmendmentRequestMetadata/AmendmentFlags").and_then(Value::as_i64);
-        let receipt = self.info.pointer("/RecipientReceiptMetadata/ReceiptStatus").and_then(Value::as_str);
-        let is_set =
-            |name: &str| Loose::at(self.info, name).and_then(|ticks| ticks.number()).is_some_and(|ticks| ticks > 0);
-        Some(if is("RevocationStatus", "RevocationAccepted") {
-            ("cancelled", None)
-        } else if is("RevocationStatus", "RequestsMyRevocation") || is("RevocationStatus", "RevocationIsRequestedByMe")
-        {
-            ("cancellation-requested", None)
-        } else if is("RevocationStatus", "RevocationRejected") {
-            ("cancellation-refused", None)
-        } else if response("RecipientSignatureRequestRejected") {
-            ("refused", other())
-        } else if response("WithRecipientSignature") {
-            ("signed", None)
-        } else if response("WithRecipientPartiallySignature") {
-            ("partly-signed", None)
-        } else if response("InvalidRecipientSignature") {
-            ("signature-invalid", None)
-        } else if amended.is_some_and(|flags| flags > 0) {
-            ("correction-requested", None)
-        } else if is("RoamingNotificationStatus", "RoamingNotificationStatusError") {
-            let words = text(self.info, "RoamingNotificationStatusDescription");
-            let words = words.map(|words| texts::shortened(&words, TEXT_CHARS_MAX));
-            ("undelivered", words.map(|words| json!({ "code": "other", "text": words })).or_else(other))
-        } else if !self.is_outbound() {
-            return None;
-        } else if receipt == Some("Finished") || is_set("DeliveryTimestampTicks") {
-            ("delivered", None)
-        } else if is_set("SendTimestampTicks") {
-            ("sent", None)
-        } else {
-            return None;
-        })
+        Some(self.draft(&status.key(), "document.status.changed.v1", data, at))
     }
 
     fn party(&self, name: &str) -> Option<Value> {
         text(self.message, name).map(|title| json!({ "name": texts::shortened(&title, TEXT_CHARS_MAX) }))
     }
 
-    /// Of the metadata of its type, e.g. `InvoiceMetadata`, or of the list that has taken their place.
-    fn money(&self, name: &str, key: &str) -> Option<Value> {
-        let typed = self.info.as_object()?.iter().find_map(|(kind, metadata)| {
-            let total = kind.ends_with("Metadata").then(|| Loose::at(metadata, name)).flatten()?;
-            Some((total.text(), Loose::at(metadata, "Currency").map(|currency| currency.text())))
+    /// Of the metadata of its type, e.g. `InvoiceMetadata`, or of the list that has taken their place. Documents whose type has
+    /// no field for the currency, such as acts and invoices, are in roubles.
+    fn money(&self, name: &str, key: &str, place: &str) -> Result<Option<Value>, Rejection> {
+        let typed = self.info.as_object().and_then(|info| {
+            info.iter().find_map(|(kind, metadata)| {
+                let total = kind.ends_with("Metadata").then(|| filled(metadata, name)).flatten()?;
+                let currency = filled(metadata, "Currency").or_else(|| filled(metadata, "CurrencyCode"));
+                Some((total, currency, format!("{place}/{kind}")))
+            })
         });
-        let (total, number) = typed.or_else(|| Some((self.metadata(key)?, self.metadata("Currency"))))?;
-        let currency = number.as_deref().map_or(Some("RUB"), money::currency_of_number)?;
-        let value = Decimal::parse(&total)?;
-        let minor = value.units(2)?;
-        Some(json!(Money::of_minor(minor, currency)))
+        let listed = || {
+            let currency = self.metadata("Currency").or_else(|| self.metadata("CurrencyCode"));
+            Some((self.metadata(key)?, currency, format!("{place}/Metadata")))
+        };
+        let Some((total, currency, place)) = typed.or_else(listed) else { return Ok(None) };
+        let code = match &currency {
+            Some(currency) => money::currency_of(currency),
+            None => Some("RUB"),
+        };
+        let unknown = || {
+            let reason = format!("{} is no currency of ISO 4217", currency.clone().unwrap_or_default());
+            rejection("unknown-currency", reason, format!("{place}, currency"))
+        };
+        let exponent = code.and_then(money::exponent_of).ok_or_else(unknown)?;
+        let code = code.ok_or_else(unknown)?;
+        let units = Decimal::parse(&total).and_then(|total| total.units(exponent));
+        let money = units.and_then(|units| Money::of_smallest(units, code));
+        let bad = || rejection("bad-amount", format!("{total} is no amount of {code}"), format!("{place}, {name}"));
+        Ok(Some(json!(money.ok_or_else(bad)?)))
+    }
+
+    fn message_id_of(&self, what: &str) -> String {
+        ids::derived(&["diadoc", what, self.message_id, &self.entity_id])
     }
 
     fn draft(&self, what: &str, r#type: &str, data: Map<String, Value>, at: &str) -> Draft {
-        let id = ids::derived(&["diadoc", what, self.message_id, &self.entity_id]);
-        let draft = busbar_sdk::draft(id, r#type, Value::Object(data).to_string());
+        let draft = busbar_sdk::draft(self.message_id_of(what), r#type, Value::Object(data).to_string());
         Draft { subject: Some(self.id()), time: Some(at.to_owned()), ..draft }
     }
 }
 
-fn kind_of(type_name: &str) -> Option<&'static str> {
-    KINDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(type_name)).map(|(_, kind)| *kind)
+pub fn kind_of(type_name: &str) -> Option<&'static str> {
+    let known = KINDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(type_name));
+    known.map_or(Some(UNKNOWN_KIND), |(_, kind)| *kind)
+}
+
+/// A text or a number; nothing for an absent or empty one.
+fn filled(object: &Value, name: &str) -> Option<String> {
+    Loose::at(object, name).map(|value| value.text()).filter(|text| !text.is_empty())
 }
 
 /// A GUID in lower case.

@@ -52,21 +52,31 @@ impl Cursor {
 /// # Errors
 /// `bad-cursor`, `bad-answer` with the place, and what an answer means.
 pub fn poll(settings: &Settings, cursor: Option<&[u8]>, hub: &mut impl Hub) -> Result<Polled, Failure> {
-    let mut cursor = Cursor::of(settings, cursor, hub)?;
+    let begun = Cursor::of(settings, cursor, hub)?;
     let session = Session::open(settings, hub)?;
-    let (events, is_full) = events(settings, &session, &cursor, hub)?;
+    let (events, is_full) = events(settings, &session, &begun, hub)?;
+    let mut cursor = begun.clone();
     let mut round = Round { settings, session, fetched: BTreeSet::new(), stated: 0 };
+    // Several events may have one key: it has been read when all of them have.
+    let mut read = cursor.after.clone();
     for (index, event) in events.iter().enumerate() {
-        if round.is_exhausted(event) {
-            return polled(&cursor, true);
-        }
         let place = format!("Events/{index}");
+        let key = text(event, "IndexKey").filter(|key| key.len() <= KEY_BYTES_MAX);
+        let key = key.ok_or_else(|| bad("there is no new key", &format!("{place}/IndexKey")))?;
+        if read.as_ref() != Some(&key) {
+            cursor.after = read.replace(key);
+        }
+        if round.is_exhausted(event) {
+            let is_stuck = cursor.after == begun.after;
+            let stuck = || bad("one key has more events than a poll takes", &format!("{place}/IndexKey"));
+            return if is_stuck { Err(stuck()) } else { polled(&cursor, true) };
+        }
         round.take(event, &place, hub)?;
-        let key =
-            text(event, "IndexKey").filter(|key| key.len() <= KEY_BYTES_MAX && Some(key) != cursor.after.as_ref());
-        cursor.after = Some(key.ok_or_else(|| bad("there is no new key", &format!("{place}/IndexKey")))?);
     }
-    polled(&cursor, is_full)
+    if !events.is_empty() && read == begun.after {
+        return Err(bad("there is no new key", &format!("Events/{}/IndexKey", events.len() - 1)));
+    }
+    polled(&Cursor { after: read, ..cursor }, is_full)
 }
 
 fn polled(cursor: &Cursor, more: bool) -> Result<Polled, Failure> {
@@ -127,12 +137,12 @@ impl Round<'_> {
         let drafts = if let Some(message) = part("Message") {
             let place = format!("{place}/Message");
             let at = mapping::moment(self.settings, message, "TimestampTicks", &place)?;
-            mapping::drafts(self.settings, message, &place, &at, true)?
+            mapping::drafts(self.settings, message, &place, &at, hub)?
         } else if let Some(patch) = part("Patch") {
             let place = format!("{place}/Patch");
             let at = mapping::moment(self.settings, patch, "TimestampTicks", &place)?;
             match self.fetch(patch, &place, hub)? {
-                Some(message) => mapping::drafts(self.settings, &message, &format!("{place}, message"), &at, false)?,
+                Some(message) => mapping::drafts(self.settings, &message, &format!("{place}, message"), &at, hub)?,
                 None => return Ok(()),
             }
         } else {

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod arrivals;
+
 use busbar_sdk::http::{Authorization, HttpError, Request, Response};
 use busbar_sdk::log::Level;
 use busbar_sdk::{Draft, Failure, Header, Message, mutations, parse_settings};
@@ -25,6 +27,9 @@ struct World {
     /// Of which requests, by their order, the host was told that nothing was done.
     undone: Vec<usize>,
     drafts: Vec<Draft>,
+    /// Ids of what was stated in earlier polls.
+    known: Vec<String>,
+    left_out: Vec<busbar_sdk::Rejection>,
 }
 
 impl World {
@@ -75,6 +80,14 @@ impl Hub for World {
 
     fn emit(&mut self, drafts: Vec<Draft>) {
         self.drafts.extend(drafts);
+    }
+
+    fn is_stated(&self, id: &str) -> bool {
+        self.known.iter().any(|known| known == id) || self.drafts.iter().any(|draft| draft.id == id)
+    }
+
+    fn leave_out(&mut self, entry: busbar_sdk::Rejection) {
+        self.left_out.push(entry);
     }
 
     fn note(&mut self, _: Level, _: &str) {}
@@ -179,7 +192,7 @@ fn what_became_of_a_document() {
         (json!({ "IsDeleted": true, "RecipientResponseStatus": "WithRecipientSignature" }), None),
     ] {
         let message = letter(&info);
-        let drafts = mapping::drafts(&settings(&json!({})), &message, "m", "2026-11-22T10:00:00+03:00", false).unwrap();
+        let drafts = stated(&message, &mut known());
         let data: Vec<Value> = drafts.iter().map(|draft| serde_json::from_str(&draft.data).unwrap()).collect();
         let status = data.first().and_then(|data| data.get("status")).and_then(Value::as_str);
         assert_eq!(status, expected, "{info}");
@@ -189,12 +202,24 @@ fn what_became_of_a_document() {
     }
 }
 
+/// A world where the letter's document was stated.
+fn known() -> World {
+    let mut hub = World::default();
+    let drafts = stated(&letter(&json!({})), &mut hub);
+    hub.known.extend(drafts.into_iter().map(|draft| draft.id));
+    hub
+}
+
+fn stated(message: &Value, hub: &mut World) -> Vec<Draft> {
+    mapping::drafts(&settings(&json!({})), message, "m", "2026-11-22T10:00:00+03:00", hub).unwrap()
+}
+
 #[test]
 fn a_patch_is_looked_up_once() {
     let signed = letter(&json!({ "RecipientResponseStatus": "WithRecipientSignature" }));
     let draft = json!({ "MessageId": ENTITY, "TimestampTicks": NOW_TICKS, "ForDraft": true });
     let events = json!({ "Events": [event("Patch", "k1", &patch()), event("Patch", "k2", &patch()), event("Patch", "k3", &draft)] });
-    let mut hub = World::answering(&[(200, events), (200, signed)]);
+    let mut hub = World { known: known().known, ..World::answering(&[(200, events), (200, signed)]) };
     run(&json!({}), None, &mut hub).unwrap();
     assert_eq!((hub.asked.len(), hub.drafts.len()), (2, 1));
     assert!(hub.url(1).contains(&format!("/V6/GetMessage?boxId={BOX}&messageId={MESSAGE}")));

@@ -54,7 +54,8 @@ fn signature(settings: &Settings, pieces: &[Piece], hub: &impl Hub) -> Result<St
 /// Serves one call of ResultURL. The service takes any other answer than `OK` and the number for a failure and calls again.
 ///
 /// # Errors
-/// `bad-request`, see [`Call::of`]; `unauthorized` without a valid signature; `bad-field` for a sum that is none although it is signed.
+/// `bad-request`, see [`Call::of`]; `unauthorized` without a valid signature; `bad-field` for a sum that is none although it is signed; see
+/// [`Call::payment`].
 pub fn receive(settings: &Settings, request: &HookRequest, hub: &mut impl Hub) -> Result<HookResponse, Failure> {
     let parameters = form::parameters(request).ok_or_else(|| {
         rejected("bad-request", "neither GET nor POST of a form, too many parameters, or one with two values", "")
@@ -62,17 +63,23 @@ pub fn receive(settings: &Settings, request: &HookRequest, hub: &mut impl Hub) -
     let call = Call::of(&parameters)?;
     let forged = || Failure::Unauthorized("no valid signature".to_owned());
     let hash = hex::decoded(&call.signature).ok_or_else(forged)?;
-    let verified = hub.verify(settings.digest(), &call.signed(settings), &hash);
-    if !verified.map_err(|text| rejected("bad-config", text, "config, hash"))? {
+    let mut is_genuine = false;
+    for signed in call.signed(settings) {
+        let verified = hub.verify(settings.digest(), &signed, &hash);
+        is_genuine |= verified.map_err(|text| rejected("bad-config", text, "config, hash"))?;
+    }
+    if !is_genuine {
         return Err(forged());
     }
     let number = &call.number;
     if call.is_test && !settings.test {
         hub.warn(&format!("invoice {number}: a test payment, nothing is stated"));
-    } else if hub.lookup(&mapping::payment_id(number)).is_some() {
-        hub.note(&format!("invoice {number}: known already"));
     } else {
-        hub.emit(call.payment(settings, page(number, hub), hub.now_ms())?);
+        let known = acquiring::stated(hub.lookup(&mapping::payment_id(number)));
+        match call.payment(settings, page(number, hub), known.as_ref(), hub.now_ms())? {
+            Some(draft) => hub.emit(draft),
+            None => hub.note(&format!("invoice {number}: known already")),
+        }
     }
     let header = Header { name: "content-type".to_owned(), value: "text/plain".to_owned() };
     Ok(HookResponse { status: 200, headers: vec![header], body: format!("OK{number}").into_bytes() })

@@ -92,7 +92,7 @@ impl Settings {
     }
 
     /// What a call of ResultURL signs: `own` are the shop's own parameters.
-    fn signed_result(&self, sum: &str, number: &str, own: &[(String, String)]) -> Vec<Piece> {
+    fn signed_result(&self, sum: &str, number: &str, own: &[(&str, &str)]) -> Vec<Piece> {
         vec![
             plain(format!("{sum}:{number}:")),
             Piece::Secret(self.credential_2.clone()),
@@ -222,19 +222,47 @@ impl Call {
         if !is_number(&number) {
             return Err(rejected("bad-field", "InvId is no number", "InvId"));
         }
+        if number.bytes().all(|byte| byte == b'0') {
+            return Err(rejected("bad-field", "InvId is 0, by which no payment can be told from another", "InvId"));
+        }
+        if let Some(currency) = text("OutSumCurrency").filter(|currency| money::currency_of(currency) != Some(CURRENCY))
+        {
+            let reason = format!("OutSumCurrency is {currency}, payments here are in {CURRENCY}");
+            return Err(rejected("bad-currency", reason, "OutSumCurrency"));
+        }
         let (sum, signature) = (required("OutSum")?, required("SignatureValue")?);
         Ok(Self { sum, number, signature, is_test: text("IsTest").as_deref() == Some("1"), own })
     }
 
-    pub fn signed(&self, settings: &Settings) -> Vec<Piece> {
-        settings.signed_result(&self.sum, &self.number, &self.own)
+    /// What the signature may be of: the service does not say how it orders the names of the shop's own parameters. Its SDK sorts them
+    /// by bytes, its module for WordPress ignores case, for which some take small letters and some capitals. Any of them proves the
+    /// password.
+    pub fn signed(&self, settings: &Settings) -> Vec<Vec<Piece>> {
+        let keys: [fn(&str) -> String; 3] = [str::to_owned, str::to_lowercase, str::to_uppercase];
+        let mut orders: Vec<Vec<(&str, &str)>> = Vec::new();
+        for key in keys {
+            let mut own: Vec<(&str, &str)> =
+                self.own.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            own.sort_by_cached_key(|(name, _)| key(name));
+            if !orders.contains(&own) {
+                orders.push(own);
+            }
+        }
+        orders.iter().map(|own| settings.signed_result(&self.sum, &self.number, own)).collect()
     }
 
-    /// `payment.received.v1`, or `payment.rejected.v1` where no account is known. `page`: what was stated of the link.
+    /// `payment.received.v1`, or `payment.rejected.v1` where no account is known. `page`: what was stated of the link. Nothing
+    /// where it is `known`.
     ///
     /// # Errors
-    /// `bad-field` for a sum that is none.
-    pub fn payment(&self, settings: &Settings, page: Stated, now_ms: u64) -> Result<Draft, Failure> {
+    /// `bad-field` for a sum that is none; `other-sum`, `other-account` where something else is `known` of it.
+    pub fn payment(
+        &self,
+        settings: &Settings,
+        page: Stated,
+        known: Option<&Stated>,
+        now_ms: u64,
+    ) -> Result<Option<Draft>, Failure> {
         let minor = minor(&self.sum).filter(|minor| *minor > 0);
         let minor = minor.ok_or_else(|| rejected("bad-field", "OutSum is no positive sum", "OutSum"))?;
         let own = |name: &str| {
@@ -242,16 +270,21 @@ impl Call {
             pair.map(|(_, value)| value.trim().to_owned()).filter(|value| acquiring::is_number(value))
         };
         let account = || own(settings.account_parameter()).filter(|account| !account.contains(char::is_whitespace));
+        let amount = Money::of_minor(minor, CURRENCY);
+        let account = page.account.or_else(account);
+        if let Some(known) = known {
+            return known.must_be(&amount, account.as_deref(), "OutSum").map(|()| None);
+        }
         let payment = Payment {
-            account: page.account.or_else(account),
+            account,
             sought: settings.account_parameter(),
-            amount: Money::of_minor(minor, CURRENCY),
+            amount,
             fee: None,
             at: settings.local(i64::try_from(now_ms / 1000).unwrap_or_default()),
             number: &self.number,
             invoice: page.invoice.or_else(|| own(settings.invoice_parameter())),
         };
-        Ok(payment.draft(payment_id(&self.number)))
+        Ok(Some(payment.draft(payment_id(&self.number))))
     }
 }
 
@@ -270,9 +303,9 @@ fn is_number(text: &str) -> bool {
 }
 
 pub fn payment_id(number: &str) -> String {
-    ids::derived(&["robokassa", "paid", number])
+    ids::derived(&["robokassa", "paid", number.trim_start_matches('0')])
 }
 
 pub fn link_id(number: &str) -> String {
-    ids::derived(&["robokassa", "link", number])
+    ids::derived(&["robokassa", "link", number.trim_start_matches('0')])
 }

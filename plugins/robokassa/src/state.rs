@@ -26,8 +26,8 @@ pub enum State {
 }
 
 pub struct Paid {
-    /// Seconds since 1970.
-    at: Option<i64>,
+    /// RFC 3339, local.
+    at: Option<String>,
     /// What the payer paid, where that is in roubles.
     sum: Option<String>,
 }
@@ -70,6 +70,8 @@ impl Paid {
     fn of(settings: &Settings, tree: &Tree) -> Self {
         let moment = tree.text_at("State/StateDate").and_then(dates::parse_date_time);
         let at = moment.map(|(moment, zone)| dates::unix_seconds(moment, zone.unwrap_or(settings.offset())));
+        // The service did not exist before: an impossible moment is none, and the payment counts.
+        let at = at.filter(|at| *at > 0).map(|at| settings.local(at)).filter(|at| !at.is_empty());
         Self { at, sum: tree.text_at("Info/IncSum").map(str::to_owned) }
     }
 
@@ -87,7 +89,7 @@ impl Paid {
             sought: "what was stated of the link",
             amount,
             fee: None,
-            at: settings.local(self.at.unwrap_or(now_seconds)),
+            at: self.at.clone().unwrap_or_else(|| settings.local(now_seconds)),
             number,
             invoice: page.invoice,
         };

@@ -6,7 +6,7 @@
 use busbar_sdk::acquiring::{self, Payment, Refund, Stated};
 use busbar_sdk::dates::{self, Offset};
 use busbar_sdk::http::{HttpError, Response};
-use busbar_sdk::money::Money;
+use busbar_sdk::money::{self, Money};
 use busbar_sdk::{Draft, Failure, HookRequest, HookResponse, Message, form, hex, ids, rejected};
 
 use crate::settings::Settings;
@@ -46,10 +46,19 @@ pub fn handle(settings: &Settings, request: &HookRequest, hub: &mut impl Hub) ->
         ("deposited", "1") => deposited(settings, &callback, order, hub)?,
         ("refunded", "1") => refunded(settings, &callback, order, hub)?,
         ("reversed", "1") => reversed(settings, &callback, order, hub)?,
-        (_, "0" | "1") => hub.note(&format!("order {order}: {operation} changes no account, nothing is stated")),
+        (_, "0") => hub.note(&format!("order {order}: {operation} was not done, nothing is stated")),
+        (_, "1") if is_of_no_account(operation) => {
+            hub.note(&format!("order {order}: {operation} changes no account, nothing is stated"));
+        }
+        (_, "1") => return Err(rejected("unknown-operation", format!("nobody knows {operation:?}"), "operation")),
         _ => return Err(bad("status", "is neither 0 nor 1")),
     }
     Ok(HookResponse { status: 200, headers: Vec::new(), body: Vec::new() })
+}
+
+/// Of the table of operations: a hold, an attempt that came to nothing, a card or a subscription that is remembered.
+fn is_of_no_account(operation: &str) -> bool {
+    operation == "approved" || ["declined", "binding", "subscription"].iter().any(|kind| operation.starts_with(kind))
 }
 
 struct Callback(Vec<(String, String)>);
@@ -104,14 +113,34 @@ impl Callback {
         minor.ok_or_else(|| bad(name, "is no positive number of kopecks"))
     }
 
-    /// RFC 3339, local: the callback's own moment where it states one, or else now.
-    fn moment(&self, settings: &Settings, hub: &impl Hub) -> Result<String, Failure> {
-        let stated = match self.text("callbackCreationDate") {
-            Some(text) => Some(moment(text).ok_or_else(|| bad("callbackCreationDate", "is no moment"))?),
-            None => None,
-        };
-        let seconds = stated.unwrap_or_else(|| i64::try_from(hub.now_ms() / 1000).unwrap_or_default());
-        settings.local(seconds).ok_or_else(|| bad("callbackCreationDate", "is no moment"))
+    /// RFC 3339, local: the callback's own moment where it states one that can be read, or else now. Money that was taken counts
+    /// whatever the gateway calls its zone.
+    fn moment(&self, settings: &Settings, order: &str, hub: &mut impl Hub) -> Result<String, Failure> {
+        let stated = self.text("callbackCreationDate");
+        let read = stated.and_then(moment).and_then(|seconds| settings.local(seconds));
+        if let Some(at) = read {
+            return Ok(at);
+        }
+        if let Some(text) = stated {
+            let text: String = text.chars().take(60).collect();
+            hub.warn(&format!(
+                "order {order}: callbackCreationDate {text:?} cannot be read, the moment is the one it came at"
+            ));
+        }
+        let now = settings.local(i64::try_from(hub.now_ms() / 1000).unwrap_or_default());
+        now.ok_or_else(|| bad("callbackCreationDate", "is no moment"))
+    }
+
+    /// What a currency is stated in, as a number or a code, must be the settings' one: kopecks are no cents.
+    fn must_be_in(&self, currency: &str) -> Result<(), Failure> {
+        match self.text("currency") {
+            Some(text) if money::currency_of(text) != Some(currency) => Err(rejected(
+                "bad-currency",
+                format!("the order is in {text}, payments here are in {currency}"),
+                "currency",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The customer account, in a parameter of a portal's choice.
@@ -125,21 +154,23 @@ impl Callback {
 
 fn deposited(settings: &Settings, callback: &Callback, order: &str, hub: &mut impl Hub) -> Result<(), Failure> {
     let id = payment_id(order);
-    if hub.lookup(&id).is_some() {
-        hub.note(&format!("order {order}: known already"));
-        return Ok(());
-    }
     // What was taken, where stated, or else what the order was registered for.
+    callback.must_be_in(&settings.currency)?;
     let amount = Money::of_minor(callback.minor(&["depositedAmount", "amount"])?, &settings.currency);
-    let number = callback.required("orderNumber")?;
     let page = page(order, hub);
+    let account = page.account.or_else(|| callback.account(settings));
+    if let Some(known) = hub.lookup(&id) {
+        hub.note(&format!("order {order}: known already"));
+        return acquiring::stated(Some(known)).unwrap_or_default().must_be(&amount, account.as_deref(), "amount");
+    }
+    let number = callback.required("orderNumber")?;
     let of_number = || settings.invoice.as_ref()?.find(number);
     let payment = Payment {
-        account: page.account.or_else(|| callback.account(settings)),
+        account,
         sought: &settings.account_parameter,
         amount,
         fee: None,
-        at: callback.moment(settings, hub)?,
+        at: callback.moment(settings, order, hub)?,
         number: order,
         invoice: page.invoice.or_else(of_number),
     };
@@ -153,10 +184,26 @@ pub fn page(order: &str, hub: &impl Hub) -> Stated {
 }
 
 fn refunded(settings: &Settings, callback: &Callback, order: &str, hub: &mut impl Hub) -> Result<(), Failure> {
+    callback.must_be_in(&settings.currency)?;
     let minor = callback.minor(&["operationRefundedAmount"])?;
     // A refund in parts: its own number, or else the sum of all so far, tells each from the one before.
-    let which = callback.text("externalRefundId").or(callback.text("refundedAmount")).unwrap_or_default();
+    let keys = [callback.text("externalRefundId"), callback.text("refundedAmount")];
+    if keys.iter().flatten().any(|key| hub.lookup(&refund_id(order, key, minor)).is_some()) {
+        hub.note(&format!("order {order}: known already"));
+        return Ok(());
+    }
+    let which = keys.into_iter().flatten().next().unwrap_or_default();
     let id = refund_id(order, which, minor);
+    if which.is_empty() && hub.lookup(&id).is_some() {
+        let paid = acquiring::stated(hub.lookup(&payment_id(order))).and_then(|paid| paid.amount?.minor());
+        if paid != Some(minor) {
+            let reason = format!(
+                "{minor} kopecks of order {order} went back before: without externalRefundId or refundedAmount nobody can tell \
+                 whether this is the same refund"
+            );
+            return Err(rejected("ambiguous-refund", reason, "operationRefundedAmount"));
+        }
+    }
     let amount = Money::of_minor(minor, &settings.currency);
     give_back(settings, callback, order, Some(amount), id, hub)
 }
@@ -192,7 +239,7 @@ fn give_back(
     let refund = Refund {
         account,
         amount: amount.or(paid.amount).ok_or_else(|| rejected("missing-field", "the sum is not known", "amount"))?,
-        at: callback.moment(settings, hub)?,
+        at: callback.moment(settings, order, hub)?,
         payment: order,
         number: callback.text("externalRefundId").filter(|number| acquiring::is_number(number)),
         reason: None,
@@ -218,17 +265,34 @@ fn bad(name: &str, what: &str) -> Failure {
     rejected("bad-field", format!("{name} {what}"), name)
 }
 
-/// Seconds since 1970 of `Mon Jan 31 21:46:52 UTC 2022`, as Java writes it. Of zones the two that the gateways use.
+/// Zones by the short names that Java has for them, with their hours east of UTC (IANA time zone database, since 2016).
+const ZONES: [(&str, i32); 14] = [
+    ("UTC", 0),
+    ("GMT", 0),
+    ("MSK", 3),
+    ("SAMT", 4),
+    ("YEKT", 5),
+    ("OMST", 6),
+    ("NOVT", 7),
+    ("KRAT", 7),
+    ("IRKT", 8),
+    ("YAKT", 9),
+    ("VLAT", 10),
+    ("MAGT", 11),
+    ("SRET", 11),
+    ("PETT", 12),
+];
+
+/// Seconds since 1970 of `Mon Jan 31 21:46:52 UTC 2022`, as Java writes it.
 fn moment(text: &str) -> Option<i64> {
     let parts: Vec<&str> = text.split_whitespace().collect();
     let [_, month, day, clock, zone, year] = parts.as_slice() else { return None };
     let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let month = months.iter().position(|name| name == month)? + 1;
-    let offset = match *zone {
-        "UTC" | "GMT" => Offset::parse("+00:00")?,
-        "MSK" => Offset::MOSCOW,
-        other => Offset::parse(other.strip_prefix("GMT")?)?,
+    let offset = match ZONES.iter().find(|(name, _)| name == zone) {
+        Some((_, hours)) => Offset::of_minutes(hours * 60)?,
+        None => Offset::parse(zone.strip_prefix("GMT")?)?,
     };
     let local = dates::parse_russian_date_time(&format!("{day:0>2}.{month:02}.{year} {clock}"), ' ')?;
-    Some(dates::unix_seconds(local, offset))
+    Some(dates::unix_seconds(local, offset)).filter(|seconds| *seconds > 0)
 }

@@ -4,8 +4,9 @@
 
 use busbar_sdk::acquiring::{self, Invoice, Page, Payment, Refund, Stated};
 use busbar_sdk::dates::{self, Offset};
+use busbar_sdk::loose::Loose;
 use busbar_sdk::memory::Store;
-use busbar_sdk::money::Money;
+use busbar_sdk::money::{self, Money};
 use busbar_sdk::replies::{self, Outcome};
 use busbar_sdk::waiting::{self, Fate};
 use busbar_sdk::{Failure, Message, Polled, data_of, form, ids, rejected, transient};
@@ -123,6 +124,7 @@ fn page_url(url: &Option<String>) -> Result<&str, Failure> {
 #[serde(rename_all = "camelCase")]
 struct Order {
     order_status: Option<u8>,
+    currency: Option<Loose>,
     amount: Option<i64>,
     deposited_date: Option<i64>,
     payment_amount_info: Option<Amounts>,
@@ -183,13 +185,22 @@ fn ask(settings: &Settings, id: &str, hub: &mut impl Hub) -> Result<Fate, Failur
         Some(2 | 4) => state(settings, id, &order, hub)?,
         // Cancelled; declined, after which the payer may try again until the order expires.
         Some(3) => {}
-        _ => return Ok(Fate::Waits),
+        // Registered; held; asked for at the payer's bank; declined; pending; taken in part, with more to come.
+        Some(0 | 1 | 5..=8) => return Ok(Fate::Waits),
+        status => {
+            let status = status.map_or_else(|| "absent".to_owned(), |status| status.to_string());
+            return Err(bad_answer(&format!("status {status} is not known"), "answer/orderStatus"));
+        }
     }
     Ok(Fate::Over)
 }
 
 /// The payment, and what has gone back of it since.
 fn state(settings: &Settings, id: &str, order: &Order, hub: &mut impl Hub) -> Result<(), Failure> {
+    if order.currency.as_ref().is_some_and(|text| money::currency_of(&text.text()) != Some(settings.currency.as_str()))
+    {
+        return Err(bad_answer("the order is in another currency", "answer/currency"));
+    }
     let kopecks = |sum: Option<i64>| sum.filter(|sum| *sum > 0).map(i128::from);
     let amounts = order.payment_amount_info.as_ref();
     let refunded = kopecks(amounts.and_then(|amounts| amounts.refunded_amount));

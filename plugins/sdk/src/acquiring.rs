@@ -200,6 +200,33 @@ pub struct Stated {
     pub amount: Option<Money>,
 }
 
+impl Stated {
+    /// A payment that comes again is what was stated of it: gateways take one payment under a number.
+    ///
+    /// # Errors
+    /// `other-sum`, `other-account` with the place of the sum.
+    pub fn must_be(&self, amount: &Money, account: Option<&str>, place: &str) -> Result<(), Failure> {
+        if let Some(stated) = self.amount.as_ref().filter(|stated| !is_same(stated, amount)) {
+            let reason = format!(
+                "{} {} was stated of this payment, now it is {} {}",
+                stated.value, stated.currency, amount.value, amount.currency
+            );
+            return Err(rejected("other-sum", reason, place));
+        }
+        match (self.account.as_deref(), account) {
+            (Some(stated), Some(account)) if stated != account => {
+                Err(rejected("other-account", "this payment was stated for another account", place))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_same(one: &Money, other: &Money) -> bool {
+    one.currency == other.currency
+        && (one.value == other.value || one.minor().is_some_and(|minor| other.minor() == Some(minor)))
+}
+
 /// Of what `lookup` gave; nothing where it gave nothing.
 pub fn stated(message: Option<Message>) -> Option<Stated> {
     serde_json::from_str(&message?.data).ok()
@@ -275,6 +302,25 @@ mod tests {
         assert_eq!((pattern.find("1 2-3").as_deref(), pattern.account("1 2-3")), (Some("1 2"), None));
         assert_eq!(pattern.find(&format!("{}-", "1".repeat(65))), None);
         assert_eq!(pattern.find("1\u{1}2-3"), None);
+    }
+
+    #[test]
+    fn a_payment_stays_what_it_was() {
+        let money = |value: &str, currency: &str| Money { value: value.into(), currency: currency.into() };
+        let stated = Stated { account: Some("1".into()), invoice: None, amount: Some(money("10.50", "RUB")) };
+        for (amount, account, expected) in [
+            (money("10.5", "RUB"), Some("1"), None),
+            (money("10.50", "RUB"), None, None),
+            (money("10.51", "RUB"), Some("1"), Some("other-sum")),
+            (money("10.50", "USD"), Some("1"), Some("other-sum")),
+            (money("10.50", "RUB"), Some("2"), Some("other-account")),
+        ] {
+            let code = match stated.must_be(&amount, account, "x") {
+                Err(Failure::Rejected(rejection)) => Some(rejection.code),
+                _ => None,
+            };
+            assert_eq!(code.as_deref(), expected);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::acquiring::is_number;
 use crate::memory::Store;
 use crate::{Failure, Polled, ids, rejected, transient};
 
@@ -168,7 +169,8 @@ impl Round {
         let key = part_key(hour, self.cursor.part);
         let Some(part) = store.get(&key) else { return Ok(true) };
         let part = String::from_utf8_lossy(&part).into_owned();
-        let numbers: Vec<&str> = part.lines().collect();
+        // What cannot be a link's number was not written here: nothing could be stated of it.
+        let numbers: Vec<&str> = part.lines().filter(|number| is_number(number)).collect();
         let mut kept: Vec<&str> = numbers.iter().take(self.cursor.line).copied().collect();
         let mut rest = numbers.iter().skip(self.cursor.line).copied();
         while !self.is_spent() {
@@ -186,7 +188,7 @@ impl Round {
         if left == 0 && (is_last || kept.is_empty()) {
             store.delete(&key);
             self.written += 1;
-        } else if kept.len() < numbers.len() {
+        } else if kept.len() < part.lines().count() {
             store.set(&key, kept.iter().flat_map(|number| [number.as_bytes(), b"\n"].concat()).collect());
             self.written += 1;
         }

@@ -88,9 +88,13 @@ pub fn receive(
         "CONFIRMED" if succeeded => state_payment(settings, &fields, hub)?,
         "REFUNDED" if succeeded => state_refund(settings, &fields.number("PaymentId")?, store, hub),
         "PARTIAL_REFUNDED" if succeeded => note_part(&fields.number("PaymentId")?, store, hub),
-        _ => {
-            let status: String = status.chars().take(40).collect();
-            hub.note(&format!("{status:?} changes no account, nothing is stated"));
+        "CONFIRMED" | "REFUNDED" | "PARTIAL_REFUNDED" => hub.note(&format!("{status} was not done, nothing is stated")),
+        quiet if mapping::QUIET.contains(&quiet) => {
+            hub.note(&format!("{status} changes no account, nothing is stated"));
+        }
+        unknown => {
+            let unknown: String = unknown.chars().take(40).collect();
+            return Err(rejected("unknown-status", format!("nobody knows {unknown:?}"), "Status"));
         }
     }
     let header = Header { name: "content-type".to_owned(), value: "text/plain".to_owned() };
@@ -107,9 +111,10 @@ fn authenticate(settings: &Settings, map: &Map<String, Value>, hub: &impl Hub) -
 
 fn state_payment(settings: &Settings, fields: &Fields, hub: &mut impl Hub) -> Result<(), Failure> {
     let number = fields.number("PaymentId")?;
-    if hub.lookup(&mapping::payment_id(&number)).is_some() {
+    if let Some(known) = hub.lookup(&mapping::payment_id(&number)) {
         hub.note(&format!("payment {number}: known already"));
-        return Ok(());
+        let known = acquiring::stated(Some(known)).unwrap_or_default();
+        return known.must_be(&fields.sum()?, None, &fields.place("Amount"));
     }
     let page = acquiring::stated(hub.lookup(&mapping::link_id(&number)));
     hub.emit(mapping::payment(settings, fields, page, None, hub.now_ms())?);
@@ -179,7 +184,11 @@ fn ask(settings: &Settings, number: &str, store: &mut impl Store, hub: &mut impl
         "REFUNDED" => state_gone(settings, &fields, store.get(&part_key(number)).is_none(), store, hub)?,
         "PARTIAL_REFUNDED" => state_gone(settings, &fields, false, store, hub)?,
         "CANCELED" | "DEADLINE_EXPIRED" | "REVERSED" => {}
-        _ => return Ok(Fate::Waits),
+        quiet if mapping::QUIET.contains(&quiet) => return Ok(Fate::Waits),
+        unknown => {
+            let unknown: String = unknown.chars().take(40).collect();
+            return Err(bad_answer(&format!("status {unknown:?} is not known"), "answer/Status"));
+        }
     }
     Ok(Fate::Over)
 }

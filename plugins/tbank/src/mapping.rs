@@ -20,6 +20,36 @@ const DESCRIPTION: &str = "Счёт {invoice}, ЛС {account}";
 /// Digits of a sum; the API has ten.
 const SUM_DIGITS_MAX: usize = 15;
 
+/// States of a payment that change no account: begun, on their way, held, given up, refused. The others are in [`crate::hub`].
+pub const QUIET: [&str; 26] = [
+    "NEW",
+    "FORM_SHOWED",
+    "FORMSHOWED",
+    "PREAUTHORIZING",
+    "AUTHORIZING",
+    "3DS_CHECKING",
+    "3DS_CHECKED",
+    "AUTHORIZED",
+    "AUTH_FAIL",
+    "PAY_CHECKING",
+    "CONFIRMING",
+    "CONFIRM_CHECKING",
+    "REVERSING",
+    "PARTIAL_REVERSED",
+    "REVERSED",
+    "REFUNDING",
+    "ASYNC_REFUNDING",
+    "CANCELED",
+    "DEADLINE_EXPIRED",
+    "ATTEMPTS_EXPIRED",
+    "REJECTED",
+    "PROCESSING",
+    "CHECKING",
+    "CHECKED",
+    "RECEIPT",
+    "CREDIT_CHECKING",
+];
+
 /// The system's settings, as in `config.schema.json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -196,7 +226,7 @@ impl Fields {
     }
 
     /// Kopecks, above zero.
-    fn sum(&self) -> Result<Money, Rejection> {
+    pub fn sum(&self) -> Result<Money, Rejection> {
         let is_sum = |text: &String| text.len() <= SUM_DIGITS_MAX && text.bytes().all(|byte| byte.is_ascii_digit());
         let minor = self.text("Amount").filter(is_sum).and_then(|text| text.parse::<i128>().ok());
         let minor = minor.filter(|minor| *minor > 0);

@@ -2,6 +2,7 @@
 
 pub mod amounts;
 pub mod encode;
+pub mod kinds;
 pub mod mapping;
 pub mod party;
 pub mod settings;

@@ -6,6 +6,7 @@ use busbar_sdk::xml::{Tree, Xml};
 use busbar_sdk::{Draft, Rejection, dates, draft, ids, money, rejection};
 use serde_json::{Map, Value, json};
 
+use crate::kinds::{self, Structure};
 use crate::party;
 use crate::settings::Settings;
 
@@ -35,6 +36,17 @@ struct Parts {
     has_table: bool,
 }
 
+impl Parts {
+    fn structure(&self) -> Option<Structure> {
+        match (&self.seller_file, &self.correction, &self.invoice) {
+            (Some(_), _, _) => Some(Structure::Buyer),
+            (_, Some(_), _) => Some(Structure::Correction),
+            (_, _, Some(_)) => Some(Structure::Invoice),
+            _ => None,
+        }
+    }
+}
+
 /// Decodes a file.
 ///
 /// # Errors
@@ -47,17 +59,7 @@ pub fn decode(
     let mut xml = Xml::new(read, busbar_sdk::xml::Limits::default());
     let parts = parts(&mut xml)?;
     let head = parts.head.as_ref().ok_or_else(|| rejection("missing-field", "Файл without Документ", "line 1"))?;
-    let code = head.attribute("КНД").unwrap_or_default();
-    let expected = if parts.seller_file.is_some() {
-        "1115132"
-    } else if parts.correction.is_some() {
-        "1115127"
-    } else {
-        "1115131"
-    };
-    if code != expected && !(parts.seller_file.is_some() && code == "1115128") {
-        warn(&format!("{}: КНД {code}, although the structure is that of {expected}", head.place));
-    }
+    kinds::must_fit(head, parts.structure())?;
     let (r#type, data) = if let Some(seller_file) = &parts.seller_file {
         ("document.status.changed.v1", accepted(settings, &parts, head, seller_file)?)
     } else if let Some(correction) = &parts.correction {
@@ -148,7 +150,7 @@ fn issued(
     invoice: &Tree,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Map<String, Value>, Rejection> {
-    let kind = if head.attribute("Функция") == Some("СЧФ") { "tax-invoice" } else { "transfer-document" };
+    let kind = kinds::of_invoice(head)?;
     let number = attribute(invoice, &["НомерДок", "НомерСчФ"])?;
     let day = day(invoice, &["ДатаДок", "ДатаСчФ"])?;
     let mut data = document(parts, kind, number, &day);
@@ -186,7 +188,7 @@ fn corrected(
 ) -> Result<Map<String, Value>, Rejection> {
     let number = attribute(correction, &["НомерДок", "НомерКСчФ"])?;
     let day_made = day(correction, &["ДатаДок", "ДатаКСчФ"])?;
-    let mut data = document(parts, "correction-document", number, &day_made);
+    let mut data = document(parts, kinds::of_correction(head)?, number, &day_made);
     common(settings, &mut data, head, correction, warn);
     if let Some(corrected) = correction.at("СчФ").or_else(|| correction.at("ДокКор")) {
         let number = attribute(corrected, &["НомерДок", "НомерСчФ"])?;

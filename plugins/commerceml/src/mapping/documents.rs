@@ -4,7 +4,7 @@ use busbar_sdk::xml::Tree;
 use busbar_sdk::{Draft, Rejection, Sink, dates, draft, ids, rejection};
 use serde_json::{Map, Value, json};
 
-use super::{Known, currency, id, is_deleted, money, number, requisite, set, text};
+use super::{Known, currency, id, is_deleted, is_yes, moment, money, number, requisite, set, text};
 use crate::settings::Settings;
 
 /// `Документ`, and what hangs below it: deliveries and payments of an order. `above`: the document it belongs to.
@@ -28,7 +28,7 @@ pub fn document(
     let mut data = Map::new();
     data.insert("document".into(), reference.clone());
     set(&mut data, "inAnswerTo", above.cloned());
-    let code = currency(settings, tree.text_at("Валюта"));
+    let code = currency(settings, tree.text_at("Валюта"), &tree.place)?;
     if let Some(sum) = tree.text_at("Сумма") {
         data.insert("amount".into(), money(tree, "Сумма", sum, code.clone())?);
     }
@@ -36,22 +36,30 @@ pub fn document(
     for contractor in tree.at("Контрагенты").into_iter().flat_map(|list| list.all("Контрагент")) {
         let side = match contractor.text_at("Роль") {
             Some("Продавец" | "Комитент" | "Лицензиар") => "sender",
-            _ => "recipient",
+            None | Some("Покупатель" | "Плательщик" | "Получатель" | "Комиссионер" | "Лицензиат") => {
+                "recipient"
+            }
+            Some(role) => {
+                sink.warn(&format!("{}: a contractor that is {role} is no side of a document", contractor.place));
+                continue;
+            }
         };
         let party = party(contractor)?;
         if !party.is_empty() && !data.contains_key(side) {
             data.insert(side.into(), Value::Object(party));
         }
     }
-    let is_cancelled = is_deleted(tree)
-        || ["Отменен", "Отменён", "ПометкаУдаления"].iter().any(|name| requisite(tree, name) == Some("true"));
     sink.emit(fact("document.issued.v1", &id, data, known, tree));
-    if is_cancelled {
+    for (status, at) in statuses(settings, tree)? {
         let mut data = Map::new();
         data.insert("document".into(), reference.clone());
-        data.insert("status".into(), json!("cancelled"));
-        let id_of_it = ids::derived(&["commerceml", "document.status.changed.v1", &id, "cancelled"]);
-        data.insert("changedAt".into(), json!(known.made_at));
+        data.insert("status".into(), json!(status));
+        // The moment of a cancellation is that of the file, which the next file has another of.
+        let id_of_it = match &at {
+            None => ids::derived(&["commerceml", "document.status.changed.v1", &id, status]),
+            Some(at) => ids::derived(&["commerceml", "document.status.changed.v1", &id, status, at]),
+        };
+        data.insert("changedAt".into(), json!(at.as_ref().unwrap_or(&known.made_at)));
         let draft = fact("document.status.changed.v1", &id, data, known, tree);
         sink.emit(Draft { id: id_of_it, ..draft });
     }
@@ -60,6 +68,46 @@ pub fn document(
         document(settings, below, Some(&reference), known, sink)?;
     }
     Ok(())
+}
+
+/// What became of it by its requisites: cancelled, paid, shipped. The last two with their own moment.
+fn statuses(settings: &Settings, tree: &Tree) -> Result<Vec<(&'static str, Option<String>)>, Rejection> {
+    let says_yes = |name: &str| requisite(tree, name).is_some_and(is_yes);
+    let mut statuses = Vec::new();
+    if is_deleted(tree) || ["Отменен", "Отменён", "ПометкаУдаления"].iter().any(|name| says_yes(name))
+    {
+        statuses.push(("cancelled", None));
+    }
+    for (status, days, flags) in [
+        ("paid", ["Дата оплаты по 1С", "Дата оплаты"], ["Оплачен", "Заказ оплачен"]),
+        ("shipped", ["Дата отгрузки по 1С", "Дата отгрузки"], ["Отгружен", "Заказ отгружен"]),
+    ] {
+        let stated = days.iter().find_map(|name| requisite(tree, name)).filter(|text| !is_no_day(text));
+        if let Some(text) = stated {
+            let bad = || {
+                rejection("bad-date", format!("a day of what became of it: `{text}` is no date"), tree.place.clone())
+            };
+            statuses.push((status, Some(requisite_moment(settings, text).ok_or_else(bad)?)));
+        } else if flags.iter().any(|name| says_yes(name)) {
+            statuses.push((status, None));
+        }
+    }
+    Ok(statuses)
+}
+
+/// 1C's empty date.
+fn is_no_day(text: &str) -> bool {
+    text.starts_with("0001-01-01") || text.starts_with("01.01.0001")
+}
+
+/// A requisite is a text: its day is written as a file has it, or as people do.
+fn requisite_moment(settings: &Settings, text: &str) -> Option<String> {
+    let russian = || {
+        let moment = dates::parse_russian_date_time(text, ' ');
+        let moment = moment.or_else(|| dates::parse_russian_date(text).map(dates::start_of_day))?;
+        Some(dates::rfc3339(moment, settings.utc_offset))
+    };
+    moment(settings, &text.replacen(' ', "T", 1)).or_else(russian)
 }
 
 /// The same in whatever file: a document that comes again unchanged is the same message.
@@ -73,6 +121,7 @@ fn fact(r#type: &str, id: &str, data: Map<String, Value>, known: &Known, tree: &
     }
 }
 
+/// The operations of the schemas 2.03 to 2.10. Another one has no word here.
 fn kind(operation: &str) -> &'static str {
     match operation {
         "Заказ товара" => "order",
@@ -80,9 +129,16 @@ fn kind(operation: &str) -> &'static str {
         "Счет-фактура" => "tax-invoice",
         "Отпуск товара" | "Передача прав" => "transfer-document",
         "Возврат товара" => "return",
-        "Выплата наличных денег" | "Выплата безналичных денег" => "payment",
+        "Выплата наличных денег" | "Выплата безналичных денег" | "Эквайринговая операция" => {
+            "payment"
+        }
         "Возврат наличных денег" | "Возврат безналичных денег" => "refund",
-        _ => "other",
+        "" | "Прочие" => "other",
+        "Передача товара на комиссию"
+        | "Возврат комиссионного товара"
+        | "Отчет о продажах комиссионного товара"
+        | "Переоценка товара" => "other",
+        _ => "unknown",
     }
 }
 

@@ -145,7 +145,7 @@ fn price(settings: &Settings, tree: &Tree, known: &Known) -> Result<Option<Value
     let Some(price) = prices.all("Цена").find(fits) else { return Ok(None) };
     let Some(value) = price.text_at("ЦенаЗаЕдиницу") else { return Ok(None) };
     let code = price.text_at("Валюта").or_else(|| type_of(price).map(|(_, code)| code.as_str()));
-    let code = currency(settings, code.filter(|code| !code.is_empty()));
+    let code = currency(settings, code.filter(|code| !code.is_empty()), &price.place)?;
     let value = money(price, "ЦенаЗаЕдиницу", value, code)?;
     // A price below nothing is none.
     Ok(Some(value).filter(|value| !value["value"].as_str().unwrap_or_default().starts_with('-')))

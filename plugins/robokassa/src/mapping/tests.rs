@@ -111,7 +111,20 @@ fn what_is_signed() {
         text.split('&').filter_map(|pair| pair.split_once('=')).map(|(a, b)| (a.into(), b.into())).collect()
     };
     let call = Call::of(&parameters(CALL)).ok().unwrap();
-    assert_eq!(text_of(&call.signed(&settings())), "1052.980000:17:<two>:Shp_account=500100200300:Shp_invoice=1042");
+    let signed =
+        |call: &Call| -> Vec<String> { call.signed(&settings()).iter().map(|pieces| text_of(pieces)).collect() };
+    assert_eq!(signed(&call), ["1052.980000:17:<two>:Shp_account=500100200300:Shp_invoice=1042"]);
+    // By bytes as the SDK sorts them, by small letters, by capitals.
+    let call =
+        Call::of(&parameters("OutSum=1&InvId=17&SignatureValue=5A&shp_b=1&Shp_a=2&Shp_B_=3&Shp_Bc=4")).ok().unwrap();
+    assert_eq!(
+        signed(&call),
+        [
+            "1:17:<two>:Shp_B_=3:Shp_Bc=4:Shp_a=2:shp_b=1",
+            "1:17:<two>:Shp_a=2:shp_b=1:Shp_B_=3:Shp_Bc=4",
+            "1:17:<two>:Shp_a=2:shp_b=1:Shp_Bc=4:Shp_B_=3",
+        ]
+    );
     // What everybody signs in another way is not sent.
     let invoice = serde_json::from_str::<Invoice>(&INVOICE.replace("2026-11-000017", "11/ЮЛ")).unwrap();
     let link = Link::of(&settings(), ("/demo/billing", "invoice-17"), &invoice, 0).ok().flatten().unwrap();
@@ -141,6 +154,9 @@ fn what_makes_no_sense_is_refused() {
         ("1052.980000", "0.00", "bad-field"),
         ("1052.980000", "-1.00", "bad-field"),
         ("InvId=17", "InvId=1%007", "bad-field"),
+        ("InvId=17", "InvId=0", "bad-field"),
+        ("Fee=10.5", "OutSumCurrency=USD", "bad-currency"),
+        ("Fee=10.5", "OutSumCurrency=XYZ", "bad-currency"),
         ("InvId=17", "InvId=00000000000000000017", "bad-field"),
         ("&InvId=17", "", "missing-field"),
         ("OutSum=", "Sum=", "missing-field"),
@@ -158,6 +174,51 @@ fn what_makes_no_sense_is_refused() {
     let mut world = World::default();
     receive(&format!("{CALL}&IsTest=1"), &mut world).unwrap();
     assert_eq!((world.drafts.len(), world.warned.len()), (0, 1));
+}
+
+#[test]
+fn one_payment_and_another() {
+    // Alike but for the number: two. The same by another form, another order of parameters, with a fee, by POST or later: one.
+    for (other, drafts) in [
+        (CALL.replace("InvId=17", "InvId=18"), 2),
+        (CALL.replace("1052.980000", "1052.98"), 1),
+        (CALL.replace("Fee=10.5", "Fee=11"), 1),
+        (CALL.replace("InvId=17", "invid=017"), 1),
+        (format!("IncCurrLabel=BankCard&{CALL}"), 1),
+    ] {
+        let mut world = World::default();
+        receive(CALL, &mut world).unwrap();
+        world.hours = 48;
+        receive(&other, &mut world).unwrap();
+        assert_eq!(world.drafts.len(), drafts, "{other}");
+    }
+    // One number with another sum or account is no repeat.
+    for (from, to, wanted) in
+        [("1052.980000", "1052.99", "other-sum"), ("=500100200300", "=500100200301", "other-account")]
+    {
+        let mut world = World::default();
+        receive(CALL, &mut world).unwrap();
+        let failure = receive(&CALL.replace(from, to), &mut world).unwrap_err();
+        assert!(matches!(failure, Failure::Rejected(rejection) if rejection.code == wanted), "{to}");
+        assert_eq!(world.drafts.len(), 1);
+    }
+    // What was found by asking comes again as a call.
+    let (mut world, _) = asked(STATE);
+    let number = data(&world.drafts[0])["number"].as_str().unwrap().to_owned();
+    receive(&CALL.replace("InvId=17", &format!("InvId={number}")), &mut world).unwrap();
+    assert_eq!(world.drafts.len(), 2);
+}
+
+#[test]
+fn states_that_nobody_knows_are_none() {
+    for state in ["", "0", "7", "101", "-5", "x"] {
+        let (world, failure) = asked(&STATE.replace(">100<", &format!(">{state}<")));
+        assert!((world.drafts.len(), world.warned.len()) == (1, 1) && failure.is_none(), "{state}");
+    }
+    for moment in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "soon"] {
+        let (world, _) = asked(&STATE.replace("2026-11-22T09:30:00.1234567+03:00", moment));
+        assert_eq!(data(&world.drafts[1])["paidAt"], "2026-11-22T12:00:00+03:00", "{moment}");
+    }
 }
 
 #[test]
