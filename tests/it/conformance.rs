@@ -1,6 +1,8 @@
 //! What every adapter must do alike, shown with its own cases through its component: the same input always gives the
 //! same, what comes again states nothing new, and what it says of itself is true.
 
+mod identity;
+
 use crate::hub::{LOADED, RUNTIME, root};
 use busbar_core::Rules;
 use busbar_server::cli::{Input, Setup, read_case, run_scripted};

@@ -1,0 +1,130 @@
+//! What is one fact: through the component of each adapter that states money, two facts that are alike but for one thing
+//! that matters are two messages, and one fact in each of its shapes is one. The facts stand in `fixtures/identity.toml`;
+//! a key that loses a field fails here, and so does an adapter that states money and is not named there.
+
+use super::{RULES, adapters, manifest, readme};
+use crate::hub::{LOADED, RUNTIME};
+use busbar_server::cli::{Input, Setup, run_scripted};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Facts {
+    fact: Vec<Fact>,
+    /// Adapters whose facts are tried natively, since each input is signed.
+    native: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fact {
+    adapter: String,
+    #[serde(default)]
+    setup: Map<String, Value>,
+    /// The type of the messages that are counted.
+    kind: String,
+    input: String,
+    /// Changes of the input, each to another fact: what is replaced by what, and what for.
+    another: Vec<[String; 3]>,
+    /// Changes that leave it the same fact.
+    same: Vec<[String; 3]>,
+    /// Whole inputs that state it in another shape.
+    #[serde(default)]
+    shapes: Vec<String>,
+    /// Changes that are refused, because the source cannot mean two facts by them.
+    #[serde(default)]
+    refused: Vec<[String; 3]>,
+}
+
+async fn stated(fact: &Fact, input: &str, known: &[Value]) -> (BTreeSet<String>, Value) {
+    let mut setup = Value::Object(fact.setup.clone());
+    setup["known"] = known.to_vec().into();
+    if setup["now"].is_null() {
+        setup["now"] = "2026-11-28T12:00:00+03:00".into();
+    }
+    let setup: Setup = serde_json::from_value(setup).unwrap();
+    let entry = setup.entry.clone().unwrap_or_else(|| "decode".into());
+    let input = Input { entry, name: "input.txt".into(), bytes: input.into() };
+    let shown = run_scripted(&RUNTIME, &LOADED[&fact.adapter], &RULES, setup, input).await.unwrap().show();
+    let of_kind = shown["messages"].as_array().unwrap().iter().filter(|message| message["type"] == fact.kind.as_str());
+    let ids = of_kind.map(|message| message["id"].as_str().unwrap().to_string()).collect();
+    (ids, shown)
+}
+
+impl Fact {
+    fn changed(&self, [from, to, _]: &[String; 3]) -> String {
+        assert!(self.input.contains(from.as_str()), "{}: the input has no `{from}`", self.adapter);
+        self.input.replace(from.as_str(), to)
+    }
+
+    async fn tried(&self) -> Vec<String> {
+        let (base, shown) = stated(self, &self.input, &[]).await;
+        if base.len() != 1 {
+            return vec![format!("{}: {} facts in the input: {}", self.adapter, base.len(), shown["result"])];
+        }
+        let mut wrong = Vec::new();
+        let mut line = |what: &str, why: &str, good: bool, shown: &Value| {
+            println!("{:<24} {what:<8} {why:<60} {}", self.adapter, if good { "yes" } else { "NO" });
+            if !good {
+                wrong.push(format!("{}: {what}: {why}: {}", self.adapter, shown["result"]));
+            }
+        };
+        for change in &self.another {
+            let (ids, shown) = stated(self, &self.changed(change), &[]).await;
+            line("another", &change[2], ids.len() == 1 && ids.is_disjoint(&base), &shown);
+        }
+        for change in &self.same {
+            let (ids, shown) = stated(self, &self.changed(change), &[]).await;
+            line("same", &change[2], ids == base, &shown);
+        }
+        for shape in &self.shapes {
+            let (ids, shown) = stated(self, shape, &[]).await;
+            line("same", "in another shape", ids == base, &shown);
+        }
+        let known: Vec<Value> = shown["messages"].as_array().unwrap().iter().map(super::known).collect();
+        for change in &self.refused {
+            let (ids, shown) = stated(self, &self.changed(change), &known).await;
+            line("refused", &change[2], ids.is_empty(), &shown);
+        }
+        wrong
+    }
+}
+
+fn states_money(adapter: &str) -> bool {
+    let emits = &manifest(adapter).emits;
+    emits.iter().any(|kind| ["payment.received.v1", "payment.refunded.v1"].contains(&kind.as_str()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_one_fact_and_what_are_two() {
+    let text = std::fs::read_to_string(crate::hub::root().join("tests/fixtures/identity.toml")).unwrap();
+    let facts: Facts = toml::from_str(&text).unwrap();
+    let mut wrong = Vec::new();
+    for fact in &facts.fact {
+        wrong.extend(fact.tried().await);
+    }
+    let tried: BTreeSet<&str> = facts.fact.iter().map(|fact| fact.adapter.as_str()).collect();
+    for adapter in adapters().filter(|adapter| states_money(adapter)) {
+        if !tried.contains(adapter.as_str()) && !facts.native.contains_key(adapter.as_str()) {
+            wrong.push(format!("{adapter} states money, and identity.toml has no fact of it"));
+        }
+        if !readme(adapter).contains("## Identity") {
+            wrong.push(format!("{adapter} states money, and its README has no part `## Identity`"));
+        }
+    }
+    for (adapter, test) in &facts.native {
+        let folder = crate::hub::root().join("plugins").join(adapter).join("src");
+        let mut sources = BTreeSet::new();
+        crate::samples::files(&folder, &folder, &mut sources);
+        let found = sources
+            .iter()
+            .any(|file| std::fs::read_to_string(folder.join(file)).unwrap().contains(&format!("fn {test}(")));
+        if !found {
+            wrong.push(format!("{adapter} has no test `{test}`"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(json!(facts.fact.is_empty()), false);
+}
