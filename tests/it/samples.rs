@@ -68,6 +68,9 @@ struct Sample {
     messages: Option<BTreeMap<String, usize>>,
     /// or why not.
     rejected: Option<Rejected>,
+    /// Codes of the entries that are left out, each once.
+    #[serde(default, rename = "left-out")]
+    left_out: BTreeSet<String>,
 }
 
 fn decode() -> String {
@@ -152,7 +155,11 @@ impl Sample {
         if shown["result"] == "ok" || (self.entry == "connection" && self.messages.is_some()) {
             let messages = counted([&shown]);
             let texts: Vec<_> = messages.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-            let as_said = self.messages.as_ref() == Some(&messages);
+            let left_out = shown["left-out"].as_array().unwrap().iter();
+            let left_out: BTreeSet<_> = left_out.map(|entry| entry["code"].as_str().unwrap().to_string()).collect();
+            let as_said = self.messages.as_ref() == Some(&messages) && self.left_out == left_out;
+            let texts: Vec<_> =
+                texts.into_iter().chain(left_out.iter().map(|code| format!("left out: {code}"))).collect();
             if shown["result"] == "ok" || !as_said || self.rejected.is_none() {
                 return (texts.join(", "), as_said && shown["result"] == "ok");
             }
