@@ -220,7 +220,7 @@ impl Fields {
     /// # Errors
     /// For what is no number of a payment or an order.
     pub fn number(&self, name: &str) -> Result<String, Rejection> {
-        let is_number = |text: &String| acquiring::is_number(text) && !text.contains(char::is_whitespace);
+        let is_number = |text: &String| acquiring::is_number(text) && !text.contains(acquiring::is_blank);
         let text = self.text(name).filter(is_number);
         text.ok_or_else(|| rejection(self.code, format!("{name} is no number of anything"), self.place(name)))
     }
