@@ -241,8 +241,8 @@ fn answer(path: &str, settings: &Settings, mut map: Map<String, Value>, hub: &mu
     if outcome != Outcome::Ok {
         return Err(replies::failure_of(outcome, &response, &what));
     }
-    let map =
-        serde_json::from_slice(without_bom(&response.body)).map_err(|error| bad_answer(&format!("{what}: {error}"), "answer"))?;
+    let map = serde_json::from_slice(without_bom(&response.body))
+        .map_err(|error| bad_answer(&format!("{what}: {error}"), "answer"))?;
     let fields = Fields::new(map, "bad-answer", "answer/");
     if fields.text("Success").as_deref() == Some("true") {
         return Ok(Answer::Done(fields));

@@ -21,7 +21,10 @@ const DESCRIPTION: &str = "Счёт {invoice}, ЛС {account}";
 const SUM_DIGITS_MAX: usize = 15;
 
 /// States of a payment that change no account: begun, on their way, held, given up, refused. The others are in [`crate::hub`].
-pub const QUIET: [&str; 26] = [
+pub const QUIET: [&str; 28] = [
+    // Of an account that is bound for payments by SBP, not of a payment.
+    "ACTIVE",
+    "INACTIVE",
     "NEW",
     "FORM_SHOWED",
     "FORMSHOWED",

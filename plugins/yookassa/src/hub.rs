@@ -84,8 +84,8 @@ pub fn receive(settings: &Settings, request: &HookRequest, hub: &mut impl Hub) -
     if request.method != "POST" || request.body.len() > BODY_BYTES_MAX {
         return Err(bad("no POST, or a body that is too long", ""));
     }
-    let notification: Notification =
-        serde_json::from_slice(without_bom(&request.body)).map_err(|error| bad(&format!("no notification: {error}"), "body"))?;
+    let notification: Notification = serde_json::from_slice(without_bom(&request.body))
+        .map_err(|error| bad(&format!("no notification: {error}"), "body"))?;
     if notification.r#type != "notification" {
         return Err(bad("this is no notification", "type"));
     }
@@ -109,7 +109,8 @@ pub fn receive(settings: &Settings, request: &HookRequest, hub: &mut impl Hub) -
         event if QUIET.contains(&event) => hub.note(&format!("{event:?} of {id} moves no money, nothing is stated")),
         event => {
             let event: String = event.chars().take(100).collect();
-            let reason = format!("{event:?} is no event that is known: what it means for the account is not known either");
+            let reason =
+                format!("{event:?} is no event that is known: what it means for the account is not known either");
             return Err(rejected("unknown-event", reason, "event"));
         }
     }
@@ -187,7 +188,9 @@ pub fn object<T: DeserializeOwned>(reply: Result<Response, HttpError>, what: &st
     let response = reply.map_err(|error| replies::failure_of_error(error, what, true))?;
     match replies::outcome_of_status(response.status) {
         Outcome::Ok if response.status == 202 => {
-            let wait = serde_json::from_slice::<Processing>(without_bom(&response.body)).ok().and_then(|body| body.retry_after);
+            let wait = serde_json::from_slice::<Processing>(without_bom(&response.body))
+                .ok()
+                .and_then(|body| body.retry_after);
             Err(transient(format!("{what} is still processed"), wait.or(replies::retry_after_ms(&response))))
         }
         Outcome::Ok => serde_json::from_slice(without_bom(&response.body))

@@ -6,7 +6,9 @@ pub mod order;
 pub mod poll;
 
 use busbar_sdk::http::{self, Authorization, HttpError, Request, Response};
-use busbar_sdk::{Draft, Failure, Header, HookRequest, HookResponse, Message, Polled, Rejection, clock, log, messages, settings};
+use busbar_sdk::{
+    Draft, Failure, Header, HookRequest, HookResponse, Message, Polled, Rejection, clock, log, messages, settings,
+};
 use mapping::Settings;
 
 busbar_sdk::adapter! { deliver: deliver, receive: receive, poll: poll }

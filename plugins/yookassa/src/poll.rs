@@ -85,7 +85,9 @@ pub fn poll(settings: &Settings, cursor: Option<&[u8]>, hub: &mut impl Hub) -> R
         };
         // Objects are independent of each other; what may be better at the next try ends the round.
         match stated {
-            Err(Failure::Rejected(rejection)) if ITS_OWN.contains(&rejection.code.as_str()) => hub.leave_out(&rejection),
+            Err(Failure::Rejected(rejection)) if ITS_OWN.contains(&rejection.code.as_str()) => {
+                hub.leave_out(&rejection)
+            }
             stated => stated?,
         }
     }

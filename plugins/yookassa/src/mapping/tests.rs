@@ -270,7 +270,9 @@ fn each_object_is_itself() {
     let draft = |text: &str| serde_json::from_str::<Payment>(text).unwrap().draft(&settings, "x");
     let other = PAYMENT.replace("2f0e1d6a", "3f0e1d6a");
     assert_ne!(draft(PAYMENT).unwrap().id, draft(&other).unwrap().id);
-    for (currency, is_known) in [("RUB", true), ("KZT", true), ("ZZZ", false), ("rub", false), ("XXX", false), ("643", false)] {
+    for (currency, is_known) in
+        [("RUB", true), ("KZT", true), ("ZZZ", false), ("rub", false), ("XXX", false), ("643", false)]
+    {
         assert_eq!(draft(&PAYMENT.replace("RUB", currency)).is_ok(), is_known, "{currency}");
     }
 }
@@ -281,9 +283,18 @@ fn a_bad_object_of_a_page_is_left_out() {
     let bad = PAYMENT.replace("1052.98", "much");
     let mut hub = World::answering(&[(200, &format!(r#"{{"items":[{bad},{{"id":7}},{PAYMENT}]}}"#))]);
     assert!(poll::poll(&settings, None, &mut hub).is_ok());
-    assert_eq!((hub.drafts.len(), hub.notes), (1, vec!["bad-answer items/0/amount".to_owned(), "bad-answer items/1".to_owned()]));
+    assert_eq!(
+        (hub.drafts.len(), hub.notes),
+        (1, vec!["bad-answer items/0/amount".to_owned(), "bad-answer items/1".to_owned()])
+    );
     let unknown = NOTIFICATION.replace("payment.succeeded", "payment.thought_over");
-    let request = HookRequest { method: "POST".into(), path: "/".into(), query: String::new(), headers: vec![], body: unknown.into() };
+    let request = HookRequest {
+        method: "POST".into(),
+        path: "/".into(),
+        query: String::new(),
+        headers: vec![],
+        body: unknown.into(),
+    };
     let failure = hub::receive(&settings, &request, &mut World::default()).map(|response| response.status).unwrap_err();
     assert!(matches!(failure, Failure::Rejected(rejection) if rejection.code == "unknown-event"));
 }
