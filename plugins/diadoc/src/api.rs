@@ -2,6 +2,7 @@
 //!
 //! Source: Diadoc API, «Авторизация», codes of answers of each method.
 
+use busbar_sdk::encoding::without_bom;
 use busbar_sdk::http::{Authorization, HttpError, Request, Response};
 use busbar_sdk::log::Level;
 use busbar_sdk::replies::{self, Outcome};
@@ -130,7 +131,7 @@ pub fn read(response: Response, what: &str) -> Result<Value, Failure> {
             Err(transient(format!("{what} is still under way"), Some(wait)))
         }
         (_, Outcome::Ok) => {
-            serde_json::from_slice(&response.body).map_err(|error| bad(&format!("{what}: {error}"), ""))
+            serde_json::from_slice(without_bom(&response.body)).map_err(|error| bad(&format!("{what}: {error}"), ""))
         }
         (402, _) => Err(rejected("no-subscription", format!("{what}: the box has no subscription of the API"), "")),
         (409, _) => Err(rejected("conflict", reason(Outcome::Rejected, &response, what), "")),

@@ -83,6 +83,12 @@ pub fn evaluate(code: &str, input: Val, place: &str) -> Result<Val, Rejection> {
     }
 }
 
+/// # Errors
+/// `bad-mapping` when the expression does not compile.
+pub fn check(code: &str, place: &str) -> Result<(), Rejection> {
+    compiled(code, place).map(drop)
+}
+
 /// What a plain path such as `.data.account` leads to: most of a mapping's expressions, and compiling one takes longer
 /// than all else that is done with it. Nothing where it is more than that, or leads through what is no object.
 fn plain(code: &str, input: &Val) -> Option<Val> {

@@ -23,22 +23,26 @@ pub struct Prepared {
 /// The operation for a message, and its place in the settings.
 ///
 /// # Errors
-/// `rejected(unmapped-type)`.
+/// `rejected(unmapped-type)`, or `rejected(bad-mapping)` where any expression of the settings does not compile.
 pub fn operation<'a>(settings: &'a Settings, message: &Message) -> Result<(&'a Operation, String), Failure> {
-    let operation = settings.deliver.get(&message.type_).ok_or_else(|| unmapped(message, "deliver"))?;
+    let operation = settings.deliver.get(&message.type_).ok_or_else(|| unmapped(settings, message, "deliver"))?;
     Ok((operation, format!("config, deliver.\"{}\"", message.type_)))
 }
 
 /// The same for a question.
 ///
 /// # Errors
-/// `rejected(unmapped-type)`.
+/// `rejected(unmapped-type)`, or `rejected(bad-mapping)` where any expression of the settings does not compile.
 pub fn question<'a>(settings: &'a Settings, message: &Message) -> Result<(&'a Question, String), Failure> {
-    let question = settings.answer.get(&message.type_).ok_or_else(|| unmapped(message, "answer"))?;
+    let question = settings.answer.get(&message.type_).ok_or_else(|| unmapped(settings, message, "answer"))?;
     Ok((question, format!("config, answer.\"{}\"", message.type_)))
 }
 
-fn unmapped(message: &Message, table: &str) -> Failure {
+/// Here is time to look at all expressions: whoever wants them checked delivers a message of a type that is not mapped.
+fn unmapped(settings: &Settings, message: &Message, table: &str) -> Failure {
+    if let Err(rejection) = settings.check() {
+        return rejection.into();
+    }
     rejected("unmapped-type", format!("the settings map no {}", message.type_), format!("config, {table}"))
 }
 
@@ -259,17 +263,37 @@ fn expand(
 ) -> Result<String, Rejection> {
     let mut text = String::new();
     let mut rest = template;
-    while let Some((before, after)) = rest.split_once('{') {
+    while let Some((before, code, after)) = part(template, rest, place)? {
         text.push_str(before);
-        let end =
-            closing(after).ok_or_else(|| rejection("bad-mapping", format!("`{template}`: {{ without }}"), place))?;
-        let (code, behind) = after.split_at(end);
         let value = jq::evaluate(code, input.clone(), place)?;
         text.push_str(&convert(&jq::scalar_text(&value).unwrap_or_default(), place)?);
-        rest = behind.get(1..).unwrap_or_default();
+        rest = after;
     }
     text.push_str(rest);
     Ok(text)
+}
+
+/// The expressions of such a text.
+///
+/// # Errors
+/// `bad-mapping` for a brace that is not closed.
+pub fn parts<'a>(template: &'a str, place: &str) -> Result<Vec<&'a str>, Rejection> {
+    let (mut codes, mut rest) = (Vec::new(), template);
+    while let Some((_, code, after)) = part(template, rest, place)? {
+        codes.push(code);
+        rest = after;
+    }
+    Ok(codes)
+}
+
+/// What stands before the next expression, the expression, and what stands behind it.
+type Part<'a> = (&'a str, &'a str, &'a str);
+
+fn part<'a>(template: &str, rest: &'a str, place: &str) -> Result<Option<Part<'a>>, Rejection> {
+    let Some((before, after)) = rest.split_once('{') else { return Ok(None) };
+    let end = closing(after).ok_or_else(|| rejection("bad-mapping", format!("`{template}`: {{ without }}"), place))?;
+    let (code, behind) = after.split_at(end);
+    Ok(Some((before, code, behind.get(1..).unwrap_or_default())))
 }
 
 /// Where the `}` stands that closes the brace before `text`; braces of the expression come in pairs.

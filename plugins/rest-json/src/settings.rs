@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use busbar_sdk::http;
 use busbar_sdk::replies::Outcome;
+use busbar_sdk::{Rejection, http};
 use serde::Deserialize;
+
+use crate::{jq, mapping};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -115,4 +117,56 @@ pub struct Question {
     pub r#type: String,
     /// A jq expression over `{status, headers, body, question}`: the answer's data.
     pub data: String,
+}
+
+impl Settings {
+    /// Each expression with its place in the settings.
+    fn expressions(&self) -> Vec<(String, &str)> {
+        let mut found = Vec::new();
+        for (r#type, operation) in &self.deliver {
+            operation.expressions(&format!("config, deliver.\"{type}\""), &mut found);
+        }
+        for (r#type, question) in &self.answer {
+            let place = format!("config, answer.\"{type}\"");
+            question.request.expressions(&format!("{place}.request"), &mut found);
+            found.push((format!("{place}.data"), &question.data));
+        }
+        if let Some(poll) = &self.poll {
+            poll.request.expressions("config, poll.request", &mut found);
+            let named = [("items", Some(&poll.items)), ("cursor", Some(&poll.cursor))];
+            let further = [("each", poll.each.as_ref()), ("only", poll.only.as_ref()), ("more", poll.more.as_ref())];
+            for (name, code) in named.into_iter().chain(further) {
+                found.extend(code.map(|code| (format!("config, poll.{name}"), code.as_str())));
+            }
+        }
+        found
+    }
+
+    /// Compiles every expression. It takes a while, so a call that has its work to do compiles only what it needs.
+    ///
+    /// # Errors
+    /// `bad-mapping` of the first one that does not compile, with its place.
+    pub fn check(&self) -> Result<(), Rejection> {
+        self.expressions().into_iter().try_for_each(|(place, text)| {
+            let is_template = place.ends_with(".path") || place.contains(".headers.");
+            match is_template {
+                true => mapping::parts(text, &place)?.into_iter().try_for_each(|code| jq::check(code, &place)),
+                false => jq::check(text, &place),
+            }
+        })
+    }
+}
+
+impl Operation {
+    fn expressions<'a>(&'a self, place: &str, found: &mut Vec<(String, &'a str)>) {
+        found.push((format!("{place}.path"), &self.path));
+        found.extend(self.headers.iter().map(|(name, text)| (format!("{place}.headers.{name}"), text.as_str())));
+        found.extend(self.body.as_deref().map(|body| (format!("{place}.body"), body)));
+        if let Some(status) = &self.status {
+            found.push((format!("{place}.status.path"), &status.path));
+            let headers = status.headers.iter();
+            found.extend(headers.map(|(name, text)| (format!("{place}.status.headers.{name}"), text.as_str())));
+            found.push((format!("{place}.status.done"), &status.done));
+        }
+    }
 }

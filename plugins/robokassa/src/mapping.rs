@@ -269,7 +269,7 @@ impl Call {
             let pair = self.own.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
             pair.map(|(_, value)| value.trim().to_owned()).filter(|value| acquiring::is_number(value))
         };
-        let account = || own(settings.account_parameter()).filter(|account| !account.contains(char::is_whitespace));
+        let account = || own(settings.account_parameter()).filter(|account| !account.contains(acquiring::is_blank));
         let amount = Money::of_minor(minor, CURRENCY);
         let account = page.account.or_else(account);
         if let Some(known) = known {

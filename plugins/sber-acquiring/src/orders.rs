@@ -4,6 +4,7 @@
 
 use busbar_sdk::acquiring::{self, Invoice, Page, Payment, Refund, Stated};
 use busbar_sdk::dates::{self, Offset};
+use busbar_sdk::encoding::without_bom;
 use busbar_sdk::loose::Loose;
 use busbar_sdk::memory::Store;
 use busbar_sdk::money::{self, Money};
@@ -110,7 +111,7 @@ impl Expiry {
 }
 
 fn order_id(text: Option<String>) -> Result<String, Failure> {
-    let text = text.filter(|text| acquiring::is_number(text) && !text.contains(char::is_whitespace));
+    let text = text.filter(|text| acquiring::is_number(text) && !text.contains(acquiring::is_blank));
     text.ok_or_else(|| bad_answer("there is no order", "answer/orderId"))
 }
 
@@ -281,7 +282,7 @@ fn answer<T: DeserializeOwned>(path: &str, form: String, hub: &mut impl Hub) -> 
         return Err(replies::failure_of(outcome, &response, &what));
     }
     let unreadable = |error: serde_json::Error| bad_answer(&format!("{what}: {error}"), "answer");
-    let body: Value = serde_json::from_slice(&response.body).map_err(unreadable)?;
+    let body: Value = serde_json::from_slice(without_bom(&response.body)).map_err(unreadable)?;
     let code = match body.get("errorCode") {
         Some(Value::String(text)) => text.trim().to_owned(),
         Some(Value::Number(number)) => number.to_string(),

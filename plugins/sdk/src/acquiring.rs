@@ -30,8 +30,15 @@ impl Invoice {
     /// Hundredths; nothing where nothing is to be paid.
     ///
     /// # Errors
-    /// `bad-amount` for parts of a hundredth.
+    /// `bad-amount` for parts of a hundredth; `bad-account` and `bad-number` for what cannot name an account or an invoice in a
+    /// message.
     pub fn due(&self) -> Result<Option<i128>, Failure> {
+        if !is_number(&self.account) || self.account.contains(is_blank) {
+            return Err(rejected("bad-account", "this is no number of an account", "/data/account"));
+        }
+        if !is_number(&self.number) {
+            return Err(rejected("bad-number", "this is no number of an invoice", "/data/number"));
+        }
         let minor = self.amount.minor();
         let minor =
             minor.ok_or_else(|| rejected("bad-amount", "the sum has parts of a kopeck", "/data/amount/value"))?;
@@ -252,8 +259,13 @@ impl Pattern {
 
     /// The same without blanks in it.
     pub fn account(&self, text: &str) -> Option<String> {
-        self.find(text).filter(|account| !account.contains(char::is_whitespace))
+        self.find(text).filter(|account| !account.contains(is_blank))
     }
+}
+
+/// What the schemas take for a blank: also the byte order mark, which Unicode does not count among them.
+pub fn is_blank(c: char) -> bool {
+    c.is_whitespace() || c == '\u{FEFF}'
 }
 
 /// Whether it can be a number in a message: one to [`NUMBER_CHARS_MAX`] characters, no control characters.

@@ -2,6 +2,7 @@
 
 use busbar_sdk::acquiring::{self, Invoice};
 use busbar_sdk::credentials::Piece;
+use busbar_sdk::encoding::without_bom;
 use busbar_sdk::http::{HttpError, Response};
 use busbar_sdk::memory::Store;
 use busbar_sdk::replies::{self, Outcome};
@@ -75,7 +76,7 @@ pub fn receive(
     if request.method != "POST" || request.body.len() > BODY_BYTES_MAX {
         return Err(rejected("bad-request", "no POST, or a body that is too long", ""));
     }
-    let map: Map<String, Value> = serde_json::from_slice(&request.body)
+    let map: Map<String, Value> = serde_json::from_slice(without_bom(&request.body))
         .map_err(|error| rejected("bad-request", format!("no notification: {error}"), "body"))?;
     authenticate(settings, &map, hub)?;
     let fields = Fields::new(map, "bad-field", "");
@@ -240,8 +241,8 @@ fn answer(path: &str, settings: &Settings, mut map: Map<String, Value>, hub: &mu
     if outcome != Outcome::Ok {
         return Err(replies::failure_of(outcome, &response, &what));
     }
-    let map =
-        serde_json::from_slice(&response.body).map_err(|error| bad_answer(&format!("{what}: {error}"), "answer"))?;
+    let map = serde_json::from_slice(without_bom(&response.body))
+        .map_err(|error| bad_answer(&format!("{what}: {error}"), "answer"))?;
     let fields = Fields::new(map, "bad-answer", "answer/");
     if fields.text("Success").as_deref() == Some("true") {
         return Ok(Answer::Done(fields));

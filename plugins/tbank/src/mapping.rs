@@ -21,7 +21,10 @@ const DESCRIPTION: &str = "Счёт {invoice}, ЛС {account}";
 const SUM_DIGITS_MAX: usize = 15;
 
 /// States of a payment that change no account: begun, on their way, held, given up, refused. The others are in [`crate::hub`].
-pub const QUIET: [&str; 26] = [
+pub const QUIET: [&str; 28] = [
+    // Of an account that is bound for payments by SBP, not of a payment.
+    "ACTIVE",
+    "INACTIVE",
     "NEW",
     "FORM_SHOWED",
     "FORMSHOWED",
@@ -220,7 +223,7 @@ impl Fields {
     /// # Errors
     /// For what is no number of a payment or an order.
     pub fn number(&self, name: &str) -> Result<String, Rejection> {
-        let is_number = |text: &String| acquiring::is_number(text) && !text.contains(char::is_whitespace);
+        let is_number = |text: &String| acquiring::is_number(text) && !text.contains(acquiring::is_blank);
         let text = self.text(name).filter(is_number);
         text.ok_or_else(|| rejection(self.code, format!("{name} is no number of anything"), self.place(name)))
     }

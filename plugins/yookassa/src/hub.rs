@@ -1,9 +1,12 @@
 //! What is done for an invoice and for a notification.
 
 use busbar_sdk::acquiring::{self, Invoice};
+use busbar_sdk::encoding::without_bom;
 use busbar_sdk::http::{HttpError, Response};
 use busbar_sdk::replies::{self, Outcome};
-use busbar_sdk::{Draft, Failure, HookRequest, HookResponse, Message, data_of, rejected, transient};
+use busbar_sdk::{
+    Draft, Failure, HookRequest, HookResponse, Message, Rejection, data_of, rejected, rejection, transient,
+};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -23,7 +26,19 @@ pub trait Hub {
     fn lookup(&self, id: &str) -> Option<Message>;
     fn emit(&mut self, draft: Draft);
     fn note(&mut self, text: &str);
+    fn leave_out(&mut self, entry: &Rejection);
 }
+
+/// Events by which no money of an account has moved.
+const QUIET: [&str; 7] = [
+    "payment.waiting_for_capture",
+    "payment.canceled",
+    "payout.succeeded",
+    "payout.canceled",
+    "deal.closed",
+    "payment_method.active",
+    "refund.canceled",
+];
 
 /// A payment page for an invoice.
 ///
@@ -69,8 +84,8 @@ pub fn receive(settings: &Settings, request: &HookRequest, hub: &mut impl Hub) -
     if request.method != "POST" || request.body.len() > BODY_BYTES_MAX {
         return Err(bad("no POST, or a body that is too long", ""));
     }
-    let notification: Notification =
-        serde_json::from_slice(&request.body).map_err(|error| bad(&format!("no notification: {error}"), "body"))?;
+    let notification: Notification = serde_json::from_slice(without_bom(&request.body))
+        .map_err(|error| bad(&format!("no notification: {error}"), "body"))?;
     if notification.r#type != "notification" {
         return Err(bad("this is no notification", "type"));
     }
@@ -91,9 +106,12 @@ pub fn receive(settings: &Settings, request: &HookRequest, hub: &mut impl Hub) -
                 state_refund(settings, &refund, "answer", hub)?;
             }
         }
+        event if QUIET.contains(&event) => hub.note(&format!("{event:?} of {id} moves no money, nothing is stated")),
         event => {
             let event: String = event.chars().take(100).collect();
-            hub.note(&format!("{event:?} of {id} moves no money, nothing is stated"));
+            let reason =
+                format!("{event:?} is no event that is known: what it means for the account is not known either");
+            return Err(rejected("unknown-event", reason, "event"));
         }
     }
     Ok(HookResponse { status: 200, headers: Vec::new(), body: Vec::new() })
@@ -145,7 +163,10 @@ pub fn state_refund(settings: &Settings, refund: &Refund, place: &str, hub: &mut
     };
     match account {
         Some(account) => hub.emit(refund.draft(settings, &account, place)?),
-        None => hub.note(&format!("refund {}: money went back, but no customer account is known", refund.id)),
+        None => {
+            let reason = format!("refund {}: money went back, but no customer account is known", refund.id);
+            hub.leave_out(&rejection("no-account", reason, place));
+        }
     }
     Ok(())
 }
@@ -167,10 +188,12 @@ pub fn object<T: DeserializeOwned>(reply: Result<Response, HttpError>, what: &st
     let response = reply.map_err(|error| replies::failure_of_error(error, what, true))?;
     match replies::outcome_of_status(response.status) {
         Outcome::Ok if response.status == 202 => {
-            let wait = serde_json::from_slice::<Processing>(&response.body).ok().and_then(|body| body.retry_after);
+            let wait = serde_json::from_slice::<Processing>(without_bom(&response.body))
+                .ok()
+                .and_then(|body| body.retry_after);
             Err(transient(format!("{what} is still processed"), wait.or(replies::retry_after_ms(&response))))
         }
-        Outcome::Ok => serde_json::from_slice(&response.body)
+        Outcome::Ok => serde_json::from_slice(without_bom(&response.body))
             .map_err(|error| bad_answer(&format!("{what}: {error}"), "answer").into()),
         outcome => Err(replies::failure_of(outcome, &response, what)),
     }

@@ -6,7 +6,9 @@ pub mod order;
 pub mod poll;
 
 use busbar_sdk::http::{self, Authorization, HttpError, Request, Response};
-use busbar_sdk::{Draft, Failure, Header, HookRequest, HookResponse, Message, Polled, clock, log, messages, settings};
+use busbar_sdk::{
+    Draft, Failure, Header, HookRequest, HookResponse, Message, Polled, Rejection, clock, log, messages, settings,
+};
 use mapping::Settings;
 
 busbar_sdk::adapter! { deliver: deliver, receive: receive, poll: poll }
@@ -63,6 +65,10 @@ impl hub::Hub for Host<'_> {
 
     fn emit(&mut self, draft: Draft) {
         messages::emit(&[draft]);
+    }
+
+    fn leave_out(&mut self, entry: &Rejection) {
+        messages::leave_out(entry);
     }
 
     fn note(&mut self, text: &str) {

@@ -115,7 +115,7 @@ impl Payment {
 
     /// The customer account of its metadata.
     pub fn account(&self, settings: &Settings) -> Option<String> {
-        self.stated(settings.account_key()).filter(|account| !account.contains(char::is_whitespace))
+        self.stated(settings.account_key()).filter(|account| !account.contains(acquiring::is_blank))
     }
 
     fn stated(&self, key: &str) -> Option<String> {
@@ -195,7 +195,7 @@ fn number<'a>(id: &'a str, place: &str) -> Result<&'a str, Rejection> {
 
 /// Above zero, of a known kind of currency, in the canonical form.
 fn sum(amount: &Money, place: &str) -> Result<Money, Rejection> {
-    let is_currency = amount.currency.len() == 3 && amount.currency.bytes().all(|byte| byte.is_ascii_uppercase());
+    let is_currency = busbar_sdk::money::currency_of_code(&amount.currency) == Some(amount.currency.as_str());
     let minor = amount.minor().filter(|minor| is_currency && *minor > 0);
     let minor = minor.ok_or_else(|| bad_answer("this is no sum of money", place))?;
     Ok(Money::of_minor(minor, &amount.currency))

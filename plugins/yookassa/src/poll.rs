@@ -3,7 +3,9 @@
 use busbar_sdk::dates::{self, Offset};
 use busbar_sdk::{Failure, Polled, rejected};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::hub::{self, Hub};
 use crate::mapping::{Payment, Refund, Settings, bad_answer};
@@ -29,9 +31,16 @@ pub struct Cursor {
 }
 
 #[derive(Deserialize)]
-struct List<T> {
-    items: Vec<T>,
+struct List {
+    items: Vec<Value>,
     next_cursor: Option<String>,
+}
+
+/// Codes of faults that an object itself has.
+const ITS_OWN: [&str; 2] = ["bad-answer", "unknown-object"];
+
+fn read<T: DeserializeOwned>(item: Value, place: &str) -> Result<T, Failure> {
+    serde_json::from_value(item).map_err(|error| bad_answer(&error.to_string(), place).into())
 }
 
 /// One page.
@@ -60,19 +69,29 @@ pub fn poll(settings: &Settings, cursor: Option<&[u8]>, hub: &mut impl Hub) -> R
         hub.note("the API refuses the cursor of a page; the list is begun again");
         return polled(&Cursor { page: None, ..round }, false);
     }
-    let next = if round.refunds {
-        let list: List<Refund> = hub::object(reply, "GET /refunds")?;
-        for (index, refund) in list.items.iter().enumerate().filter(|(_, refund)| refund.status == "succeeded") {
-            hub::state_refund(settings, refund, &format!("items/{index}"), hub)?;
+    let what = if round.refunds { "GET /refunds" } else { "GET /payments" };
+    let list: List = hub::object(reply, what)?;
+    for (index, item) in list.items.into_iter().enumerate() {
+        let place = format!("items/{index}");
+        let stated = match round.refunds {
+            true => read::<Refund>(item, &place).and_then(|refund| match refund.status.as_str() {
+                "succeeded" => hub::state_refund(settings, &refund, &place, hub),
+                _ => Ok(()),
+            }),
+            false => read::<Payment>(item, &place).and_then(|payment| match payment.status.as_str() {
+                "succeeded" => hub::state_payment(settings, &payment, &place, hub),
+                _ => Ok(()),
+            }),
+        };
+        // Objects are independent of each other; what may be better at the next try ends the round.
+        match stated {
+            Err(Failure::Rejected(rejection)) if ITS_OWN.contains(&rejection.code.as_str()) => {
+                hub.leave_out(&rejection)
+            }
+            stated => stated?,
         }
-        list.next_cursor
-    } else {
-        let list: List<Payment> = hub::object(reply, "GET /payments")?;
-        for (index, payment) in list.items.iter().enumerate().filter(|(_, payment)| payment.status == "succeeded") {
-            hub::state_payment(settings, payment, &format!("items/{index}"), hub)?;
-        }
-        list.next_cursor
-    };
+    }
+    let next = list.next_cursor;
     let next = round.after(next)?;
     polled(&next, next.from.is_some())
 }

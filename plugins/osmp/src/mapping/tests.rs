@@ -130,3 +130,19 @@ fn receipts_fit_eighteen_digits() {
     }
     assert_ne!(receipt("1"), receipt("01"));
 }
+
+#[test]
+fn one_payment_and_another() {
+    // Alike but for the network's number: two. With parameters in another order, by POST or a minute later: one.
+    for (other, stated) in [
+        (PAY.replace("1234567", "1234568"), 2),
+        (PAY.replace("20090815120133", "20090815120233"), 1),
+        (format!("{PAY}&terminal=7"), 1),
+        ("sum=10.45&account=4957835959&txn_date=20090815120133&txn_id=1234567&command=pay".to_owned(), 1),
+    ] {
+        let mut hub = Fake::found();
+        send(PAY, &mut hub);
+        assert_eq!(result(&send(&other, &mut hub)), "0", "{other}");
+        assert_eq!(hub.stated.len(), stated, "{other}");
+    }
+}

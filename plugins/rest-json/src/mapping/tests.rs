@@ -104,3 +104,30 @@ fn answers_are_read_from_any_reply() {
     let deep = "[".repeat(100_000);
     assert!(answer(question, &message, &response(200, &deep), &place).is_ok());
 }
+
+#[test]
+fn a_type_that_is_not_mapped_checks_every_expression() {
+    let good = r#"{"base-url":"http://b","deliver":{"x.v1":{"path":"/{.id}","headers":{"a":"{.id}"},"body":"{a:.id}",
+        "status":{"path":"/{.id}","done":".body.ok"}}},"answer":{"y.v1":{"request":{"path":"/"},"type":"z.v1","data":"{}"}},
+        "poll":{"request":{"path":"/?{.cursor}"},"items":".body","each":".item","only":"true","cursor":".body.next","more":"false"}}"#;
+    let code = |text: &str| match operation(&settings(text), &message("{}")).map(drop) {
+        Err(Failure::Rejected(rejection)) => (rejection.code, rejection.place.unwrap_or_default()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(code(good).0, "unmapped-type");
+    for (from, to, place) in [
+        ("\"/{.id}\",\"headers\"", "\"/{.id\",\"headers\"", "config, deliver.\"x.v1\".path"),
+        ("\"a\":\"{.id}\"", "\"a\":\"{nosuch}\"", "config, deliver.\"x.v1\".headers.a"),
+        ("{a:.id}", "{a:.id", "config, deliver.\"x.v1\".body"),
+        (".body.ok", "now", "config, deliver.\"x.v1\".status.done"),
+        ("\"data\":\"{}\"", "\"data\":\"{\"", "config, answer.\"y.v1\".data"),
+        ("{.cursor}", "{.cursor |}", "config, poll.request.path"),
+        ("\"items\":\".body\"", "\"items\":\"[\"", "config, poll.items"),
+        ("\".item\"", "\"nosuch\"", "config, poll.each"),
+        ("\"only\":\"true\"", "\"only\":\"tru\"", "config, poll.only"),
+        (".body.next", ".body.", "config, poll.cursor"),
+        ("\"more\":\"false\"", "\"more\":\"env\"", "config, poll.more"),
+    ] {
+        assert_eq!(code(&good.replace(from, to)), ("bad-mapping".to_owned(), place.to_owned()), "{to}");
+    }
+}

@@ -63,6 +63,10 @@ impl Hub for World {
     fn note(&mut self, text: &str) {
         self.notes.push(text.to_owned());
     }
+
+    fn leave_out(&mut self, entry: &Rejection) {
+        self.notes.push(format!("{} {}", entry.code, entry.place.clone().unwrap_or_default()));
+    }
 }
 
 fn message(r#type: &str, data: &str) -> Message {
@@ -255,4 +259,42 @@ fn damaged_input_is_refused_not_crashed_on() {
         let _ = hub::receive(&settings, &request(&damaged), &mut World::answering(&[(200, text.as_str())]));
         let _ = hub::receive(&settings, &request(&damaged), &mut World::answering(&[(200, PAYMENT)]));
     }
+}
+
+#[test]
+fn each_object_is_itself() {
+    let ids = [payment_id("1"), payment_id("2"), refund_id("1"), refund_id("2")];
+    let distinct: std::collections::BTreeSet<&String> = ids.iter().collect();
+    assert_eq!(distinct.len(), ids.len());
+    let settings = parse_settings::<Settings>(r#"{"credential":"shop"}"#).unwrap();
+    let draft = |text: &str| serde_json::from_str::<Payment>(text).unwrap().draft(&settings, "x");
+    let other = PAYMENT.replace("2f0e1d6a", "3f0e1d6a");
+    assert_ne!(draft(PAYMENT).unwrap().id, draft(&other).unwrap().id);
+    for (currency, is_known) in
+        [("RUB", true), ("KZT", true), ("ZZZ", false), ("rub", false), ("XXX", false), ("643", false)]
+    {
+        assert_eq!(draft(&PAYMENT.replace("RUB", currency)).is_ok(), is_known, "{currency}");
+    }
+}
+
+#[test]
+fn a_bad_object_of_a_page_is_left_out() {
+    let settings = parse_settings::<Settings>(r#"{"credential":"shop"}"#).unwrap();
+    let bad = PAYMENT.replace("1052.98", "much");
+    let mut hub = World::answering(&[(200, &format!(r#"{{"items":[{bad},{{"id":7}},{PAYMENT}]}}"#))]);
+    assert!(poll::poll(&settings, None, &mut hub).is_ok());
+    assert_eq!(
+        (hub.drafts.len(), hub.notes),
+        (1, vec!["bad-answer items/0/amount".to_owned(), "bad-answer items/1".to_owned()])
+    );
+    let unknown = NOTIFICATION.replace("payment.succeeded", "payment.thought_over");
+    let request = HookRequest {
+        method: "POST".into(),
+        path: "/".into(),
+        query: String::new(),
+        headers: vec![],
+        body: unknown.into(),
+    };
+    let failure = hub::receive(&settings, &request, &mut World::default()).map(|response| response.status).unwrap_err();
+    assert!(matches!(failure, Failure::Rejected(rejection) if rejection.code == "unknown-event"));
 }
