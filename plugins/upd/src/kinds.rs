@@ -36,18 +36,20 @@ const OF_INVOICE: [(&str, &str); 5] = [
 ];
 const OF_CORRECTION: [&str; 5] = ["КСЧФ", "КСЧФДИС", "ДИС", "СвРК", "СвЗК"];
 
+/// A code of another structure is a mistake of who wrote it, and told.
+///
 /// # Errors
-/// `unknown-document` for a `КНД` that is in no order, or of another structure than the file has.
-pub fn must_fit(head: &Tree, structure: Option<Structure>) -> Result<(), Rejection> {
+/// `unknown-document` for a `КНД` that is in no order.
+pub fn must_fit(head: &Tree, structure: Option<Structure>, warn: &mut dyn FnMut(&str)) -> Result<(), Rejection> {
     let code = head.attribute("КНД").map(str::trim).unwrap_or_default();
-    let of_code = CODES.iter().find(|(known, _)| *known == code).map(|(_, structure)| *structure);
-    let Some(structure) = structure else { return Ok(()) };
     let shown: String = code.chars().take(20).collect();
-    match of_code {
-        Some(of_code) if of_code == structure => Ok(()),
-        Some(_) => Err(refused(format!("КНД {shown} is of another document than the file holds"), head)),
-        None => Err(refused(format!("КНД `{shown}` is of no document that is known here"), head)),
+    let Some((_, of_code)) = CODES.iter().find(|(known, _)| *known == code) else {
+        return Err(refused(format!("КНД `{shown}` is of no document that is known here"), head));
+    };
+    if structure.is_some_and(|structure| structure != *of_code) {
+        warn(&format!("{}: КНД {shown} is of another structure than the file has", head.place));
     }
+    Ok(())
 }
 
 /// # Errors

@@ -59,7 +59,7 @@ pub fn decode(
     let mut xml = Xml::new(read, busbar_sdk::xml::Limits::default());
     let parts = parts(&mut xml)?;
     let head = parts.head.as_ref().ok_or_else(|| rejection("missing-field", "Файл without Документ", "line 1"))?;
-    kinds::must_fit(head, parts.structure())?;
+    kinds::must_fit(head, parts.structure(), warn)?;
     let (r#type, data) = if let Some(seller_file) = &parts.seller_file {
         ("document.status.changed.v1", accepted(settings, &parts, head, seller_file)?)
     } else if let Some(correction) = &parts.correction {
