@@ -138,6 +138,62 @@ fn what_cannot_be_written_is_named() {
 }
 
 #[test]
+fn kinds_that_nobody_knows_are_refused() {
+    let invoice = "<СвСчФакт НомерСчФ='1' ДатаСчФ='01.11.2026' КодОКВ='643'/>";
+    let correction = "<СвКСчФ НомерКСчФ='1' ДатаКСчФ='01.11.2026' КодОКВ='643'/>";
+    for (head, content, wanted) in [
+        ("КНД='1115131' Функция='СЧФ'", invoice, "tax-invoice"),
+        ("КНД='1115131' Функция='СЧФДОП'", invoice, "transfer-document"),
+        ("КНД='1115125' Функция='ДОП'", invoice, "transfer-document"),
+        ("КНД='1115131' Функция='СвРК'", invoice, "commission-report"),
+        ("КНД='1115101'", invoice, "tax-invoice"),
+        ("КНД='1115101' Функция='СЧФ'", invoice, "tax-invoice"),
+        ("КНД='1115101' Функция='ДОП'", invoice, "unknown-document"),
+        ("КНД='1115131'", invoice, "unknown-document"),
+        ("КНД='1115131' Функция='сЧФ'", invoice, "unknown-document"),
+        ("КНД='1115131' Функция='КСЧФ'", invoice, "unknown-document"),
+        ("КНД='1115199' Функция='СЧФ'", invoice, "unknown-document"),
+        ("Функция='СЧФ'", invoice, "unknown-document"),
+        ("КНД='1115127' Функция='КСЧФ'", correction, "correction-document"),
+        ("КНД='1115108'", correction, "correction-document"),
+        ("КНД='1115127' Функция='СЧФ'", correction, "unknown-document"),
+    ] {
+        let file = format!("<Файл ИдФайл='x' ВерсФорм='5.01'><Документ {head}>{content}</Документ></Файл>");
+        let came = match decoded(file.as_bytes()) {
+            Ok(draft) => data(&draft)["document"]["kind"].as_str().unwrap_or_default().to_owned(),
+            Err(rejection) => rejection.code,
+        };
+        assert_eq!(came, wanted, "{head}");
+    }
+}
+
+#[test]
+fn currencies_are_those_of_the_standard() {
+    for (number, wanted) in [
+        ("643", "RUB"),
+        ("784", "AED"),
+        ("860", "UZS"),
+        ("949", "TRY"),
+        ("036", "AUD"),
+        ("000", "unknown-currency"),
+        ("123", "unknown-currency"),
+        ("RUB", "unknown-currency"),
+        ("", "missing-field"),
+    ] {
+        let file = format!(
+            "<Файл ИдФайл='x' ВерсФорм='5.01'><Документ КНД='1115131' Функция='СЧФ'>\
+             <СвСчФакт НомерСчФ='1' ДатаСчФ='01.11.2026' КодОКВ='{number}'/><ТаблСчФакт><ВсегоОпл СтТовУчНалВсего='1.5'/></ТаблСчФакт>\
+             </Документ></Файл>"
+        );
+        let came = match decoded(file.as_bytes()) {
+            Ok(draft) => data(&draft)["amount"]["currency"].as_str().unwrap_or_default().to_owned(),
+            Err(rejection) => rejection.code,
+        };
+        assert_eq!(came, wanted, "{number}");
+    }
+}
+
+#[test]
 fn a_table_of_any_length_is_passed_by() {
     let mut chunks = 0_u32;
     let head = "<Файл ИдФайл='x' ВерсФорм='5.01'><Документ КНД='1115131' Функция='СЧФ'>\
