@@ -72,7 +72,9 @@ pub fn handle(
         }
         "file" => match keep(settings, &parameter("filename"), &request.body, &mut session, store) {
             // What becomes of orders ends with its file: only newer releases of 1C import it.
-            Ok(()) if kind == "sale" => whole(settings, &parameter("filename"), &mut session, store, drafts),
+            Ok(()) if kind == "sale" => {
+                whole(settings, (&parameter("filename"), &request.body), &mut session, store, drafts)
+            }
             Ok(()) => text("success".to_owned()),
             Err(reason) => failure(reason),
         },
@@ -159,7 +161,7 @@ fn chunk_key(slot: usize, number: usize) -> String {
 /// States a file of orders as soon as its last part has come. Nothing says which part is the last but the end of its root.
 fn whole(
     settings: &Settings,
-    name: &str,
+    (name, part): (&str, &[u8]),
     session: &mut Session,
     store: &mut dyn Store,
     drafts: &mut Vec<Draft>,
@@ -183,7 +185,9 @@ fn whole(
         }
         Err(rejection) => {
             drafts.clear();
-            if rejection.code == "truncated" {
+            // A part may end in the middle of a character.
+            let is_cut = rejection.code == "xml-encoding" && part.last().is_some_and(|byte| !byte.is_ascii());
+            if rejection.code == "truncated" || is_cut {
                 return text("success".to_owned());
             }
             // 1C sends it again from its beginning.

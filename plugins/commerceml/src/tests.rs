@@ -160,6 +160,45 @@ fn an_exchange_in_parts() {
 }
 
 #[test]
+fn orders_are_stated_when_their_last_part_has_come() {
+    let requisite = "<ЗначенияРеквизитов><ЗначениеРеквизита><Наименование>Отменен</Наименование><Значение>true</Значение>\
+        </ЗначениеРеквизита></ЗначенияРеквизитов></Документ>";
+    let start = FILE.find("<Документ>").unwrap();
+    let document = FILE.get(start..).unwrap().replace("</Документ>", requisite);
+    let file = format!("<КоммерческаяИнформация ДатаФормирования=\"2026-11-20T10:00:00\">{document}");
+    for cut in 1..file.len() {
+        let mut site = Site { store: MapStore::default(), cookie: format!("busbar={}", "ab".repeat(16)) };
+        site.call("type=sale&mode=checkauth", b"");
+        let (one, other) = file.as_bytes().split_at(cut);
+        let (reply, drafts) = site.call("type=sale&mode=file&filename=o.xml", one);
+        assert_eq!((reply.as_str(), drafts.len()), ("success", 0), "{cut}");
+        let (reply, drafts) = site.call("type=sale&mode=file&filename=o.xml", other);
+        assert_eq!((reply.as_str(), drafts.len()), ("success", 2), "{cut}");
+        let (reply, drafts) = site.call("type=sale&mode=import&filename=o.xml", b"");
+        assert_eq!((reply.as_str(), drafts.len()), ("success", 0), "{cut}");
+    }
+}
+
+#[test]
+fn words_that_nobody_knows() {
+    let document = |operation: &str, currency: &str| {
+        let file = FILE.replace("Заказ товара", operation).replace("<Валюта>RUB<", &format!("<Валюта>{currency}<"));
+        decode(file.as_bytes()).map(|seen| data(&seen.drafts[5])).map_err(|rejection| rejection.code)
+    };
+    for (operation, kind) in
+        [("Заказ товара", "order"), ("Прочие", "other"), ("Переоценка товара", "other"), ("Заказ товаров", "unknown")]
+    {
+        assert_eq!(document(operation, "RUB").unwrap()["document"]["kind"], kind, "{operation}");
+    }
+    for (currency, code) in [("руб", "RUB"), ("грн.", "UAH"), ("860", "UZS"), ("$", "USD")] {
+        assert_eq!(document("Прочие", currency).unwrap()["amount"]["currency"], code);
+    }
+    for currency in ["крона", "ZZZ", "000", "у.е.", "1.0"] {
+        assert_eq!(document("Прочие", currency).unwrap_err(), "unknown-currency", "{currency}");
+    }
+}
+
+#[test]
 fn orders_are_fetched_in_the_exchange() {
     let mut site = Site { store: MapStore::default(), cookie: format!("busbar={}", "ab".repeat(16)) };
     site.call("type=sale&mode=checkauth", b"");

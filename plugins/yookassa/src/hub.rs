@@ -123,7 +123,11 @@ fn happened(id: &str, asked: &str, status: &str) -> Result<bool, Failure> {
         _ if id != asked => Err(bad_answer("another object than the one asked for", "answer/id").into()),
         "succeeded" => Ok(true),
         "canceled" => Ok(false),
-        _ => Err(transient(format!("the API has {asked} as {status}"), None)),
+        "pending" | "waiting_for_capture" => Err(transient(format!("the API has {asked} as {status}"), None)),
+        _ => {
+            let status: String = status.chars().take(100).collect();
+            Err(bad_answer(&format!("nobody knows the status {status:?}"), "answer/status").into())
+        }
     }
 }
 

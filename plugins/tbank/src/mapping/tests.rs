@@ -126,6 +126,27 @@ fn the_text_under_a_token() {
 }
 
 #[test]
+fn one_payment_and_another() {
+    for (other, wanted) in [
+        (PAID.replace("5600001", "5600002"), Ok(2)),
+        (PAID.replace("105298", "\"105298\""), Ok(1)),
+        (PAID.replace("5600001", "\"5600001\""), Ok(1)),
+        (PAID.replace("105298", "105299"), Err("other-sum")),
+        (PAID.replace("CONFIRMED", "GLORIFIED"), Err("unknown-status")),
+        (PAID.replace("CONFIRMED", "confirmed"), Err("unknown-status")),
+        (PAID.replace("CONFIRMED", "AUTHORIZED"), Ok(1)),
+    ] {
+        let (mut store, mut world) = (MapStore::default(), World::default());
+        receive(PAID, &mut store, &mut world).unwrap();
+        let came = match receive(&other, &mut store, &mut world) {
+            Err(Failure::Rejected(rejection)) => Err(rejection.code),
+            _ => Ok(world.drafts.len()),
+        };
+        assert_eq!(came, wanted.map_err(str::to_owned), "{other}");
+    }
+}
+
+#[test]
 fn a_payment_its_repeat_and_its_refund() {
     let (mut store, mut world) = (MapStore::default(), World::default());
     for _ in 0..2 {

@@ -110,6 +110,35 @@ fn a_notification_and_a_poll_state_the_same() {
 }
 
 #[test]
+fn one_payment_and_another() {
+    let stated = |payment: &str| {
+        let list = format!(r#"{{"items":[{payment}]}}"#);
+        let mut world = World::answering(&[(200, &list)]);
+        poll::poll(&settings(), None, &mut world).unwrap();
+        world.drafts.remove(0).id
+    };
+    // All but the id alike: two. Whatever else is said of one: one.
+    let first = stated(PAYMENT);
+    assert_ne!(first, stated(&PAYMENT.replace("2f0e1d6a", "2f0e1d6b")));
+    assert_eq!(first, stated(&PAYMENT.replace("\"test\":false", "\"paid\":true")));
+    let refund = |id: &str| {
+        let refund = json!({ "id": id, "payment_id": "p-1", "status": "succeeded",
+            "amount": { "value": "1.00", "currency": "RUB" }, "created_at": "2026-11-22T06:00:00.5Z" });
+        let refund: Refund = serde_json::from_value(refund).unwrap();
+        refund.draft(&settings(), "500100200300", "answer").unwrap().id
+    };
+    assert_eq!(refund("r-1"), refund("r-1"));
+    assert_ne!(refund("r-1"), refund("r-2"), "two refunds of one sum on one day");
+}
+
+#[test]
+fn statuses_that_nobody_knows_are_refused() {
+    let mut world = World::answering(&[(200, &PAYMENT.replace("succeeded", "glorified"))]);
+    let failure = hub::receive(&settings(), &request(NOTIFICATION.as_bytes()), &mut world).unwrap_err();
+    assert!(matches!(failure, Failure::Rejected(rejection) if rejection.place.as_deref() == Some("answer/status")));
+}
+
+#[test]
 fn what_the_notification_claims_does_not_count() {
     let forged = NOTIFICATION
         .replace("\"object\":{", "\"object\":{\"status\":\"succeeded\",\"amount\":{\"value\":\"9999.00\"},");
