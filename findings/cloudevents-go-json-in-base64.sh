@@ -28,7 +28,11 @@ func main() {
 		if err != nil {
 			panic(err)
 		}
-		fmt.Printf("%T: %s\n", data, written)
+		var members map[string]any
+		if err := json.Unmarshal(written, &members); err != nil {
+			panic(err)
+		}
+		fmt.Printf("%T: %v data %v data_base64 %v\n", data, members["datacontenttype"], members["data"], members["data_base64"])
 	}
 }
 END
@@ -37,8 +41,8 @@ go get github.com/cloudevents/sdk-go/v2@v2.16.2 2>/dev/null
 
 echo "Go github.com/cloudevents/sdk-go/v2 v2.16.2"
 echo "JSON set as []byte is written as data_base64 though datacontenttype is application/json; the same bytes as json.RawMessage are data."
-expected='[]uint8: {"specversion":"1.0","id":"1","source":"/bank","type":"paid","datacontenttype":"application/json","data_base64":"eyJzdW0iOjEyNX0="}
-json.RawMessage: {"specversion":"1.0","id":"1","source":"/bank","type":"paid","datacontenttype":"application/json","data":{"sum":125}}'
+expected='[]uint8: application/json data <nil> data_base64 eyJzdW0iOjEyNX0=
+json.RawMessage: application/json data map[sum:125] data_base64 <nil>'
 seen=$(go run ask.go)
 echo "$seen"
 [ "$seen" = "$expected" ] || { printf 'changed; it was:\n%s\n' "$expected" >&2; exit 1; }

@@ -8,7 +8,8 @@ npm install --silent --no-audit --no-fund --prefix "$work" cloudevents@10.0.0
 cat > ask.js <<'END'
 const { HTTP } = require('cloudevents');
 for (const data of [0, false, '', 1, true]) {
-  const body = JSON.stringify({ specversion: '1.0', id: '1', source: '/meters', type: 'reading', datacontenttype: 'application/json', data });
+  const attributes = { specversion: '1.0', id: '1', source: '/meters', type: 'reading', datacontenttype: 'application/json' };
+  const body = JSON.stringify({ ...attributes, data });
   const event = HTTP.toEvent({ headers: { 'content-type': 'application/cloudevents+json' }, body });
   const again = JSON.parse(HTTP.structured(event).body);
   console.log(JSON.stringify(data), '->', 'data' in again ? JSON.stringify(again.data) : 'no data');

@@ -12,7 +12,8 @@ for (const text of ['a@b', '5 $', '[1]']) {
   const pdu = new smpp.PDU('submit_sm', { short_message: text }).toBuffer();
   let start = pdu.length - 1;
   while (pdu[start - 1] !== pdu.length - start) start--;
-  console.log(text, 'data_coding', pdu[start - 3], 'octets', pdu.subarray(start).toString('hex'), 'in ASCII', Buffer.from(text).toString('hex'));
+  const ascii = Buffer.from(text).toString('hex');
+  console.log(text, 'data_coding', pdu[start - 3], 'octets', pdu.subarray(start).toString('hex'), 'in ASCII', ascii);
 }
 END
 
