@@ -150,6 +150,33 @@ fn every_mistake_is_found_at_its_line_with_a_remedy_and_nothing_else() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn an_expression_that_does_not_compile_is_found_at_its_line() {
+    let place = place();
+    let folder = furnish(place.path(), "good");
+    let settings = r#"
+[systems.portal]
+adapter = "rest-json"
+[systems.portal.config]
+base-url = "https://portal.example"
+[systems.portal.config.deliver."payment.received.v1"]
+path = "/payments"
+body = ".data | tonumbers"
+[systems.portal.grants]
+http = ["https://portal.example"]
+"#;
+    let written = |settings: &str| {
+        std::fs::write(folder.join("busbar.toml"), format!("name = \"example\"{settings}")).unwrap();
+        let shown = Command::new(binary()).args(["--json", "check"]).arg(&folder).output().unwrap();
+        serde_json::from_slice::<Value>(&shown.stdout).unwrap()
+    };
+    let found = written(settings);
+    let finding = &found[0];
+    assert_eq!((&finding["kind"], &finding["line"]), (&"bad-settings".into(), &8.into()), "{found}");
+    assert!(finding["message"].as_str().unwrap().contains("tonumbers"), "{found}");
+    assert_eq!(written(&settings.replace("tonumbers", "tostring")), serde_json::json!([]));
+}
+
 /// The words after `.error(` and `.warning(` in the sources of the check.
 fn kinds_in_source() -> BTreeSet<String> {
     let mut kinds = BTreeSet::new();

@@ -16,6 +16,7 @@ mod print;
 mod run;
 mod script;
 mod sessions;
+mod settings;
 mod toolchain;
 
 pub use cases::{Input, read_case, run_case, run_scripted};
@@ -107,7 +108,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let json = cli.json;
     match cli.command {
         Command::Run(args) => run::run(args, json).await,
-        Command::Check(args) => run::check(&args, json),
+        Command::Check(args) => run::check(&args, json).await,
         Command::Send(args) => client::send(args, json).await,
         Command::Messages(args) => client::messages(args, json).await,
         Command::Parked(args) => parked::parked(args, json).await,

@@ -13,6 +13,7 @@ mod source;
 pub use finding::{Finding, Report, Severity};
 pub use load::{Deployment, System, load, systems};
 pub use model::Config;
+pub use source::{Source, escape};
 
 use busbar_core::Catalog;
 use std::path::Path;

@@ -105,7 +105,13 @@ impl Bench {
     /// When the schemas cannot be read or the machine cannot run adapters.
     pub fn new(schemas: &Path) -> anyhow::Result<Self> {
         let catalog = config::catalog(schemas).map_err(anyhow::Error::msg)?;
-        Ok(Self { runtime: Arc::new(Runtime::new(None)?), rules: Arc::new(Rules::new(catalog, Vec::new())) })
+        Self::of(Arc::new(Rules::new(catalog, Vec::new())))
+    }
+
+    /// # Errors
+    /// When the machine cannot run adapters.
+    pub fn of(rules: Arc<Rules>) -> anyhow::Result<Self> {
+        Ok(Self { runtime: Arc::new(Runtime::new(None)?), rules })
     }
 
     /// # Errors

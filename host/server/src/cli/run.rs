@@ -75,8 +75,11 @@ pub async fn run(args: RunArgs, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub fn check(args: &CheckArgs, json: bool) -> anyhow::Result<ExitCode> {
-    let (_, report) = config::load(&args.deployment);
+pub async fn check(args: &CheckArgs, json: bool) -> anyhow::Result<ExitCode> {
+    let (deployment, mut report) = config::load(&args.deployment);
+    if let Some(deployment) = &deployment {
+        super::settings::check_settings(deployment, &mut report).await?;
+    }
     let failed = report.has_errors() || (args.strict && !report.findings.is_empty());
     if json {
         println!("{}", report.json());

@@ -439,6 +439,10 @@ pub struct Manifest {
     pub answers: Vec<String>,
     /// Where the format is from.
     pub spec: String,
+    /// It looks at all its settings before it refuses a type that they do not map, with `unmapped-type` where they are
+    /// right: so `busbar check` can have them checked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub checks_settings: bool,
     /// JSON Schema of its config.
     #[serde(skip_serializing_if = "serde_json::Value::is_null")]
     pub config_schema: serde_json::Value,
