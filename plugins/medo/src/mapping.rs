@@ -251,7 +251,7 @@ fn issued<'a>(
 ) -> Result<Map<String, Value>, Rejection> {
     let mut reference = number(&document.num, &message.place)?;
     reference.insert("id".to_owned(), json!(document.uid));
-    if let Some(kind) = document.kind.as_deref().and_then(words::kind_of) {
+    if let Some(kind) = document.kind.as_deref().filter(|kind| !kind.trim().is_empty()).map(words::kind_of) {
         reference.insert("kind".to_owned(), json!(kind));
     }
     let mut data = Map::new();

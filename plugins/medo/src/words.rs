@@ -43,9 +43,9 @@ const REASONS: [(&str, &str); 28] = [
     ("Текст не соответствует регламенту", "mistake-in-document"),
 ];
 
-/// The canonical kind of a document; nothing for a kind that has no word here.
-pub fn kind_of(text: &str) -> Option<&'static str> {
-    KINDS.iter().find(|(name, _)| name.to_lowercase() == text.to_lowercase()).map(|(_, kind)| *kind)
+/// The canonical kind of a document; `unknown` for a kind that has no word here.
+pub fn kind_of(text: &str) -> &'static str {
+    KINDS.iter().find(|(name, _)| name.to_lowercase() == text.to_lowercase()).map_or("unknown", |(_, kind)| kind)
 }
 
 pub fn name_of_kind(kind: &str) -> Option<&'static str> {
@@ -101,4 +101,16 @@ pub fn media_type(file_type: Option<&str>, name: &str) -> Option<&'static str> {
 pub fn file_type(name: &str) -> Option<&'static str> {
     let (_, extension) = name.rsplit_once('.')?;
     ["pdf", "tif", "doc", "txt", "xml"].into_iter().find(|known| extension.eq_ignore_ascii_case(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_nobody_knows_are_not_the_usual_ones() {
+        assert_eq!((kind_of("ПИСЬМО"), kind_of("Справка"), kind_of("Письма")), ("letter", "unknown", "unknown"));
+        assert_eq!((status_of("documentAccepted"), status_of("documentLiked")), (Some("registered"), None));
+        assert_eq!((reason_code("Ошибка адресации"), reason_code("Так решили")), ("not-ours", "other"));
+    }
 }
