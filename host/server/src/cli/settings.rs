@@ -42,8 +42,9 @@ async fn refused(bench: &Bench, system: &System) -> anyhow::Result<Option<Value>
     let message = json!({ "id": "1", "type": UNMAPPED, "data": {} });
     let input = Input { entry: "deliver".into(), name: String::new(), bytes: message.to_string().into_bytes() };
     let setup = Setup { config: system.config.config.clone(), ..Setup::default() };
-    let result = run_scripted(&bench.runtime, &loaded, &bench.rules, setup, input).await?.result;
-    Ok((result["code"] != json!("unmapped-type")).then_some(result))
+    let outcome = run_scripted(&bench.runtime, &loaded, &bench.rules, setup, input).await?;
+    let failure = outcome.result["failure"].clone();
+    Ok((failure["code"] != json!("unmapped-type")).then_some(failure))
 }
 
 /// The JSON Pointer, within a system, of a place such as `config, deliver."invoice.issued.v1".path`.
