@@ -4,6 +4,7 @@
 
 mod cloudevents;
 mod iso20022;
+mod scim;
 mod webhooks;
 
 use crate::hub::root;
