@@ -3,6 +3,7 @@
 //! (`tests/fixtures/peers/install.sh`).
 
 mod cloudevents;
+mod gateways;
 mod iso20022;
 mod scim;
 mod webhooks;

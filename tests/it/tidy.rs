@@ -84,6 +84,11 @@ fn adapters_have_one_shape() {
 }
 
 #[test]
+fn adapters_read_bodies_with_a_byte_order_mark() {
+    each(|path| is_rust(path) && path.starts_with("plugins/") && !path.ends_with("tests.rs"), code::marked_bodies);
+}
+
+#[test]
 fn schema_examples_do_what_they_say() {
     let schemas = files().into_iter().filter(|path| path.starts_with("schemas/") && path.ends_with(".json"));
     fails_if_any(shape::schemas(&schemas.map(|path| (path.clone(), read(&path))).collect()));

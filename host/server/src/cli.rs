@@ -117,7 +117,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Adapter(AdapterCommand::Inspect(args)) => adapter::inspect(&args, json),
         Command::Adapter(AdapterCommand::Try(args)) => adapter::try_once(args).await,
         Command::Adapter(AdapterCommand::Test(args)) => adapter::test(&args, json).await,
-        Command::Adapter(AdapterCommand::Fuzz(args)) => fuzz::fuzz(&args, json).await,
+        Command::Adapter(AdapterCommand::Fuzz(args)) => fuzz::fuzz(args, json).await,
         Command::Key(command) => key::key(&command, json),
         Command::Journal(command) => journal::journal(command, json).await,
         Command::Bench(command) => bench::bench(command, json).await,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use busbar_sdk::calls::{Hub, News};
 use busbar_sdk::dialling::{self, Before, Order};
+use busbar_sdk::encoding::without_bom;
 use busbar_sdk::exchange::{self, Exchange, Spent, Unanswered};
 use busbar_sdk::http::{HttpError, Response};
 use busbar_sdk::memory::Store;
@@ -268,8 +269,10 @@ impl Ari {
         }
         let reply = turn.host.request(&self.link, "GET", "/channels", Vec::new());
         let is_good = |response: &Response| replies::outcome_of_status(response.status) == Outcome::Ok;
-        let list =
-            reply.ok().filter(is_good).and_then(|response| serde_json::from_slice::<Vec<Value>>(&response.body).ok());
+        let list = reply
+            .ok()
+            .filter(is_good)
+            .and_then(|response| serde_json::from_slice::<Vec<Value>>(without_bom(&response.body)).ok());
         match list {
             Some(channels) => {
                 let alive: BTreeSet<String> = channels.iter().map(|channel| text(channel, "/id").to_owned()).collect();

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use busbar_sdk::memory::Store;
 use busbar_sdk::{Rejection, ids, rejection};
 
+use crate::fields::is_id;
+
 /// Values of the state, all of which one file may change: below `limits.state-writes`.
 const SHARDS: u64 = 60;
 /// `limits.state-value-bytes`.
@@ -138,6 +140,7 @@ fn shard_key(shard: u64) -> String {
     format!("entries-{shard:02}")
 }
 
+/// A line that was damaged is none: it must not refuse a file by an id that fits no message.
 fn parse(line: &str) -> Option<((Kind, String), Row)> {
     let mut words = line.splitn(5, ' ');
     let kind = match words.next()? {
@@ -148,7 +151,8 @@ fn parse(line: &str) -> Option<((Kind, String), Row)> {
     let dn = u64::from_str_radix(words.next()?, 16).ok()?;
     let content = u64::from_str_radix(words.next()?, 16).ok()?;
     let version = words.next()?.parse().ok()?;
-    Some(((kind, words.next()?.to_owned()), Row { dn, content, version }))
+    let id = words.next().filter(|id| is_id(id))?;
+    Some(((kind, id.to_owned()), Row { dn, content, version }))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Reading a server page by page: the request, and what its answer becomes. Pure.
 
+use busbar_sdk::encoding::without_bom;
 use busbar_sdk::http::{Authorization, Request, Response};
 use busbar_sdk::memory::{Progress, Store};
 use busbar_sdk::replies::{Outcome, failure_of, outcome_of_status};
@@ -111,7 +112,7 @@ pub fn page(
     if outcome != Outcome::Ok {
         return Err(failure_of(outcome, response, &what));
     }
-    let body: Value = serde_json::from_slice(&response.body)
+    let body: Value = serde_json::from_slice(without_bom(&response.body))
         .map_err(|error| rejected("not-scim", format!("{what} answered no JSON: {error}"), "body"))?;
     let body = body.as_object().ok_or_else(|| rejected("not-scim", format!("{what} answered no object"), "body"))?;
     check_schema(body, &what, response)?;

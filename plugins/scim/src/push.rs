@@ -1,5 +1,6 @@
 //! What an identity provider calls (RFC 7644, 3): users and groups are made, replaced, changed, deleted and looked for.
 
+use busbar_sdk::encoding::without_bom;
 use busbar_sdk::memory::Store;
 use busbar_sdk::{Draft, Header, HookRequest, HookResponse, ids};
 use serde_json::{Map, Value, json};
@@ -315,7 +316,8 @@ fn not_offered(detail: &str) -> Answer {
 }
 
 fn parse(body: &[u8]) -> Result<Value, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem(400, "invalidSyntax", format!("no JSON: {error}")))
+    serde_json::from_slice(without_bom(body))
+        .map_err(|error| Problem(400, "invalidSyntax", format!("no JSON: {error}")))
 }
 
 /// A display name is a group's name; of users there may be many of the same.

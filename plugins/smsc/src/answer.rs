@@ -2,6 +2,7 @@
 //!
 //! Source: SMSC.ru HTTP API, «Ответ сервера и коды ошибок» of each page.
 
+use busbar_sdk::encoding::without_bom;
 use busbar_sdk::http::{HttpError, Response};
 use busbar_sdk::loose::Loose;
 use busbar_sdk::replies::{self, Outcome};
@@ -50,7 +51,8 @@ pub fn told(reply: Result<Response, HttpError>, what: &str) -> Result<Told, Fail
     if outcome != Outcome::Ok {
         return Err(replies::failure_of(outcome, &response, what));
     }
-    let body: Value = serde_json::from_slice(&response.body).map_err(|error| bad(&format!("{what}: {error}"), ""))?;
+    let body: Value =
+        serde_json::from_slice(without_bom(&response.body)).map_err(|error| bad(&format!("{what}: {error}"), ""))?;
     if body.get("error_code").is_none() {
         return Ok(Ok(body));
     }

@@ -148,6 +148,16 @@ pub fn world(path: &str, text: &str) -> Vec<String> {
     faults
 }
 
+/// JSON of a body, read without forgiving the byte order mark that some software writes before it.
+pub fn marked_bodies(path: &str, text: &str) -> Vec<String> {
+    let reads = |line: &str| {
+        let argument = line.split_once("serde_json::from_slice").and_then(|(_, rest)| rest.split_once('('));
+        argument.is_some_and(|(_, rest)| rest.split(')').next().is_some_and(|name| name.ends_with("body")))
+    };
+    let found = text.lines().enumerate().filter(|(_, line)| reads(line) && !line.contains("without_bom"));
+    found.map(|(n, _)| format!("{path}:{}: JSON of a body; read `without_bom` of it", n + 1)).collect()
+}
+
 #[test]
 fn bad_sources_are_seen() {
     assert_eq!(file("a.rs", &"\n".repeat(500)), Vec::<String>::new());
@@ -195,4 +205,14 @@ fn the_world_is_seen_in_core() {
     }
     let good = "use std::{fmt, sync::Arc};\nuse std::time::Duration;\n// std::fs\nfn fs() { net(\"std::env\") }";
     assert_eq!(world("a.rs", good), Vec::<String>::new());
+}
+
+#[test]
+fn bodies_are_seen_that_no_mark_may_precede() {
+    for bad in ["serde_json::from_slice(&response.body)?;", "serde_json::from_slice::<Vec<Value>>(body).ok()"] {
+        assert_eq!(marked_bodies("a.rs", bad).len(), 1, "{bad}");
+    }
+    for good in ["serde_json::from_slice(without_bom(&response.body))?;", "serde_json::from_slice(&bytes)"] {
+        assert_eq!(marked_bodies("a.rs", good), Vec::<String>::new());
+    }
 }

@@ -55,6 +55,7 @@ const ROOT: &[&str] = &[
     "Cargo.toml",
     "host",
     "plugins",
+    "findings",
     "wit",
     "schemas",
     "deploy",

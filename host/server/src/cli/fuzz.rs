@@ -1,5 +1,6 @@
 //! `adapter fuzz`: the inputs of an adapter's cases, damaged in every way, through the real component. A trap, a timeout
-//! or a limit reached is contained by the host, and is a defect of the adapter all the same.
+//! or a limit reached is contained by the host, and is a defect of the adapter all the same; so is a message that its
+//! schema refuses, unless the settings say what is stated.
 
 use super::adapter::{Bench, adapter_names, case_folders};
 use super::cases::{Input, read_case, run_scripted};
@@ -7,7 +8,9 @@ use super::component_path;
 use super::script::{Setup, body};
 use crate::wasm::{Loaded, hex};
 use anyhow::{Context, bail};
+use busbar_core::Code;
 use clap::Args;
+use futures::StreamExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -53,6 +56,9 @@ pub struct FuzzArgs {
     /// Seconds for each adapter.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// So many inputs for each adapter, in place of a time.
+    #[arg(long, conflicts_with = "seconds")]
+    inputs: Option<u64>,
     /// The same seed damages in the same way.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -79,13 +85,19 @@ struct Tally {
     found: Vec<String>,
 }
 
-pub async fn fuzz(args: &FuzzArgs, as_json: bool) -> anyhow::Result<ExitCode> {
-    let bench = Bench::new(&args.schemas)?;
+pub async fn fuzz(args: FuzzArgs, as_json: bool) -> anyhow::Result<ExitCode> {
+    let names = adapter_names(&args.names, &args.plugins)?;
+    let (bench, args) = (Arc::new(Bench::new(&args.schemas)?), Arc::new(args));
+    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut tallies = futures::stream::iter(names)
+        .map(|name| {
+            let (bench, args) = (bench.clone(), args.clone());
+            tokio::spawn(async move { of_adapter(&args, &bench, &name).await.map(|tally| (name, tally)) })
+        })
+        .buffered(at_once);
     let mut bad = 0;
-    for name in &adapter_names(&args.names, &args.plugins)? {
-        let loaded = bench.load(&component_path(name)?)?;
-        let seeds = seeds(args, name, &loaded)?;
-        let tally = run(args, &bench, name, &loaded, &seeds).await?;
+    while let Some(tally) = tallies.next().await {
+        let (name, tally) = tally??;
         bad += tally.found.len();
         if as_json {
             println!("{}", json!({ "adapter": name, "runs": tally.runs, "ends": tally.ends, "found": tally.found }));
@@ -96,6 +108,12 @@ pub async fn fuzz(args: &FuzzArgs, as_json: bool) -> anyhow::Result<ExitCode> {
         tally.found.iter().for_each(|found| println!("  FOUND {found}"));
     }
     Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn of_adapter(args: &FuzzArgs, bench: &Bench, name: &str) -> anyhow::Result<Tally> {
+    let loaded = bench.load(&component_path(name)?)?;
+    let seeds = seeds(args, name, &loaded)?;
+    run(args, bench, name, &loaded, &seeds).await
 }
 
 fn seeds(args: &FuzzArgs, name: &str, loaded: &Loaded) -> anyhow::Result<Vec<(Setup, Input)>> {
@@ -136,10 +154,16 @@ async fn run(
     loaded: &Arc<Loaded>,
     seeds: &[(Setup, Input)],
 ) -> anyhow::Result<Tally> {
+    let manifest = loaded.inspection.manifest.as_ref();
+    let by_settings = manifest.is_some_and(|manifest| manifest.emits.iter().any(|emitted| emitted == "*"));
     let mut dice = StdRng::seed_from_u64(args.seed);
     let mut tally = Tally::default();
     let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(args.seconds) {
+    let more = |runs: u64| match args.inputs {
+        Some(inputs) => runs < inputs,
+        None => began.elapsed() < Duration::from_secs(args.seconds),
+    };
+    while more(tally.runs) {
         let Some((setup, input)) = seeds.get(dice.random_range(0..seeds.len())) else { break };
         let (setup, input) = damaged(&mut dice, setup.clone(), input.clone());
         tally.runs += 1;
@@ -153,7 +177,7 @@ async fn run(
             Some(case) => case,
         };
         *tally.ends.entry(end.to_string()).or_default() += 1;
-        if end.starts_with("adapter-") {
+        if end.starts_with("adapter-") || (end == Code::InvalidEmit.as_str() && !by_settings) {
             let kept = keep(&args.out, name, &input).with_context(|| args.out.display().to_string())?;
             let text = format!("{end}: {}: {}", failure["reason"].as_str().unwrap_or_default(), kept.display());
             if tally.found.len() < 20 {

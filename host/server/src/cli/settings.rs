@@ -6,6 +6,8 @@ use super::script::Setup;
 use crate::config::{Deployment, Report, Source, System, escape};
 use crate::wasm::Loaded;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 /// No type that anybody maps: such an adapter then looks at all its settings before it refuses it.
@@ -26,8 +28,14 @@ pub async fn check_settings(deployment: &Deployment, report: &mut Report) -> any
     }
     let bench = Bench::of(deployment.rules.clone())?;
     let (source, _) = Source::parse(report.text.clone());
+    let mut loaded: BTreeMap<&str, Arc<Loaded>> = BTreeMap::new();
     for (name, system) in deployment.systems.iter().filter(|(_, system)| checks(system)) {
-        let Some(refused) = refused(&bench, system).await? else { continue };
+        let Some(file) = &system.adapter else { continue };
+        let loaded = match loaded.entry(&file.inspection.sha256) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(new) => new.insert(Arc::new(Loaded::load(&bench.runtime, &file.wasm)?)).clone(),
+        };
+        let Some(refused) = refused(&bench, &loaded, system).await? else { continue };
         let [code, reason, place] = ["code", "reason", "place"].map(|part| refused[part].as_str().unwrap_or_default());
         let span = source.value_span(&format!("/systems/{}{}", escape(name), pointer(place)));
         report.error("bad-settings", span, format!("{code}: {reason}"), "see the README of the system's adapter");
@@ -36,13 +44,11 @@ pub async fn check_settings(deployment: &Deployment, report: &mut Report) -> any
 }
 
 /// What the adapter says of the settings, where it is not only that they do not map the type.
-async fn refused(bench: &Bench, system: &System) -> anyhow::Result<Option<Value>> {
-    let Some(file) = &system.adapter else { return Ok(None) };
-    let loaded = Arc::new(Loaded::load(&bench.runtime, &file.wasm)?);
+async fn refused(bench: &Bench, loaded: &Arc<Loaded>, system: &System) -> anyhow::Result<Option<Value>> {
     let message = json!({ "id": "1", "type": UNMAPPED, "data": {} });
     let input = Input { entry: "deliver".into(), name: String::new(), bytes: message.to_string().into_bytes() };
     let setup = Setup { config: system.config.config.clone(), ..Setup::default() };
-    let outcome = run_scripted(&bench.runtime, &loaded, &bench.rules, setup, input).await?;
+    let outcome = run_scripted(&bench.runtime, loaded, &bench.rules, setup, input).await?;
     let failure = outcome.result["failure"].clone();
     Ok((failure["code"] != json!("unmapped-type")).then_some(failure))
 }
