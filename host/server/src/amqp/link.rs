@@ -59,11 +59,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects once, for the check at the start.
-    ///
-    /// # Errors
-    /// `broker-unavailable` with the reason.
-    pub async fn connect(&self, number: u64) -> Result<(Arc<Live>, Consumer), Problem> {
+    async fn connect_once(&self, number: u64) -> Result<(Arc<Live>, Consumer), Problem> {
         let failed = |what: &str, e: &lapin::Error| Problem::new(Code::BrokerUnavailable, format!("{what}: {e}"));
         let properties = ConnectionProperties::default().with_connection_name("busbar".into());
         let url = self.url.expose_secret();
@@ -87,10 +83,14 @@ impl Link {
         Ok((Arc::new(Live { number, publishing, asking, connection }), replies))
     }
 
-    // A broker that is just starting may take the connection and never greet: that must not be the end.
-    async fn connect_in_time(&self, number: u64) -> Result<(Arc<Live>, Consumer), Problem> {
+    /// Connects. A broker that is just starting may take the connection and never greet: that must not be the end, neither
+    /// at the start nor later.
+    ///
+    /// # Errors
+    /// `broker-unavailable` with the reason.
+    pub async fn connect(&self, number: u64) -> Result<(Arc<Live>, Consumer), Problem> {
         let slow = |_| Problem::new(Code::BrokerUnavailable, "the broker does not answer");
-        tokio::time::timeout(CONNECT_MAX, self.connect(number)).await.map_err(slow)?
+        tokio::time::timeout(CONNECT_MAX, self.connect_once(number)).await.map_err(slow)?
     }
 
     /// Keeps a connection until `stop`.
@@ -101,7 +101,7 @@ impl Link {
         while !self.stop.is_cancelled() {
             let (live, replies) = match next.take() {
                 Some(connected) => connected,
-                None => match self.connect_in_time(number).await {
+                None => match self.connect(number).await {
                     Ok(connected) => connected,
                     Err(problem) => {
                         tracing::warn!(%problem, "no broker; trying again");
