@@ -88,3 +88,19 @@ async fn one_that_keeps_to_it_is_ready() {
     wait_for("ready", async || (connection(&hub, READER).await["state"] == "ready").then_some(())).await;
     assert!(hub.intakes("outcome=refused").await.is_empty());
 }
+
+#[test]
+fn a_broker_that_takes_the_connection_and_never_greets_does_not_hang_the_start() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("amqp://guest:guest@{}/%2f", silent.local_addr().unwrap());
+    let schemas = crate::hub::root().join("schemas").display().to_string();
+    let deployment = format!("name = \"example\"\nschemas = \"{schemas}\"\n[amqp]\nurl = \"{url}\"\n");
+    crate::hub::furnish(folder.path(), &deployment);
+    let mut command = std::process::Command::new("timeout");
+    command.arg("60").arg(crate::hub::binary()).arg("run").arg(folder.path()).args(["--listen", "127.0.0.1:0"]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("broker-unavailable: the broker does not answer"), "{said}");
+}
