@@ -4,8 +4,11 @@
 
 mod cloudevents;
 mod gateways;
+mod iec104;
 mod iso20022;
+mod relay;
 mod scim;
+mod smpp;
 mod webhooks;
 
 use crate::hub::root;

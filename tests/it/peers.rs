@@ -15,21 +15,21 @@ pub fn folder() -> Option<PathBuf> {
 }
 
 /// The same, where those parts of it are installed.
-fn peers() -> Option<PathBuf> {
+pub fn peers() -> Option<PathBuf> {
     let installed =
         |folder: &PathBuf| ["python", "node"].iter().all(|p| folder.join(format!("{p}.installed")).exists());
     folder().filter(installed)
 }
 
 /// A server as a child process that is told what to do in lines, and answers in lines.
-struct Peer {
+pub struct Peer {
     child: Child,
     input: ChildStdin,
     lines: mpsc::Receiver<String>,
 }
 
 impl Peer {
-    fn start(command: &mut Command) -> Self {
+    pub fn start(command: &mut Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (send, lines) = mpsc::channel();
         let output = BufReader::new(child.stdout.take().unwrap());
@@ -39,11 +39,11 @@ impl Peer {
         peer
     }
 
-    fn say(&mut self, line: &str) {
+    pub fn say(&mut self, line: &str) {
         writeln!(self.input, "{line}").unwrap();
     }
 
-    fn heard(&mut self) -> String {
+    pub fn heard(&mut self) -> String {
         self.lines.recv_timeout(Duration::from_secs(20)).expect("the peer says nothing")
     }
 }
@@ -61,7 +61,7 @@ fn station(folder: &std::path::Path, port: u16) -> Peer {
     Peer::start(command.arg(script).arg(port.to_string()).args(["128", "14000", "14001"]))
 }
 
-async fn ready(hub: &Hub, system: &str) {
+pub async fn ready(hub: &Hub, system: &str) {
     wait_for("a connection that is ready", async || {
         let systems = hub.get(READER, "/v1/systems").await.body;
         let state = systems.as_array()?.iter().find(|s| s["name"] == system)?["connection"]["state"].clone();
@@ -71,7 +71,7 @@ async fn ready(hub: &Hub, system: &str) {
 }
 
 /// What the hub has of this type, oldest first, once there are so many.
-async fn stated(hub: &Hub, kind: &str, count: usize) -> Vec<Value> {
+pub async fn stated(hub: &Hub, kind: &str, count: usize) -> Vec<Value> {
     wait_for(&format!("{count} {kind}"), async || {
         let found = hub.messages(&format!("type={kind}")).await;
         (found.len() >= count).then_some(found)
@@ -82,7 +82,7 @@ async fn stated(hub: &Hub, kind: &str, count: usize) -> Vec<Value> {
     .collect()
 }
 
-async fn data(hub: &Hub, message: &Value) -> Value {
+pub async fn data(hub: &Hub, message: &Value) -> Value {
     hub.trace(&message["seq"]).await["message"]["data"].clone()
 }
 
@@ -136,7 +136,7 @@ clock = true
     assert!(intakes.iter().all(|intake| intake["outcome"] == "accepted"), "{intakes:?}");
 }
 
-fn notification(id: &str, phone: &str, text: &str) -> Value {
+pub fn notification(id: &str, phone: &str, text: &str) -> Value {
     json!({
         "specversion": "1.0", "id": id, "source": "/test/crm", "type": "notification.requested.v1", "subject": id,
         "data": { "id": id, "channel": "sms", "recipient": { "phone": phone }, "text": text },

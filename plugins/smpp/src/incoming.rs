@@ -149,11 +149,18 @@ impl Incoming {
             call.warn(&format!("a message in {} parts is refused", join.total));
             return status::NEVER;
         }
-        // Its last part came again: the answer was lost.
-        if was_seen(call, &ids::derived(&[&name])) {
+        let piece = hex::encoded(message);
+        let digest = |number: u8, piece: &str| ids::derived(&[&name, &number.to_string(), piece]);
+        // A part of what is whole came again: the answer was lost. References are used again, by some phones at once, so that the
+        // name alone says nothing.
+        if was_seen(call, &digest(join.number, &piece)) {
             return status::OK;
         }
         let mut joining: BTreeMap<String, Joining> = call.store.load(JOINING).unwrap_or_default();
+        let is_of_another = |one: &Joining| one.parts.get(&join.number).is_some_and(|other| *other != piece);
+        if joining.get(&name).is_some_and(is_of_another) {
+            give_up_one(call, &mut joining, &name);
+        }
         let one = joining.entry(name.clone()).or_insert_with(|| Joining {
             writer: writer.clone(),
             destination: destination.clone(),
@@ -162,12 +169,12 @@ impl Incoming {
             since_ms: call.now_ms,
             parts: BTreeMap::new(),
         });
-        one.parts.insert(join.number, hex::encoded(message));
-        if one.parts.len() == usize::from(one.total) {
-            is_new(call, &[&name]);
-            if let Some(whole) = joining.remove(&name) {
-                state(call, &whole);
-            }
+        one.parts.insert(join.number, piece);
+        if one.parts.len() == usize::from(one.total)
+            && let Some(whole) = joining.remove(&name)
+        {
+            remember(call, whole.parts.iter().map(|(number, piece)| digest(*number, piece)).collect());
+            state(call, &whole);
         }
         let size = |joining: &BTreeMap<String, Joining>| serde_json::to_vec(joining).map_or(0, |value| value.len());
         while size(&joining) > JOINING_BYTES_MAX && give_up_oldest(call, &mut joining) {}
@@ -202,7 +209,11 @@ impl Incoming {
 
 fn give_up_oldest(call: &mut Call<'_>, joining: &mut BTreeMap<String, Joining>) -> bool {
     let oldest = joining.iter().min_by_key(|(_, one)| one.since_ms).map(|(name, _)| name.clone());
-    let Some(one) = oldest.and_then(|name| joining.remove(&name)) else { return false };
+    oldest.is_some_and(|name| give_up_one(call, joining, &name))
+}
+
+fn give_up_one(call: &mut Call<'_>, joining: &mut BTreeMap<String, Joining>, name: &str) -> bool {
+    let Some(one) = joining.remove(name) else { return false };
     call.warn(&format!("{} of {} parts of a message never came; it is stated without them", missing(&one), one.total));
     state(call, &one);
     true
@@ -236,7 +247,9 @@ fn state(call: &mut Call<'_>, one: &Joining) {
     if text::decode(one.coding, b"", call.settings.alphabets()).is_none() {
         return call.leave_out(no_text(one.coding, &one.destination));
     }
-    call.emit(drafts::incoming(&call.settings, &one.writer, &one.destination, &text, one.since_ms));
+    if is_new(call, &[&one.writer, &one.destination, &text]) {
+        call.emit(drafts::incoming(&call.settings, &one.writer, &one.destination, &text, one.since_ms));
+    }
 }
 
 fn no_text(coding: u8, destination: &str) -> Rejection {
@@ -252,22 +265,24 @@ fn was_seen(call: &mut Call<'_>, digest: &str) -> bool {
 
 /// Whether this did not come within `repeat-s`; remembers it.
 fn is_new(call: &mut Call<'_>, parts: &[&str]) -> bool {
-    let (now_ms, limit_ms) = (call.now_ms, u64::from(call.settings.repeat_s) * 1000);
     let digest = ids::derived(parts);
-    if limit_ms == 0 {
-        return true;
-    }
     if was_seen(call, &digest) {
         return false;
     }
+    remember(call, vec![digest]);
+    true
+}
+
+fn remember(call: &mut Call<'_>, digests: Vec<String>) {
+    let (now_ms, limit_ms) = (call.now_ms, u64::from(call.settings.repeat_s) * 1000);
+    if limit_ms == 0 {
+        return;
+    }
     let mut seen: Seen = call.store.load(SEEN).unwrap_or_default();
     seen.retain(|(_, at)| now_ms < at.saturating_add(limit_ms));
-    if seen.len() >= SEEN_MAX {
-        seen.remove(0);
-    }
-    seen.push((digest, now_ms));
+    seen.extend(digests.into_iter().map(|digest| (digest, now_ms)));
+    seen.drain(..seen.len().saturating_sub(SEEN_MAX));
     call.store.save(SEEN, &seen);
-    true
 }
 
 /// Finds the message of a receipt and states what became of it. `false` where no such message is known.
