@@ -74,7 +74,8 @@ pub fn position(settings: &Settings, point: &Point, known: &mut Known, said: Pos
     let status = match (was_open, said.is_open) {
         (false, true) => {
             let kind = if said.is_ordered { "unknown" } else { settings.kind.as_str() };
-            let id = format!("{}-{}-{}", point.station, point.object, said.tag_ms.unwrap_or(now_ms));
+            let id = |ms: u64| format!("{}-{}-{ms}", point.station, point.object);
+            let id = id(said.tag_ms.unwrap_or_else(|| free_ms(&known.outage, now_ms)));
             // A station whose clock stands still: the same outage again.
             let revision = if known.outage == id { known.revision } else { 0 };
             known.outage = id;
@@ -107,6 +108,15 @@ pub fn position(settings: &Settings, point: &Point, known: &mut Known, said: Pos
     }
     known.revision = known.revision.saturating_add(1);
     News::Outage(Box::new(outage(settings, point, known, status, said.tag_ms.unwrap_or(now_ms))))
+}
+
+/// The hub's time for an outage whose start has none; the next one where an outage of this switch has it: two that come at once
+/// are two.
+fn free_ms(last_outage: &str, now_ms: u64) -> u64 {
+    let last_ms = last_outage.rsplit('-').next().and_then(|ms| ms.parse::<u64>().ok());
+    // One further ahead has the tag of a clock that is.
+    let is_near = |last_ms: &u64| last_ms.checked_sub(now_ms).is_some_and(|ahead_ms| ahead_ms < 1000);
+    last_ms.filter(is_near).map_or(now_ms, |last_ms| last_ms.saturating_add(1))
 }
 
 fn outage(settings: &Settings, point: &Point, known: &Known, status: &str, changed_ms: u64) -> Draft {

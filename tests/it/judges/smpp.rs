@@ -21,6 +21,8 @@ struct Scene {
     window: u64,
     /// Of the ids that the centre gives.
     base: u32,
+    /// It gives all parts of a message one id.
+    is_one: bool,
     tag: u64,
     /// deliver_sm that are not answered.
     waited: BTreeSet<u64>,
@@ -33,7 +35,7 @@ impl Scene {
         let port = crate::servers::free_port();
         let mut command = judge.command(&["centre", &port.to_string(), "token-of"])?;
         let centre = Peer::start(&mut command);
-        let (window, base) = (1 + dice.below(12), dice.of(&[10, 16]));
+        let (window, base, is_one) = (1 + dice.below(12), dice.of(&[10, 16]), dice.one_in(3));
         let system = format!(
             r#"
 [systems.sms]
@@ -64,7 +66,7 @@ to = ["sms"]
         let hub = Hub::prepared(&system, |folder| std::fs::write(folder.join("secrets/sms"), "token-of").unwrap());
         let (waited, differences) = (BTreeSet::new(), Vec::new());
         let is_payload = long == "payload";
-        Some(Self { hub, centre, dice, is_payload, window, base, tag: 0, waited, cases: 0, differences })
+        Some(Self { hub, centre, dice, is_payload, window, base, is_one, tag: 0, waited, cases: 0, differences })
     }
 
     fn say(&mut self, command: &Value) {

@@ -83,7 +83,7 @@ pub struct Scene {
 pub type Buffered = Vec<(Address, Value, Option<i64>)>;
 
 impl Scene {
-    pub fn new(mut dice: Dice, begun: i64, start: impl FnOnce(Value, Value) -> Peer) -> Self {
+    pub fn new(mut dice: Dice, begun: i64, start: impl FnOnce(Value, Value) -> Option<Peer>) -> Option<Self> {
         let first = 1 + dice.below(30_000) as u16;
         let stations = [first, first + 1 + dice.below(30_000) as u16];
         let foreign = 65_534;
@@ -111,7 +111,7 @@ impl Scene {
         kinds.extend([0, 1, 2].map(|n| ((stations[1], COUNTER + n), "M_IT_TB_1")));
         kinds.extend([((foreign, 0), "M_SP_TB_1"), ((stations[1], 60), "M_DP_TB_1")]);
         let points = kinds.iter().map(|((station, object), kind)| json!([station, object, kind])).collect();
-        let peer = start(points, shown.values().cloned().collect());
+        let peer = start(points, shown.values().cloned().collect())?;
         let zone = UtcOffset::from_whole_seconds(60 * dice.of(&[180, 420, -300, 330])).unwrap();
         let clock = begun - 180 * MINUTE_MS;
         let (expected, readings) = (BTreeMap::new(), BTreeSet::new());
@@ -133,7 +133,7 @@ impl Scene {
             readings,
         };
         scene.told = scene.kinds.len();
-        scene
+        Some(scene)
     }
 
     pub fn toml(&self, port: u16, w: u16) -> String {

@@ -29,10 +29,10 @@ impl Scene {
             (8, Letters::Any),
             (8, Letters::Any),
         ]);
-        let how = self.dice.of(&["short", "udh8", "udh16", "sar", "payload"]);
-        let parts = if matches!(how, "short" | "payload") { 1 } else { 2 + self.dice.below(4) };
+        let how = self.dice.of(&["short", "udh8", "udh16", "sar", "payload", "data"]);
+        let parts = if matches!(how, "short" | "payload" | "data") { 1 } else { 2 + self.dice.below(4) };
         let unit = if coding == 8 { 25 } else { 60 };
-        let longest = if how == "payload" { 1500 } else { unit * parts };
+        let longest = if matches!(how, "payload" | "data") { 1500 } else { unit * parts };
         let length = parts * 6 + self.dice.below(longest - parts * 6);
         let text = text(&mut self.dice, letters, length);
         let reference = self.dice.of(&[1, 2, 255, 0x1234]);

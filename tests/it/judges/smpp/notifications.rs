@@ -5,8 +5,13 @@ use super::texts::{Letters, messages, text};
 use crate::peers::{data, stated};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use time::format_description::well_known::Rfc3339;
+use time::macros::offset;
+use time::{Duration, OffsetDateTime};
 
 const COUNT: usize = 40;
+/// The one whose receipt comes before the answer.
+const EARLY: usize = 5;
 const THROTTLED: i64 = 0x58;
 const QUEUE_FULL: i64 = 0x14;
 const SYSTEM_ERROR: i64 = 0x08;
@@ -26,6 +31,8 @@ pub struct Sent {
     pub messages: usize,
     is_gsm: bool,
     text: String,
+    /// Before which, and after which, nobody wants it.
+    bounds: [Option<String>; 2],
     seq: Value,
     /// What the centre refuses it with, after so many parts.
     refused: Option<i64>,
@@ -41,12 +48,24 @@ impl Sent {
     }
 }
 
+fn requested(id: &str, phone: &str, text: &str) -> Value {
+    json!({
+        "specversion": "1.0", "id": id, "source": "/test/crm", "type": "notification.requested.v1", "subject": id,
+        "data": { "id": id, "channel": "sms", "recipient": { "phone": phone }, "text": text },
+    })
+}
+
+fn moment(said: &Value) -> Option<String> {
+    let moment = OffsetDateTime::parse(said.as_str().filter(|text| !text.is_empty())?, &Rfc3339).unwrap();
+    Some(moment.format(&Rfc3339).unwrap())
+}
+
 impl Scene {
     /// Sends notifications, and looks at what the centre had of them. Gives those that it took.
     pub async fn notifications(&mut self) -> Vec<Sent> {
         let mut all = Vec::new();
         let first = 1_000_000 + self.dice.below(8_000_000);
-        self.say(&json!(["numbering", first, self.base]));
+        self.say(&json!(["numbering", first, self.base, self.is_one]));
         for number in 0..COUNT {
             let refused = match number {
                 7 if self.is_payload => Some(QUEUE_FULL),
@@ -60,8 +79,11 @@ impl Scene {
         }
         while !all.iter().all(|sent| self.is_done(sent)) {
             let said = self.hear();
-            self.submitted(&said["submitted"], &mut all);
+            if said["answered"].is_null() {
+                self.submitted(&said["submitted"], &mut all);
+            }
         }
+        self.all_answered();
         for sent in &all {
             let expected = if sent.refused == Some(SUBMIT_FAILED) { "parked" } else { "done" };
             self.hub.settled(&sent.seq, &[expected]).await;
@@ -73,12 +95,15 @@ impl Scene {
         self.differ(of_no_number == (1, Some("n-13"), Some("unknown-recipient")), || {
             format!("a number that is none: {told}")
         });
-        all.retain(|sent| !sent.parts.is_empty());
+        let delivered = stated(&self.hub, "notification.delivered.v1", 0).await;
+        let is_told = delivered.len() == 1 && data(&self.hub, &delivered[0]).await["id"] == "n-5";
+        self.differ(is_told, || format!("a receipt before the answer: {delivered:?}"));
+        all.retain(|sent| !sent.parts.is_empty() && sent.id != "n-5");
         all
     }
 
     async fn publish(&mut self, number: usize, refused: Option<i64>) -> Sent {
-        let is_short = matches!(refused, Some(INVALID_DESTINATION | SUBMIT_FAILED | NO_ANSWER));
+        let is_short = number == EARLY || matches!(refused, Some(INVALID_DESTINATION | SUBMIT_FAILED | NO_ANSWER));
         let is_gsm = self.dice.one_in(2);
         let longest = if is_gsm { 800 } else { 330 };
         let length = match self.dice.below(4) {
@@ -96,16 +121,48 @@ impl Scene {
         }
         let (id, phone) = (format!("n-{number}"), format!("7900555{number:04}"));
         let sender = self.dice.of(&["ENERGO", "Svet-24", "4040", "74955550100"]).to_string();
-        let mut event = crate::peers::notification(&id, &format!("+{phone}"), &text);
+        let mut event = requested(&id, &format!("+{phone}"), &text);
         event["data"]["sender"] = sender.clone().into();
+        let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap();
+        let mut bounds = [None, None];
+        for (at, field) in ["notBeforeAt", "validUntilAt"].into_iter().enumerate() {
+            if self.dice.one_in(4) {
+                let moment =
+                    now + Duration::hours(1 + 30 * at as i64) + Duration::seconds(self.dice.below(90_000) as i64);
+                event["data"][field] = moment.to_offset(offset!(+7)).format(&Rfc3339).unwrap().into();
+                bounds[at] = Some(moment.format(&Rfc3339).unwrap());
+            }
+        }
         if let Some(code) = refused {
             let before = if is_short { 0 } else { self.dice.below(messages(&text, is_gsm) as u64) };
             let statuses: Vec<i64> = (0..before).map(|_| 0).chain([code]).collect();
             self.say(&json!(["answer", phone, if self.is_payload { vec![code] } else { statuses }]));
         }
         let messages = messages(&text, is_gsm);
+        if number == EARLY {
+            // Some centres tell what became of a message before they answer that they have it.
+            self.tag += 1;
+            self.waited.insert(self.tag);
+            let told = json!({
+                "tag": self.tag, "from": phone, "to": sender, "state": 2, "word": "DELIVRD", "done": "2001010000", "by": "both",
+                "esm": 4, "sub": 1, "arrived": 1, "error": "000",
+            });
+            self.say(&json!(["early", phone, told]));
+        }
         let seq = self.hub.publish(&event).await["seq"].clone();
-        Sent { id, phone, sender, messages, is_gsm, text, seq, refused, was_refused: false, parts: BTreeMap::new() }
+        Sent {
+            id,
+            phone,
+            sender,
+            messages,
+            is_gsm,
+            text,
+            bounds,
+            seq,
+            refused,
+            was_refused: false,
+            parts: BTreeMap::new(),
+        }
     }
 
     fn is_done(&self, sent: &Sent) -> bool {
@@ -151,6 +208,7 @@ impl Scene {
                 && part["coding"] == if sent.is_gsm { 0 } else { 8 }
                 && part["is_payload"] == is_payload
                 && part["receipt"] == 1
+                && [&part["after"], &part["until"]].map(moment) == sent.bounds
                 && part["from"] == sent.sender.as_str();
             self.differ(is_right, || format!("not as it was meant: {part}"));
         }
