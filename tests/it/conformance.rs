@@ -1,7 +1,9 @@
 //! What every adapter must do alike, shown with its own cases through its component: the same input always gives the
 //! same, what comes again states nothing new, and what it says of itself is true.
 
+mod codes;
 mod identity;
+mod keys;
 
 use crate::hub::{LOADED, RUNTIME, root};
 use busbar_core::Rules;

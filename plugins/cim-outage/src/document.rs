@@ -136,6 +136,9 @@ impl Reader<'_> {
             let what = format!("a request or a command ({} {})", cut(&self.header.verb), cut(&self.header.noun));
             return Err(rejection("not-news", what, place));
         }
+        if !outage::is_verb(&self.header.verb) {
+            return Err(rejection("unsupported-verb", format!("no verb: `{}`", cut(&self.header.verb)), place));
+        }
         Ok(())
     }
 

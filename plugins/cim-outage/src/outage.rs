@@ -19,6 +19,14 @@ pub fn is_container(name: &str) -> bool {
     matches!(name, "Outages" | "PlannedOutages" | "UnplannedOutages" | "OutagesAndFaults")
 }
 
+/// Verbs of IEC 61968-100 by which something is stated or taken back; some senders write none.
+pub fn is_verb(verb: &str) -> bool {
+    let known = ["create", "change", "execute", "cancel", "delete", "close"];
+    let verb = verb.to_ascii_lowercase();
+    let is_form = |word: &str| verb == word || verb == format!("{}ed", word.trim_end_matches('e'));
+    matches!(verb.as_str(), "" | "reply" | "cancelled") || known.into_iter().any(is_form)
+}
+
 /// # Errors
 /// `no-id`, `bad-id`, `bad-status`, `bad-time`, `bad-period`, `bad-value`, `too-many` at the field.
 pub fn draft(settings: &Settings, header: &Header, node: &Node) -> Result<Draft, Rejection> {
@@ -88,9 +96,9 @@ impl Outage<'_> {
 
     fn kind(&self) -> &'static str {
         let said = self.node.text_at("outageKind").or(self.node.text_at("type")).unwrap_or_default();
-        let planned = |text: &str| match text.to_ascii_lowercase() {
-            text if text.contains("unplanned") || text.contains("emergency") => Some("emergency"),
-            text if text.contains("planned") => Some("planned"),
+        let planned = |text: &str| match letters(text).trim_end_matches("outages").trim_end_matches("outage") {
+            "unplanned" | "emergency" => Some("emergency"),
+            "planned" => Some("planned"),
             _ => None,
         };
         planned(&self.node.name).or_else(|| planned(said)).unwrap_or("unknown")
@@ -114,8 +122,7 @@ impl Outage<'_> {
         let Some((path, text)) = paths.iter().find_map(|path| Some((*path, self.node.text_at(path)?))) else {
             return Ok(by_times);
         };
-        let word: String = text.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase();
-        match word.as_str() {
+        match letters(text).as_str() {
             // A planned outage is predicted, then confirmed, before it begins.
             "predicted" | "confirmed" | "planned" | "scheduled" if kind == "planned" => Ok(by_times),
             "predicted" => Ok("predicted"),
@@ -237,6 +244,11 @@ impl Outage<'_> {
         let refuse = || self.refuse("bad-value", format!("no number: `{}`", cut(text)), path);
         text.parse().map(Some).map_err(|_| refuse())
     }
+}
+
+/// A word however it is written: `Partially restored`, `PARTIALLY_RESTORED`.
+fn letters(text: &str) -> String {
+    text.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase()
 }
 
 fn equipment_kind(name: &str) -> Option<Option<&'static str>> {

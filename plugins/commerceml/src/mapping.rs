@@ -118,7 +118,7 @@ fn customer(settings: &Settings, tree: &Tree, known: &Known, sink: &mut impl Sin
     let mut data = Map::new();
     data.insert("customer".into(), json!(id));
     data.insert("kind".into(), json!(if is_person { "person" } else { "organisation" }));
-    data.insert("status".into(), json!(if is_deleted(tree) { "closed" } else { "active" }));
+    data.insert("status".into(), json!(status(tree, "closed", "active")));
     let name = text(tree, &["ПолноеНаименование", "ОфициальноеНаименование", "Наименование"], 500)?;
     set(&mut data, "name", name);
     let is_digits = |text: &&str, lengths: [usize; 2]| {
@@ -134,9 +134,13 @@ fn customer(settings: &Settings, tree: &Tree, known: &Known, sink: &mut impl Sin
     let (mut found_phones, mut emails) = (Vec::new(), Vec::new());
     for contact in tree.at("Контакты").into_iter().flat_map(|contacts| &contacts.children).take(50) {
         let value = contact.text_at("Значение").unwrap_or_default();
+        // A fax, a pager, an ICQ have numbers as well.
+        let kind = contact.text_at("Тип").unwrap_or("Телефон").to_lowercase();
+        let is_phone = kind.starts_with("телефон") || kind.starts_with("мобильн");
         match value.contains('@') {
             true if is_email(value) => emails.push(json!(value)),
             true => {}
+            false if !is_phone => {}
             false => found_phones.extend(phones::parse(value, &settings.country_code).number.map(Value::from)),
         }
     }
@@ -165,8 +169,30 @@ fn state(known: &Known, r#type: &str, subject: &str, data: Map<String, Value>, t
     }
 }
 
-fn is_deleted(tree: &Tree) -> bool {
-    tree.text_at("ПометкаУдаления").is_some_and(is_yes) || tree.attribute("Статус") == Some("Удален")
+/// Whether a record is marked as deleted; nothing for a mark that is neither. The words of `Статус` are those of the schemas.
+fn is_deleted(tree: &Tree) -> Option<bool> {
+    let marked = tree
+        .text_at("ПометкаУдаления")
+        .map_or(Some(false), |text| if is_no(text) { Some(false) } else { is_yes(text).then_some(true) });
+    let status = match tree.attribute("Статус") {
+        None | Some("" | "Новый" | "Изменен" | "НеИзменен") => Some(false),
+        Some("Удален") => Some(true),
+        Some(_) => None,
+    };
+    match (marked, status) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (Some(false), Some(false)) => Some(false),
+        _ => None,
+    }
+}
+
+/// The word for what is deleted, for what is not, or `unknown`.
+fn status(tree: &Tree, deleted: &'static str, usual: &'static str) -> &'static str {
+    match is_deleted(tree) {
+        Some(true) => deleted,
+        Some(false) => usual,
+        None => "unknown",
+    }
 }
 
 /// The value of a `ЗначениеРеквизита`.
@@ -235,6 +261,10 @@ fn currency(settings: &Settings, text: Option<&str>, place: &str) -> Result<Stri
 /// Whether a requisite says yes, as different releases write it.
 fn is_yes(text: &str) -> bool {
     matches!(text.to_lowercase().as_str(), "true" | "1" | "да" | "истина" | "y" | "yes")
+}
+
+fn is_no(text: &str) -> bool {
+    matches!(text.to_lowercase().as_str(), "" | "false" | "0" | "нет" | "ложь" | "n" | "no")
 }
 
 /// A number as people write it: blanks between thousands, a comma.

@@ -1,6 +1,6 @@
 //! Messages -> documents as CommerceML has them. Pure.
 
-use busbar_sdk::money::Money;
+use busbar_sdk::money::{self, Money};
 use busbar_sdk::{Failure, Message, Rejection, data_of, dates, ids, rejection};
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +90,9 @@ fn fitting(id: &str) -> String {
 }
 
 fn checked(amount: &Money, currency: &str, place: String) -> Result<(), Rejection> {
+    if money::currency_of_code(currency) != Some(currency) {
+        return Err(rejection("unknown-currency", "this is no currency of ISO 4217", place));
+    }
     if amount.minor().is_none() || amount.currency != currency {
         let reason = "amounts have at most two digits after the point, and one currency";
         return Err(rejection("bad-amount", reason, place));

@@ -86,7 +86,8 @@ fn timed(context: &Context<'_>, block: &Block, index: usize) -> Result<Timed, Re
     }
     let value = value.and_then(|value| value.canonical());
     let value = value.ok_or_else(|| refuse("bad-value", "a value has at most 15 digits and 6 decimals in kWh"))?;
-    Ok(Timed { index, start, duration, value, quality: reading.quality })
+    let quality = reading.quality.unwrap_or(context.reading_type.quality);
+    Ok(Timed { index, start, duration, value, quality })
 }
 
 /// In order of time. Of readings that overlap nobody knows which are true: none of them is taken, unless they say the same.

@@ -2,7 +2,7 @@
 
 use busbar_sdk::dates::{self, Offset};
 use busbar_sdk::decimal::Decimal;
-use busbar_sdk::readings::ReadingCodes;
+use busbar_sdk::readings::{self, ReadingCodes};
 use busbar_sdk::xml::{Element, Xml};
 use busbar_sdk::{Rejection, rejection};
 
@@ -51,23 +51,18 @@ pub enum Resource {
 pub struct ReadingType {
     pub codes: ReadingCodes,
     pub interval_seconds: Option<i64>,
-    /// dataQualifier.
-    pub qualifier: Option<i64>,
     /// tou, consumptionTier, cpp: part of the energy, by time or amount.
     pub parts: [Option<i64>; 3],
+    /// defaultQuality, of readings that state none.
+    pub quality: Option<&'static str>,
 }
 
 impl ReadingType {
     /// # Errors
-    /// What sets its values apart from the whole energy of an interval, which is what the messages carry: 0 and 12 are no
-    /// qualifier and the normal one, others are maxima, averages and the like (espi.xsd, DataQualifierType).
+    /// What sets its values apart from the whole energy of an interval, which is what the messages carry.
     pub fn is_whole(&self) -> Result<(), String> {
-        if let Some(qualifier) = self.qualifier.filter(|code| ![0, 12].contains(code)) {
-            return Err(format!("dataQualifier {qualifier}"));
-        }
-        let part = self.parts.iter().zip(["tou", "consumptionTier", "cpp"]);
-        let part = part.filter_map(|(code, name)| Some((code.filter(|code| *code != 0)?, name))).next();
-        part.map_or(Ok(()), |(code, name)| Err(format!("{name} {code}, a part of the energy")))
+        let [tou, tier, cpp] = self.parts;
+        readings::none_of(&[("tou", tou), ("consumptionTier", tier), ("cpp", cpp)])
     }
 }
 
@@ -95,7 +90,8 @@ pub struct Reading {
     pub period: Option<(i64, i64)>,
     /// There, unless there is a problem.
     pub value: Option<Decimal>,
-    pub quality: Option<&'static str>,
+    /// Nothing where none is stated; that of a valid value is none.
+    pub quality: Option<Option<&'static str>>,
     /// Why it is none, while the others of the block are.
     pub problem: Option<Rejection>,
 }
@@ -228,7 +224,13 @@ fn reading_type<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>) -> Result<ReadingT
             "intervalLength" => &mut found.interval_seconds,
             "powerOfTenMultiplier" => &mut found.codes.multiplier,
             "uom" => &mut found.codes.unit,
-            "dataQualifier" => &mut found.qualifier,
+            "dataQualifier" => &mut found.codes.aggregate,
+            "kind" => &mut found.codes.kind,
+            "phase" => &mut found.codes.phases,
+            "defaultQuality" => {
+                found.quality = quality(number(xml, &element)?);
+                continue;
+            }
             "tou" => &mut found.parts[0],
             "consumptionTier" => &mut found.parts[1],
             "cpp" => &mut found.parts[2],
@@ -288,7 +290,7 @@ fn reading<R: FnMut(u32) -> Vec<u8>>(xml: Source<'_, R>, reading: &Element) -> R
                 while let Some(element) = xml.child()? {
                     match element.name.as_str() {
                         "quality" => match whole(xml, &element)? {
-                            Ok(code) => worst = worst.or(quality(code)),
+                            Ok(code) => worst = Some(worst.flatten().or(quality(code))),
                             Err(wrong) => problem = Some(wrong),
                         },
                         _ => xml.skip()?,

@@ -2,7 +2,7 @@
 
 use busbar_sdk::cim::cut;
 use busbar_sdk::decimal::Decimal;
-use busbar_sdk::readings::{Meaning, ReadingCodes};
+use busbar_sdk::readings::{self, Meaning, ReadingCodes};
 use busbar_sdk::xml::{Element, Xml};
 use busbar_sdk::{Rejection, Sink, rejection};
 
@@ -135,10 +135,26 @@ fn type_of(name: String) -> Result<Type, String> {
     let codes = codes.filter(|codes| codes.len() == 18);
     let codes = codes.ok_or_else(|| format!("a reading type has 18 codes: `{}`", cut(&name)))?;
     let code = |index: usize| codes.get(index).copied();
-    let energy =
-        ReadingCodes { accumulation: code(3), commodity: code(5), flow: code(4), multiplier: code(15), unit: code(16) };
-    let meaning = energy.meaning().map_err(|what| format!("no message carries {what}"))?;
-    Ok(Type { name, meaning, period: code(2).and_then(period), zone: code(11).unwrap_or(0) })
+    let energy = ReadingCodes {
+        aggregate: code(1),
+        accumulation: code(3),
+        flow: code(4),
+        commodity: code(5),
+        kind: code(6),
+        phases: code(14),
+        multiplier: code(15),
+        unit: code(16),
+    };
+    // Harmonics and arguments are fractions: of 0, there is none.
+    let parts = [("interharmonic", 7), ("argument", 9), ("cpp", 12), ("consumptionTier", 13), ("currency", 17)];
+    let parts = parts.map(|(name, index)| (name, code(index)));
+    let zone = code(11).unwrap_or(0);
+    if zone < 0 {
+        return Err(format!("no tariff zone has the number {zone}"));
+    }
+    let meaning = energy.meaning().and_then(|meaning| readings::none_of(&parts).map(|()| meaning));
+    let meaning = meaning.map_err(|what| format!("no message carries {what}"))?;
+    Ok(Type { name, meaning, period: code(2).and_then(period), zone })
 }
 
 /// measuringPeriod in seconds.
@@ -167,8 +183,12 @@ fn quality<R: FnMut(u32) -> Vec<u8>>(xml: &mut Xml<R>, element: &Element) -> Res
         }
         xml.skip()?;
     }
-    Ok(match name.split('.').nth(1).unwrap_or_default() {
-        "" | "0" => None,
+    let category = match name.as_str() {
+        "" => return Ok(None),
+        name => name.split('.').nth(1).unwrap_or_default(),
+    };
+    Ok(match category {
+        "0" => None,
         "7" => Some("edited"),
         "8" => Some("estimated"),
         "11" => Some("derived"),

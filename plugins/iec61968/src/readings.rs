@@ -192,7 +192,7 @@ impl MeterReading {
             stated.push_str(&format!("{}={value}{};", kind.name, reading.quality.unwrap_or_default()));
             registers.push(Register {
                 register: kind.short_name(),
-                tariff_zone: (kind.zone > 0).then(|| format!("tou-{}", kind.zone)),
+                tariff_zone: (kind.zone != 0).then(|| format!("tou-{}", kind.zone)),
                 quantity: kind.meaning.quantity,
                 unit: kind.meaning.unit,
                 value,
@@ -230,6 +230,10 @@ impl MeterReading {
                 first,
             )
         })?;
+        if kind.zone != 0 {
+            let reason = "the energy of one tariff zone in an interval, which no message carries";
+            return Err(self.refuse("unsupported-reading-type", reason, first));
+        }
         let revision = settings.seconds(&header.timestamp).filter(|seconds| *seconds >= 0);
         let may_be_negative = kind.meaning.quantity == "active-energy-net";
         let mut timed = Vec::with_capacity(readings.len());

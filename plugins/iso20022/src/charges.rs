@@ -4,6 +4,7 @@ use busbar_sdk::Rejection;
 
 use crate::amount::Amount;
 use crate::leaves::Leaves;
+use crate::statement::debits;
 
 /// Where an amount without charges may stand.
 const GROSS: [&str; 3] = ["Amt", "AmtDtls/TxAmt/Amt", "AmtDtls/InstdAmt/Amt"];
@@ -12,7 +13,7 @@ const GROSS: [&str; 3] = ["Amt", "AmtDtls/TxAmt/Amt", "AmtDtls/InstdAmt/Amt"];
 /// stated, in more than one currency, or as money given back.
 ///
 /// # Errors
-/// `bad-amount` with the place.
+/// `bad-amount`, `bad-structure` with the place.
 pub fn of(part: &Leaves, prefix: &str) -> Result<Option<Amount>, Rejection> {
     let at = |name: &str| format!("{prefix}{name}");
     let mut sum: Option<Amount> = None;
@@ -21,8 +22,10 @@ pub fn of(part: &Leaves, prefix: &str) -> Result<Option<Amount>, Rejection> {
         total = part.amounts(&at("Rcrd/Amt"))?;
         total.extend(part.amounts(&at("Amt"))?);
     }
-    let is_given_back =
-        ["Rcrd/CdtDbtInd", "CdtDbtInd"].iter().any(|name| part.texts(&at(name)).any(|side| side == "CRDT"));
+    let mut is_given_back = false;
+    for name in ["Rcrd/CdtDbtInd", "CdtDbtInd"] {
+        is_given_back |= debits(part, &at(name))?.contains(&false);
+    }
     for charge in total {
         match &mut sum {
             None => sum = Some(charge),

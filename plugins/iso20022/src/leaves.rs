@@ -76,6 +76,20 @@ impl Leaves {
         self.all.iter().filter(move |leaf| leaf.path == path).map(|leaf| leaf.text.as_str())
     }
 
+    /// All texts at the path, in order, each with the first text below `beside` that comes before the next of them.
+    pub fn texts_with(&self, path: &str, beside: &str) -> Vec<(&str, &str)> {
+        let mut found: Vec<(&str, &str)> = Vec::new();
+        for leaf in &self.all {
+            let is_beside = leaf.path.strip_prefix(beside).is_some_and(|rest| rest.starts_with('/'));
+            match found.last_mut() {
+                _ if leaf.path == path => found.push((&leaf.text, "")),
+                Some((_, with)) if is_beside && with.is_empty() => *with = &leaf.text,
+                _ => {}
+            }
+        }
+        found
+    }
+
     /// All texts at or below the path, in order.
     pub fn below(&self, path: &str) -> impl Iterator<Item = &str> {
         let is_below = move |leaf: &&Leaf| {

@@ -14,7 +14,7 @@ use crate::identity::{Booked, Identity, Seen, digest, id_of};
 use crate::leaves::{Leaves, excerpt};
 use crate::payment::{Payment, Reason};
 use crate::settings::{Batches, Reversals, Settings};
-use crate::statement::{Statement, is_debit};
+use crate::statement::{Statement, debits};
 
 #[cfg(test)]
 mod tests;
@@ -129,7 +129,7 @@ impl<S: Sink> Decoder<'_, S> {
             match child.name.as_str() {
                 "CreDtTm" => statement.created = Leaves::read(xml)?.moment(&[""])?,
                 "FrToDt" => statement.set_period(&Leaves::read(xml)?)?,
-                "StmtPgntn" => statement.set_page(&Leaves::read(xml)?),
+                "StmtPgntn" => statement.set_page(&Leaves::read(xml)?)?,
                 "Id" => statement.number = xml.text()?,
                 "Acct" => {
                     statement.set_account(&Leaves::read(xml)?)?;
@@ -267,7 +267,7 @@ impl<S: Sink> Decoder<'_, S> {
         part: &Leaves,
         amount: &Amount,
     ) -> Result<(i128, i128), Rejection> {
-        let credit = head.credit && !is_debit(part).unwrap_or(false);
+        let credit = !debits(part, "CdtDbtInd")?.contains(&true) && head.credit;
         let payment = Payment { settings: self.settings, statement, entry, part: Some(part), amount, credit };
         let key = payment.identity_in(&head.amount);
         let id = id_of(&key, self.seen.times(&key));

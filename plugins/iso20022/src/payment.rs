@@ -218,9 +218,14 @@ impl Payment<'_> {
         let part = self.part?;
         let mut data = Map::new();
         let name = self.name_of(side);
-        let is_inn = |text: &&str| (10..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-        let ids = ["OrgId", "PrvtId"].map(|kind| format!("RltdPties/{side}/Id/{kind}/Othr/Id"));
-        let tax_id = ids.iter().flat_map(|path| part.texts(path)).find(is_inn);
+        let is_inn = |text: &str| (10..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        // A customer's or a clearing number may have as many digits: where a number has a scheme, that says what it is.
+        let is_of_tax = |scheme: &str| ["", "TXID", "INN", "ИНН"].contains(&scheme);
+        let tax_id = ["OrgId", "PrvtId"].iter().find_map(|kind| {
+            let other = format!("RltdPties/{side}/Id/{kind}/Othr");
+            let numbers = part.texts_with(&format!("{other}/Id"), &format!("{other}/SchmeNm"));
+            numbers.into_iter().find(|(text, scheme)| is_inn(text) && is_of_tax(scheme)).map(|number| number.0)
+        });
         let account = Some(self.account_of(side)).filter(|text| !text.is_empty() && text.chars().count() <= 34);
         let bic = bic(part, &format!("RltdAgts/{side}Agt/FinInstnId"));
         let mut put = |key: &str, text: Option<&str>| {

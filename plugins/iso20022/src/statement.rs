@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::Date;
 
 use crate::amount::{self, Amount};
-use crate::leaves::{Leaves, Moment};
+use crate::leaves::{Leaves, Moment, excerpt};
 
 /// Balances of one statement; the standard has a dozen kinds.
 const BALANCES_MAX: usize = 100;
@@ -106,10 +106,17 @@ impl Statement {
         Ok(())
     }
 
-    pub fn set_page(&mut self, part: &Leaves) {
+    /// # Errors
+    /// `bad-structure` where `LastPgInd` is no boolean of XML Schema.
+    pub fn set_page(&mut self, part: &Leaves) -> Result<(), Rejection> {
         part.text(&["PgNb"]).clone_into(&mut self.page);
         self.is_first_page = matches!(self.page.as_str(), "" | "1");
-        self.is_last_page = part.text(&["LastPgInd"]) != "false";
+        self.is_last_page = match part.text(&["LastPgInd"]) {
+            "" | "true" | "1" => true,
+            "false" | "0" => false,
+            other => return Err(bad_code(part, "LastPgInd", other, "neither true nor false")),
+        };
+        Ok(())
     }
 
     /// # Errors
@@ -121,7 +128,7 @@ impl Statement {
         }
         let missing = |what: &str| rejection("missing-field", format!("a balance has no {what}"), part.place(&[]));
         let mut amount = part.amount(&["Amt"])?.ok_or_else(|| missing("Amt"))?;
-        if is_debit(part).ok_or_else(|| missing("CdtDbtInd"))? {
+        if *debits(part, "CdtDbtInd")?.first().ok_or_else(|| missing("CdtDbtInd"))? {
             amount.units = -amount.units;
         }
         let code = part.text(&["Tp/CdOrPrtry/Cd", "Tp/CdOrPrtry/Prtry"]).to_owned();
@@ -304,13 +311,21 @@ pub fn bic(part: &Leaves, path: &str) -> String {
     if found.chars().count() <= 11 { found.to_owned() } else { String::new() }
 }
 
-/// `CdtDbtInd`; nothing where it is neither.
-pub fn is_debit(part: &Leaves) -> Option<bool> {
-    match part.text(&["CdtDbtInd"]) {
-        "DBIT" => Some(true),
-        "CRDT" => Some(false),
-        _ => None,
-    }
+/// Of each `CdtDbtInd` at the path, whether it is a debit.
+///
+/// # Errors
+/// `bad-structure` where one is neither that nor a credit, with the place.
+pub fn debits(part: &Leaves, path: &str) -> Result<Vec<bool>, Rejection> {
+    let side = |text: &str| match text {
+        "DBIT" => Ok(true),
+        "CRDT" => Ok(false),
+        other => Err(bad_code(part, path, other, "neither CRDT nor DBIT")),
+    };
+    part.texts(path).map(side).collect()
+}
+
+fn bad_code(part: &Leaves, path: &str, code: &str, why: &str) -> Rejection {
+    rejection("bad-structure", format!("`{}` is {why}", excerpt(code)), part.place(&[path]))
 }
 
 /// # Errors

@@ -74,6 +74,10 @@ pub fn encode(settings: &Settings, messages: &[Message], mut write: impl FnMut(&
             "interval.consumption.measured.v1" => measured(settings, &mut days, message, index)?,
             "document.status.changed.v1" => {
                 let changed: Changed = data_of(message).map_err(|failure| at(index, failure))?;
+                if !receipt::has_code(&changed) {
+                    let reason = format!("no receipt says `{}`", changed.status);
+                    return Err(rejected("bad-status", reason, place(index, "/data/status")));
+                }
                 let name = receipt_name(sender, &changed, &mut names);
                 documents.push((name, receipt_file(settings, sender, &changed)));
             }

@@ -100,6 +100,11 @@ fn file_id(name: &str) -> String {
     if name.trim().is_empty() { "file".to_owned() } else { name }
 }
 
+/// Whether a receipt can say what became of it: a document is taken or refused, and nothing else.
+pub fn has_code(changed: &Changed) -> bool {
+    matches!(changed.status.as_str(), "registered" | "refused")
+}
+
 /// The code of a receipt: 0 accepted, 1 with values that are not commercial, 2 unknown channels, 3 a mistake in the format,
 /// 4 no XML.
 pub fn code_of(changed: &Changed) -> &'static str {

@@ -12,8 +12,8 @@ pub mod value;
 
 use busbar_sdk::http::{HttpError, Request, Response};
 use busbar_sdk::memory::HostStore;
-use busbar_sdk::{Draft, Failure, Message, Polled, clock, http, messages, settings as host_settings};
-use settings::Settings;
+use busbar_sdk::{Draft, Failure, Message, Polled, clock, http, leave_out_unfit, messages, settings as host_settings};
+use settings::{BadObjects, Settings};
 
 busbar_sdk::adapter! { deliver: deliver, answer: answer, poll: poll }
 
@@ -31,7 +31,8 @@ fn poll(cursor: Option<Vec<u8>>) -> Result<Polled, Failure> {
     let settings: Settings = host_settings()?;
     let page = poll::poll(&settings, cursor, &clock::now_ms, &mut send, &mut HostStore)?;
     page.left_out.iter().for_each(messages::leave_out);
-    messages::emit(&page.drafts);
+    let drafts = if settings.bad_objects == BadObjects::Log { leave_out_unfit(page.drafts) } else { page.drafts };
+    messages::emit(&drafts);
     Ok(Polled { cursor: serde_json::to_vec(&page.cursor).ok(), more: page.more })
 }
 

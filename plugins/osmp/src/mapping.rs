@@ -69,7 +69,9 @@ fn check(settings: &Settings, account: &str, sum_minor: Option<i128>, hub: &mut 
         within_limits(settings, sum_minor)?;
     }
     let answer = look_up(settings, account, hub)?;
-    let due = answer.amount_due.filter(|due| due.minor().is_some_and(|minor| minor > 0));
+    // The screen shows a number without a currency: it is that of the payment, or nothing.
+    let due = answer.amount_due.filter(|due| due.currency == settings.currency);
+    let due = due.filter(|due| due.minor().is_some_and(|minor| minor > 0));
     let customer = answer.customer.unwrap_or_default();
     Ok(Reply::Checked(Checked { name: customer.name, address: customer.address, due: due.map(|due| due.value) }))
 }

@@ -50,7 +50,7 @@ fn entry(id: &str) -> String {
 /// Nothing for an item that is no outage.
 ///
 /// # Errors
-/// `no-id`, `bad-time`, `too-many-addresses`, with the id where there is one, and the entry's place and field: the same
+/// `no-id`, `unknown-status`, `bad-time`, `too-many-addresses`, with the id where there is one, and the entry's place and field: the same
 /// words at each poll.
 pub fn outage(
     table: &Table,
@@ -84,7 +84,19 @@ impl Item<'_> {
         let kind = self.choice(&table.kind).unwrap_or_else(|| "unknown".to_owned());
         let by_kind = if kind == "planned" { "planned" } else { "started" };
         let usual = if status.is_empty() { by_kind } else { status };
-        let status = self.choice(&table.status).unwrap_or_else(|| usual.to_owned());
+        let status = match self.choice(&table.status) {
+            Some(status) => status,
+            None => match self.first(&table.status.at) {
+                None => usual.to_owned(),
+                Some((_, text)) if table.status.has_usual(&text) => usual.to_owned(),
+                // A word that the table has not is not the usual one.
+                Some((pointer, text)) => {
+                    let place = format!("{}, field {}", entry(&id), pointer.trim_start_matches('/'));
+                    let reason = format!("the table has no word for `{}`", shortened(&text, 60));
+                    return Err(rejection("unknown-status", reason, place));
+                }
+            },
+        };
         let mut warnings = Vec::new();
         let mut data = Map::new();
         data.insert("id".to_owned(), id.clone().into());

@@ -120,7 +120,21 @@ pub struct Skip {
 pub struct Choice {
     pub at: Vec<String>,
     pub words: Vec<Word>,
+    /// Of a status: words of texts by which it is the usual one; an empty text is in every text.
+    pub usual: Vec<String>,
     pub otherwise: Option<String>,
+}
+
+impl Choice {
+    /// By whole words: what is inactive is not active.
+    pub fn has_usual(&self, text: &str) -> bool {
+        let words = |text: &str| -> String {
+            let lower = text.to_lowercase();
+            lower.split(|c: char| !c.is_alphanumeric()).map(|word| format!(" {word}")).collect()
+        };
+        let text = words(text) + " ";
+        self.usual.iter().any(|usual| usual.is_empty() || text.contains(&(words(usual) + " ")))
+    }
 }
 
 #[derive(Debug, Deserialize)]

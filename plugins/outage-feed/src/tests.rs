@@ -111,7 +111,7 @@ fn only_what_changed_is_said_and_what_is_gone_is_over() {
 fn several_feeds_are_one() {
     let mut system = System::new("energyq-geojson", json!({ "urls": ["http://a", "http://b"] }));
     let one = collection(&[feature("A", "PLANNED", "Scheduled", "3:00PM 10 Mar 2026")]);
-    let both = collection(&[feature("A", "PLANNED", "Other", "3:00PM 10 Mar 2026"), feature("B", "X", "", "")]);
+    let both = collection(&[feature("A", "PLANNED", "Rescheduled", "3:00PM 10 Mar 2026"), feature("B", "X", "", "")]);
     let news = system.poll(&[(200, &one), (200, &both)]).unwrap();
     assert_eq!(news.drafts.iter().map(|draft| draft.subject.clone().unwrap()).collect::<Vec<_>>(), ["A", "B"]);
     assert!(news.drafts[1].data.contains(r#""kind":"unknown""#));
@@ -140,18 +140,20 @@ fn a_cut_feed_is_no_news() {
 #[test]
 fn a_bad_entry_is_left_out_and_is_not_gone() {
     let good = feature("A", "PLANNED", "Scheduled", "3:00PM 10 Mar 2026");
-    let bad_time = feature("B", "PLANNED", "x", "soon");
-    let twice = [feature("B", "PLANNED", "x", ""), feature("B", "PLANNED", "y", "")];
-    let mut nameless = feature("", "PLANNED", "x", "");
+    let bad_time = feature("B", "PLANNED", "On hold", "soon");
+    let twice = [feature("B", "PLANNED", "On hold", ""), feature("B", "PLANNED", "Rescheduled", "")];
+    let unknown = feature("B", "PLANNED", "Evaporated", "");
+    let mut nameless = feature("", "PLANNED", "On hold", "");
     nameless["properties"]["EVENT_ID"] = Value::Null;
     for (bad, code, place) in [
         (&[bad_time][..], "bad-time", "outage B, field properties/EST_FIX_TIME"),
         (&twice, "repeated-outage", "outage B"),
+        (&[unknown], "unknown-status", "outage B, field properties/STATUS"),
         (&[nameless], "no-id", "field properties/EVENT_ID"),
         (&[Value::Null], "no-id", "field properties/EVENT_ID"),
     ] {
         let mut system = System::new("energyq-geojson", json!({ "vanished": "restored", "vanished-after": 1 }));
-        system.said(&collection(&[feature("B", "UNPLANNED", "x", ""), good.clone()]));
+        system.said(&collection(&[feature("B", "UNPLANNED", "On hold", ""), good.clone()]));
         let body = collection(&[bad, std::slice::from_ref(&good)].concat());
         for _ in 0..3 {
             let news = system.poll(&[(200, &body)]).unwrap();

@@ -7,7 +7,7 @@ pub mod poll;
 pub mod settings;
 
 use busbar_sdk::http::{HttpError, Response};
-use busbar_sdk::{Draft, Failure, Message, Polled, http, messages, rejected, settings, transient};
+use busbar_sdk::{Draft, Failure, Message, Polled, http, leave_out_unfit, messages, rejected, settings, transient};
 use mapping::{Found, Prepared};
 use settings::{Operation, Settings};
 
@@ -82,15 +82,7 @@ fn poll(cursor: Option<Vec<u8>>) -> Result<Polled, Failure> {
     let page = poll::page(poll, &known, &response)?;
     page.left_out.iter().for_each(messages::leave_out);
     // Where each item is mapped by itself, one that does not fit its schema is left out like one that cannot be mapped.
-    let wrong = |draft: &Draft| messages::check(draft).map(|wrong| poll::at_item(wrong, draft));
-    let good = |draft: &Draft| match wrong(draft).filter(|_| poll.each.is_some()) {
-        Some(wrong) => {
-            messages::leave_out(&wrong);
-            false
-        }
-        None => true,
-    };
-    let drafts: Vec<Draft> = page.drafts.into_iter().filter(good).collect();
+    let drafts = if poll.each.is_some() { leave_out_unfit(page.drafts) } else { page.drafts };
     messages::emit(&drafts);
     let next = page.cursor.or_else(|| (known != "null").then_some(known));
     Ok(Polled { cursor: next.map(String::into_bytes), more: page.more })

@@ -65,12 +65,6 @@ pub fn page(poll: &Poll, cursor: &str, response: &Response) -> Result<Page, Reje
     Ok(Page { drafts, left_out, cursor, more })
 }
 
-/// What is wrong with the message of an item, at that item.
-pub fn at_item(wrong: Rejection, draft: &Draft) -> Rejection {
-    let inner = wrong.place.unwrap_or_default();
-    Rejection { place: Some(format!("{}{inner}", draft.place.as_deref().unwrap_or_default())), ..wrong }
-}
-
 /// Where an item stands, and which it is: what is wrong with it may come again, and may be wrong with another one.
 fn place_of(item: &Val, index: usize) -> String {
     let digest: String = ids::derived(&[&item.to_string()]).chars().take(8).collect();

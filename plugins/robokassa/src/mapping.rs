@@ -230,8 +230,13 @@ impl Call {
             let reason = format!("OutSumCurrency is {currency}, payments here are in {CURRENCY}");
             return Err(rejected("bad-currency", reason, "OutSumCurrency"));
         }
+        let is_test = match text("IsTest").as_deref() {
+            Some("1") => true,
+            None | Some("0") => false,
+            Some(_) => return Err(rejected("bad-field", "IsTest is neither 0 nor 1", "IsTest")),
+        };
         let (sum, signature) = (required("OutSum")?, required("SignatureValue")?);
-        Ok(Self { sum, number, signature, is_test: text("IsTest").as_deref() == Some("1"), own })
+        Ok(Self { sum, number, signature, is_test, own })
     }
 
     /// What the signature may be of: the service does not say how it orders the names of the shop's own parameters. Its SDK sorts them

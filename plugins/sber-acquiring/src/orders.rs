@@ -286,7 +286,8 @@ fn answer<T: DeserializeOwned>(path: &str, form: String, hub: &mut impl Hub) -> 
     let code = match body.get("errorCode") {
         Some(Value::String(text)) => text.trim().to_owned(),
         Some(Value::Number(number)) => number.to_string(),
-        _ => "0".to_owned(),
+        None | Some(Value::Null) => "0".to_owned(),
+        Some(other) => other.to_string(),
     };
     let why: String = body.get("errorMessage").and_then(Value::as_str).unwrap_or_default().chars().take(300).collect();
     match code.as_str() {

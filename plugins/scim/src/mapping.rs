@@ -189,10 +189,11 @@ fn unit<'a>(unit: Unit, user: &'a Map<String, Value>, enterprise: &'a Map<String
 fn best<'a>(user: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     let rank = |value: &Map<String, Value>| {
         let primary = get(value, "primary").and_then(Value::as_bool) == Some(true);
-        match (text(value, "type").unwrap_or_default(), primary) {
+        match (text(value, "type").unwrap_or_default().to_ascii_lowercase().as_str(), primary) {
             ("work", true) => Some(0),
             ("work", false) => Some(1),
-            ("home", _) => None,
+            // At home; numbers that nobody can be called at (RFC 7643, 4.1.2).
+            ("home" | "fax" | "pager", _) => None,
             (_, true) => Some(2),
             _ => Some(3),
         }

@@ -343,10 +343,14 @@ fn outcome(call: &Call, cause: Option<u32>) -> &'static str {
         (_, Some(17)) => "busy",
         (_, Some(18 | 19)) => "no-answer",
         (None, Some(0 | 16) | None) => "abandoned",
+        (Some(status), _) if !FAILED.contains(&status) => "unknown",
         (_, Some(cause)) if dialling::code_of_cause(cause) == Some("unknown") => "unknown",
         _ => "failed",
     }
 }
+
+/// What the application Dial says (`DIALSTATUS`) of what could not be reached, besides busy, not answered and given up.
+const FAILED: [&str; 6] = ["CHANUNAVAIL", "CONGESTION", "DONTCALL", "TORTURE", "INVALIDARGS", "FORBIDDEN"];
 
 /// A message of the call. `what`: tells it from the call's others.
 fn told(

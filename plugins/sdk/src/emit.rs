@@ -1,4 +1,18 @@
-use crate::{Draft, messages};
+use crate::{Draft, Rejection, messages};
+
+/// Those of the drafts that fit their schemas. Of settings that map foreign values each of the others is left out, like one that
+/// cannot be mapped, with its own place.
+pub fn leave_out_unfit(drafts: Vec<Draft>) -> Vec<Draft> {
+    let fits = |draft: &Draft| match messages::check(draft) {
+        None => true,
+        Some(wrong) => {
+            let place = format!("{}{}", draft.place.as_deref().unwrap_or_default(), wrong.place.unwrap_or_default());
+            messages::leave_out(&Rejection { place: Some(place), ..wrong });
+            false
+        }
+    };
+    drafts.into_iter().filter(fits).collect()
+}
 
 /// Drafts handed to the host in one call: enough to make the crossing cheap, few enough to keep
 /// both sides' memory flat.

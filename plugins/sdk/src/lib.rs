@@ -54,7 +54,7 @@ pub use bindings::poll::exports::busbar::adapter::poll::Polled;
 pub use bindings::receive::exports::busbar::adapter::receive::{Request as HookRequest, Response as HookResponse};
 pub use connection::{Session, SessionCell, Settled, Step};
 pub use control::Control;
-pub use emit::{BATCH_DRAFTS, Emitter};
+pub use emit::{BATCH_DRAFTS, Emitter, leave_out_unfit};
 pub use failures::{data_of, draft, header, rejected, rejection, transient};
 pub use lines::{Line, Lines, MAX_LINE_BYTES};
 pub use pending::Pending;

@@ -12,7 +12,16 @@ pub struct ReadingCodes {
     pub multiplier: Option<i64>,
     /// unit, uom.
     pub unit: Option<i64>,
+    /// measurementKind, kind.
+    pub kind: Option<i64>,
+    /// aggregate, dataQualifier.
+    pub aggregate: Option<i64>,
+    /// phases, phase.
+    pub phases: Option<i64>,
 }
+
+/// Powers of ten that there is a prefix for.
+const MULTIPLIERS: [i64; 13] = [-12, -9, -6, -3, -2, -1, 0, 1, 2, 3, 6, 9, 12];
 
 /// What values of a reading type are here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +60,19 @@ impl ReadingCodes {
             (Some(38), Some(1)) => ("active-power", "kW"),
             (unit, flow) => return Err(format!("unit {} with flow direction {}", shown(unit), shown(flow))),
         };
+        // measurementKind: 12 energy; 37 power, 8 demand.
+        let of_kind = if unit == "kW" { [0, 8, 37] } else { [0, 8, 12] };
+        if self.kind.is_some_and(|kind| !of_kind.contains(&kind)) {
+            return Err(format!("a measurement of kind {} in unit {}", shown(self.kind), shown(self.unit)));
+        }
+        // aggregate: 12 normal, 26 sum; others are maxima, averages and the like.
+        if !matches!(self.aggregate, None | Some(0 | 12 | 26)) {
+            return Err(format!("aggregate {} of {quantity}", shown(self.aggregate)));
+        }
+        // phases: 224 and 225 all three, 768 and 769 both halves of a split phase. Any other is of a part of the supply.
+        if !matches!(self.phases, None | Some(0 | 224 | 225 | 768 | 769)) {
+            return Err(format!("{quantity} of the phases {} alone", shown(self.phases)));
+        }
         // commodity: 1 and 2 electricity metered at secondary and primary voltage.
         if !matches!(self.commodity, None | Some(0..=2)) {
             return Err(format!("commodity {}, which is no electricity", shown(self.commodity)));
@@ -63,12 +85,20 @@ impl ReadingCodes {
             (Some(4), false) => Kind::Interval,
             (other, _) => return Err(format!("accumulation {} of {quantity}", shown(other))),
         };
-        let multiplier = i32::try_from(self.multiplier.unwrap_or(0)).unwrap_or(i32::MAX);
-        if !(-12..=12).contains(&multiplier) {
-            return Err(format!("a multiplier of ten to the power {}", shown(self.multiplier)));
+        let multiplier = self.multiplier.unwrap_or(0);
+        if !MULTIPLIERS.contains(&multiplier) {
+            return Err(format!("a multiplier of ten to the power {multiplier}"));
         }
+        let multiplier = i32::try_from(multiplier).unwrap_or_default();
         Ok(Meaning { quantity, unit, power_of_ten: multiplier - 3, kind })
     }
+}
+
+/// # Errors
+/// Which of these codes, each with its name, makes the value a part of the energy, or no energy at all.
+pub fn none_of(parts: &[(&str, Option<i64>)]) -> Result<(), String> {
+    let part = parts.iter().find_map(|(name, code)| Some((name, code.filter(|code| *code != 0)?)));
+    part.map_or(Ok(()), |(name, code)| Err(format!("{name} {code}, which sets the value apart from the whole")))
 }
 
 /// An interval's length as ISO 8601, the longest unit that fits: `PT15M`, `PT1H`, `P1D`; nothing where it is no whole minutes,
@@ -99,6 +129,7 @@ mod tests {
             flow: Some(flow),
             multiplier: Some(0),
             unit: Some(unit),
+            ..ReadingCodes::default()
         };
         let meaning = codes(72, 19, 1).meaning().unwrap();
         assert_eq!((meaning.quantity, meaning.unit, meaning.power_of_ten), ("active-energy-reverse", "kWh", -3));
@@ -113,6 +144,10 @@ mod tests {
             codes(72, 1, 12),
             ReadingCodes { commodity: Some(7), ..codes(72, 1, 4) },
             ReadingCodes { multiplier: Some(13), ..codes(72, 1, 4) },
+            ReadingCodes { multiplier: Some(4), ..codes(72, 1, 4) },
+            ReadingCodes { kind: Some(37), ..codes(72, 1, 4) },
+            ReadingCodes { aggregate: Some(8), ..codes(72, 1, 4) },
+            ReadingCodes { phases: Some(128), ..codes(72, 1, 4) },
             ReadingCodes::default(),
         ] {
             assert!(refused.meaning().is_err(), "{refused:?}");

@@ -84,7 +84,11 @@ pub fn receive(
         return Err(rejected("bad-field", "the notification is of another terminal", "TerminalKey"));
     }
     let status = fields.text("Status").ok_or_else(|| rejected("bad-field", "Status is not stated", "Status"))?;
-    let succeeded = fields.text("Success").as_deref() == Some("true");
+    let succeeded = match fields.text("Success").as_deref() {
+        Some("true") => true,
+        None | Some("false") => false,
+        Some(_) => return Err(rejected("bad-field", "Success is neither true nor false", "Success")),
+    };
     match status.as_str() {
         "CONFIRMED" if succeeded => state_payment(settings, &fields, hub)?,
         "REFUNDED" if succeeded => state_refund(settings, &fields.number("PaymentId")?, store, hub),

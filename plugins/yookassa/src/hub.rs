@@ -119,14 +119,33 @@ pub fn receive(settings: &Settings, request: &HookRequest, hub: &mut impl Hub) -
 
 /// Whether the object succeeded, as the notification says.
 fn happened(id: &str, asked: &str, status: &str) -> Result<bool, Failure> {
+    if id != asked {
+        return Err(bad_answer("another object than the one asked for", "answer/id").into());
+    }
+    match fate(status, "answer")? {
+        Fate::Succeeded => Ok(true),
+        Fate::Over => Ok(false),
+        Fate::Waits => Err(transient(format!("the API has {asked} as {status}"), None)),
+    }
+}
+
+/// What became of a payment or a refund.
+pub enum Fate {
+    Succeeded,
+    Over,
+    Waits,
+}
+
+/// # Errors
+/// `bad-answer` for a status that the API does not have. `place`: where the object stands.
+pub fn fate(status: &str, place: &str) -> Result<Fate, Rejection> {
     match status {
-        _ if id != asked => Err(bad_answer("another object than the one asked for", "answer/id").into()),
-        "succeeded" => Ok(true),
-        "canceled" => Ok(false),
-        "pending" | "waiting_for_capture" => Err(transient(format!("the API has {asked} as {status}"), None)),
+        "succeeded" => Ok(Fate::Succeeded),
+        "canceled" => Ok(Fate::Over),
+        "pending" | "waiting_for_capture" => Ok(Fate::Waits),
         _ => {
             let status: String = status.chars().take(100).collect();
-            Err(bad_answer(&format!("nobody knows the status {status:?}"), "answer/status").into())
+            Err(bad_answer(&format!("nobody knows the status {status:?}"), &format!("{place}/status")))
         }
     }
 }

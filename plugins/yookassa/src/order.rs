@@ -4,7 +4,7 @@
 
 use busbar_sdk::acquiring::{self, Invoice, Page};
 use busbar_sdk::dates::{self, Offset};
-use busbar_sdk::money::Money;
+use busbar_sdk::money::{Money, currency_of_code};
 use busbar_sdk::{Draft, Failure, Message, Rejection, ids, rejected, rejection};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -35,8 +35,12 @@ impl Order {
     /// Nothing where there is nothing to pay.
     ///
     /// # Errors
-    /// `bad-config` without `return-url` for a payment, `bad-amount` for parts of a kopeck, `expired`.
+    /// `bad-config` without `return-url` for a payment, `bad-amount` for parts of a kopeck, `bad-currency`, `expired`.
     pub fn of(settings: &Settings, message: &Message, invoice: &Invoice, now_ms: u64) -> Result<Option<Self>, Failure> {
+        let currency = &invoice.amount.currency;
+        if currency_of_code(currency) != Some(currency.as_str()) {
+            return Err(rejected("bad-currency", "this is no currency of ISO 4217", "/data/amount/currency"));
+        }
         let Some(minor) = invoice.due()? else { return Ok(None) };
         let amount = Money::of_minor(minor, &invoice.amount.currency);
         let description = invoice.described(settings.description(), DESCRIPTION_CHARS_MAX);

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::hub::{self, Hub};
+use crate::hub::{self, Fate, Hub, fate};
 use crate::mapping::{Payment, Refund, Settings, bad_answer};
 
 /// Objects on a page: as many as the API gives of payments; fewer refunds, each may need its payment.
@@ -74,12 +74,12 @@ pub fn poll(settings: &Settings, cursor: Option<&[u8]>, hub: &mut impl Hub) -> R
     for (index, item) in list.items.into_iter().enumerate() {
         let place = format!("items/{index}");
         let stated = match round.refunds {
-            true => read::<Refund>(item, &place).and_then(|refund| match refund.status.as_str() {
-                "succeeded" => hub::state_refund(settings, &refund, &place, hub),
+            true => read::<Refund>(item, &place).and_then(|refund| match fate(&refund.status, &place)? {
+                Fate::Succeeded => hub::state_refund(settings, &refund, &place, hub),
                 _ => Ok(()),
             }),
-            false => read::<Payment>(item, &place).and_then(|payment| match payment.status.as_str() {
-                "succeeded" => hub::state_payment(settings, &payment, &place, hub),
+            false => read::<Payment>(item, &place).and_then(|payment| match fate(&payment.status, &place)? {
+                Fate::Succeeded => hub::state_payment(settings, &payment, &place, hub),
                 _ => Ok(()),
             }),
         };

@@ -18,7 +18,7 @@ struct Facts {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Fact {
     adapter: String,
     #[serde(default)]
@@ -26,6 +26,9 @@ struct Fact {
     /// The type of the messages that are counted.
     kind: String,
     input: String,
+    /// How many the input states.
+    #[serde(default = "one")]
+    facts: usize,
     /// Changes of the input, each to another fact: what is replaced by what, and what for.
     another: Vec<[String; 3]>,
     /// Changes that leave it the same fact.
@@ -36,9 +39,17 @@ struct Fact {
     /// Changes that are refused, because the source cannot mean two facts by them.
     #[serde(default)]
     refused: Vec<[String; 3]>,
+    /// A name of the file by which it states another fact.
+    another_name: Option<String>,
 }
 
-async fn stated(fact: &Fact, input: &str, known: &[Value]) -> (BTreeSet<String>, Value) {
+fn one() -> usize {
+    1
+}
+
+const NAME: &str = "input.txt";
+
+async fn stated(fact: &Fact, name: &str, input: &str, known: &[Value]) -> (BTreeSet<String>, Value) {
     let mut setup = Value::Object(fact.setup.clone());
     setup["known"] = known.to_vec().into();
     if setup["now"].is_null() {
@@ -46,7 +57,7 @@ async fn stated(fact: &Fact, input: &str, known: &[Value]) -> (BTreeSet<String>,
     }
     let setup: Setup = serde_json::from_value(setup).unwrap();
     let entry = setup.entry.clone().unwrap_or_else(|| "decode".into());
-    let input = Input { entry, name: "input.txt".into(), bytes: input.into() };
+    let input = Input { entry, name: name.into(), bytes: input.into() };
     let shown = run_scripted(&RUNTIME, &LOADED[&fact.adapter], &RULES, setup, input).await.unwrap().show();
     let of_kind = shown["messages"].as_array().unwrap().iter().filter(|message| message["type"] == fact.kind.as_str());
     let ids = of_kind.map(|message| message["id"].as_str().unwrap().to_string()).collect();
@@ -60,8 +71,8 @@ impl Fact {
     }
 
     async fn tried(&self) -> Vec<String> {
-        let (base, shown) = stated(self, &self.input, &[]).await;
-        if base.len() != 1 {
+        let (base, shown) = stated(self, NAME, &self.input, &[]).await;
+        if base.len() != self.facts {
             return vec![format!("{}: {} facts in the input: {}", self.adapter, base.len(), shown["result"])];
         }
         let mut wrong = Vec::new();
@@ -72,27 +83,31 @@ impl Fact {
             }
         };
         for change in &self.another {
-            let (ids, shown) = stated(self, &self.changed(change), &[]).await;
-            line("another", &change[2], ids.len() == 1 && ids.is_disjoint(&base), &shown);
+            let (ids, shown) = stated(self, NAME, &self.changed(change), &[]).await;
+            line("another", &change[2], ids.len() == self.facts && ids.is_disjoint(&base), &shown);
+        }
+        if let Some(name) = &self.another_name {
+            let (ids, shown) = stated(self, name, &self.input, &[]).await;
+            line("another", "the same in a file of another name", ids.is_disjoint(&base), &shown);
         }
         for change in &self.same {
-            let (ids, shown) = stated(self, &self.changed(change), &[]).await;
+            let (ids, shown) = stated(self, NAME, &self.changed(change), &[]).await;
             line("same", &change[2], ids == base, &shown);
         }
         for shape in &self.shapes {
-            let (ids, shown) = stated(self, shape, &[]).await;
+            let (ids, shown) = stated(self, NAME, shape, &[]).await;
             line("same", "in another shape", ids == base, &shown);
         }
         let known: Vec<Value> = shown["messages"].as_array().unwrap().iter().map(super::known).collect();
         for change in &self.refused {
-            let (ids, shown) = stated(self, &self.changed(change), &known).await;
+            let (ids, shown) = stated(self, NAME, &self.changed(change), &known).await;
             line("refused", &change[2], ids.is_empty(), &shown);
         }
         wrong
     }
 }
 
-fn states_money(adapter: &str) -> bool {
+pub fn states_money(adapter: &str) -> bool {
     let emits = &manifest(adapter).emits;
     emits.iter().any(|kind| ["payment.received.v1", "payment.refunded.v1"].contains(&kind.as_str()))
 }

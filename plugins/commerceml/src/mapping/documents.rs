@@ -74,7 +74,7 @@ pub fn document(
 fn statuses(settings: &Settings, tree: &Tree) -> Result<Vec<(&'static str, Option<String>)>, Rejection> {
     let says_yes = |name: &str| requisite(tree, name).is_some_and(is_yes);
     let mut statuses = Vec::new();
-    if is_deleted(tree) || ["Отменен", "Отменён", "ПометкаУдаления"].iter().any(|name| says_yes(name))
+    if is_deleted(tree) == Some(true) || ["Отменен", "Отменён", "ПометкаУдаления"].iter().any(|name| says_yes(name))
     {
         statuses.push(("cancelled", None));
     }

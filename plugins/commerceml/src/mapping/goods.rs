@@ -4,7 +4,7 @@ use busbar_sdk::xml::Tree;
 use busbar_sdk::{Rejection, Sink, rejection};
 use serde_json::{Map, Value, json};
 
-use super::{Known, currency, id, is_deleted, money, number, required, requisite, set, state, text};
+use super::{Known, currency, id, money, number, required, requisite, set, state, status, text};
 use crate::settings::Settings;
 
 /// Groups within groups.
@@ -43,7 +43,7 @@ fn described(tree: &Tree, id: &str, name: String, known: &Known) -> Result<Map<S
     let mut data = Map::new();
     data.insert("product".into(), json!(id));
     data.insert("name".into(), json!(name));
-    data.insert("status".into(), json!(if is_deleted(tree) { "withdrawn" } else { "on-sale" }));
+    data.insert("status".into(), json!(status(tree, "withdrawn", "on-sale")));
     set(&mut data, "article", text(tree, &["Артикул"], 64)?);
     set(&mut data, "description", text(tree, &["Описание"], 10_000)?);
     let kind = match requisite(tree, "ТипНоменклатуры") {

@@ -214,6 +214,24 @@ fn one_refund_and_another() {
         };
         assert_eq!(came, wanted, "{first} {second}");
     }
+    // Of two orders under one number of the shop's, of two sums without any, and whole payments of one sum.
+    let (_, mut paid) = served(&PAID.replace("7dcc", "7dcd"), vec![]);
+    let other = message_of(&paid.drafts.remove(0));
+    let reversal = "mdOrder=3ff6962a-7dcc&orderNumber=x&operation=reversed&status=1";
+    for (first, from, to) in [
+        (refund("&externalRefundId=r1"), "7dcc", "7dcd"),
+        (refund(""), "Amount=100", "Amount=101"),
+        (reversal.to_owned(), "7dcc", "7dcd"),
+    ] {
+        let payments = vec![payment.clone(), other.clone()];
+        let (_, mut hub) = served(&first, payments.clone());
+        let known = [payments, vec![message_of(&hub.drafts.remove(0))]].concat();
+        for (second, drafts) in [(first.clone(), 0), (first.replace(from, to), 1)] {
+            let (result, hub) = served(&second, known.clone());
+            // The same sum once more, without a number, is refused.
+            assert_eq!((result.is_ok() || drafts == 0, hub.drafts.len()), (true, drafts), "{second}");
+        }
+    }
 }
 
 fn message_of(draft: &Draft) -> Message {

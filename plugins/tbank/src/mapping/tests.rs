@@ -170,6 +170,19 @@ fn a_payment_its_repeat_and_its_refund() {
 }
 
 #[test]
+fn one_refund_and_another() {
+    let other = PAID.replace("5600001", "5600002");
+    let (mut store, mut world) = (MapStore::default(), World::default());
+    for status in ["CONFIRMED", "REFUNDED", "REFUNDED"] {
+        for payment in [PAID, other.as_str()] {
+            receive(&payment.replace("CONFIRMED", status), &mut store, &mut world).unwrap();
+        }
+    }
+    let refunds = world.drafts.iter().filter(|draft| draft.type_ == "payment.refunded.v1");
+    assert_eq!(refunds.count(), 2, "two whole payments of one sum, each given back once");
+}
+
+#[test]
 fn after_a_part_went_back_no_sum_is_guessed() {
     let (mut store, mut world) = (MapStore::default(), World::default());
     for status in ["CONFIRMED", "PARTIAL_REFUNDED", "REFUNDED"] {
