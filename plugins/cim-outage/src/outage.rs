@@ -21,10 +21,23 @@ pub fn is_container(name: &str) -> bool {
 
 /// Verbs of IEC 61968-100 by which something is stated or taken back; some senders write none.
 pub fn is_verb(verb: &str) -> bool {
-    let known = ["create", "change", "execute", "cancel", "delete", "close"];
-    let verb = verb.to_ascii_lowercase();
-    let is_form = |word: &str| verb == word || verb == format!("{}ed", word.trim_end_matches('e'));
-    matches!(verb.as_str(), "" | "reply" | "cancelled") || known.into_iter().any(is_form)
+    matches!(
+        verb.to_ascii_lowercase().as_str(),
+        "" | "create"
+            | "created"
+            | "change"
+            | "changed"
+            | "execute"
+            | "executed"
+            | "cancel"
+            | "canceled"
+            | "cancelled"
+            | "delete"
+            | "deleted"
+            | "close"
+            | "closed"
+            | "reply"
+    )
 }
 
 /// # Errors

@@ -349,8 +349,9 @@ fn outcome(call: &Call, cause: Option<u32>) -> &'static str {
     }
 }
 
-/// What the application Dial says (`DIALSTATUS`) of what could not be reached, besides busy, not answered and given up.
-const FAILED: [&str; 6] = ["CHANUNAVAIL", "CONGESTION", "DONTCALL", "TORTURE", "INVALIDARGS", "FORBIDDEN"];
+/// What Asterisk says of what could not be reached, besides busy, not answered and given up: the application Dial
+/// (`DIALSTATUS`) and the event DialEnd. `CONTINUE` and `GOTO` leave open what became of the call.
+const FAILED: [&str; 6] = ["ABORT", "CHANUNAVAIL", "CONGESTION", "DONTCALL", "TORTURE", "INVALIDARGS"];
 
 /// A message of the call. `what`: tells it from the call's others.
 fn told(
