@@ -1,6 +1,7 @@
 //! One booked payment: an entry, or one of the payments that an entry lists. What it is, who it is from, what it becomes.
 
 use busbar_sdk::purpose::{Found, is_return};
+use busbar_sdk::texts::is_plain;
 use busbar_sdk::{Draft, Rejection, dates};
 use serde_json::{Map, Value, json};
 use time::Date;
@@ -85,7 +86,7 @@ impl Payment<'_> {
         put("receiver", Some(self.receiver()));
         put("purpose", Some(self.purpose()).filter(|text| !text.is_empty()).map(Value::from));
         let r#type = if account.is_some() { "payment.received.v1" } else { "payment.rejected.v1" };
-        let subject = account.or_else(|| self.number().map(str::to_owned));
+        let subject = account.or_else(|| self.number().filter(|number| is_plain(number)).map(str::to_owned));
         Ok(self.draft(id, r#type, subject, day, moment, data))
     }
 

@@ -2,6 +2,7 @@
 //! counted against them.
 
 use busbar_sdk::money::Money;
+use busbar_sdk::texts::is_plain;
 use busbar_sdk::{Control, Draft, Rejection, dates, ids, rejection};
 use serde_json::{Value, json};
 use time::Date;
@@ -88,12 +89,9 @@ impl Statement {
     /// `missing-field` without a number.
     pub fn set_account(&mut self, part: &Leaves) -> Result<(), Rejection> {
         let account = part.text(&["Id/IBAN", "Id/Othr/Id", "Id/PrtryAcct/Id"]);
-        if account.is_empty() || account.chars().count() > 34 {
-            return Err(rejection(
-                "missing-field",
-                "the account has no number of at most 34 characters",
-                part.place(&[]),
-            ));
+        if account.is_empty() || account.chars().count() > 34 || !is_plain(account) {
+            let reason = "the account has no number of at most 34 characters, none of them a control character";
+            return Err(rejection("missing-field", reason, part.place(&[])));
         }
         account.clone_into(&mut self.account);
         self.bic = bic(part, "Svcr/FinInstnId");

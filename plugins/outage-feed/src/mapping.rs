@@ -1,7 +1,7 @@
 //! An item of a feed -> what it says of an outage, by a table of fields. Pure.
 
 use busbar_sdk::dates::{self, Offset};
-use busbar_sdk::texts::{is_uuid, shortened};
+use busbar_sdk::texts::{is_plain, is_uuid, shortened};
 use busbar_sdk::{Rejection, ids, rejection};
 use serde_json::{Map, Value, json};
 
@@ -138,7 +138,8 @@ impl Item<'_> {
             [] => Err(rejection("bad-config", "the table has no `id`", "config")),
             [pointer] => {
                 let id = self.text(pointer).ok_or_else(|| refuse(pointer))?;
-                Ok(if id.chars().count() > ID_CHARS { ids::derived(&[&id]) } else { id })
+                let fits = id.chars().count() <= ID_CHARS && is_plain(&id);
+                Ok(if fits { id } else { ids::derived(&[&id]) })
             }
             pointers => {
                 let parts: Vec<String> = pointers.iter().map(|at| self.text(at).unwrap_or_default()).collect();

@@ -124,6 +124,16 @@ fn several_feeds_are_one() {
 }
 
 #[test]
+fn an_id_that_no_message_can_have_is_replaced() {
+    let mut system = System::new("energyq-geojson", json!({}));
+    let ids = ["x".repeat(65), "A\u{1}".to_owned(), "A\u{7f}".to_owned()];
+    let features: Vec<Value> = ids.iter().map(|id| feature(id, "PLANNED", "Scheduled", "")).collect();
+    let news = system.poll(&[(200, &collection(&features))]).unwrap();
+    let wanted: Vec<_> = ids.iter().map(|id| Some(busbar_sdk::ids::derived(&[id]))).collect();
+    assert_eq!(news.drafts.into_iter().map(|draft| draft.subject).collect::<Vec<_>>(), wanted);
+}
+
+#[test]
 fn a_cut_feed_is_no_news() {
     let mut system = System::new("energyq-geojson", json!({}));
     for (body, code, place) in [

@@ -112,8 +112,12 @@ pub fn is_page(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("https://") else { return false };
     let is_one = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#@!$&'()*+,;=%".contains(&byte);
     let is_escape = |after: &str| after.len() >= 2 && after.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
     url.len() <= URL_BYTES_MAX
-        && rest.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && host.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+        && port.bytes().all(|byte| byte.is_ascii_digit())
         && rest.bytes().all(is_one)
         && rest.matches('#').count() <= 1
         && rest.split('%').skip(1).all(is_escape)
@@ -337,6 +341,7 @@ mod tests {
 
     #[test]
     fn pages() {
+        assert!(is_page("https://pay.example:8443/1") && is_page("https://pay.example?a:b@c"));
         assert!(is_page("https://pay.example/1") && is_page("https://pay.example/?a=%D0%90&b=1#c"));
         for url in [
             "http://pay.example/1",
@@ -345,6 +350,9 @@ mod tests {
             "https://pay.example/\"",
             "https://pay.example/%4",
             "https:///1",
+            "https://pay.example:84a3/1",
+            "https://pay.example:8443:1/1",
+            "https://pay@example/1",
             "",
         ] {
             assert!(!is_page(url), "{url}");

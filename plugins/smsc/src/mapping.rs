@@ -114,7 +114,7 @@ fn fits(byte: u8) -> bool {
 
 /// Whether a hub gave this id.
 pub fn is_own(id: &str) -> bool {
-    (id.starts_with(PLAIN) || id.starts_with(DERIVED)) && id.bytes().all(fits)
+    (id.starts_with(PLAIN) || id.starts_with(DERIVED)) && id.len() <= OWN_CHARS_MAX && id.bytes().all(fits)
 }
 
 /// A short message to be sent.

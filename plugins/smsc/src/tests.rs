@@ -326,6 +326,10 @@ fn statuses() {
 #[test]
 fn ids_of_ours() {
     assert!(is_own("bb-N-17") && is_own("bh-0f"));
+    assert!(
+        is_own(&format!("bb-{}", "x".repeat(37))) && !is_own(&format!("bb-{}", "x".repeat(38))),
+        "of at most 40 characters"
+    );
     assert!(!is_own("17") && !is_own("bb-\u{1}") && !is_own("bb-Н"));
 }
 
