@@ -123,14 +123,6 @@ pub fn is_known_elsewhere(name: &str) -> bool {
     )
 }
 
-/// What became of a field.
-#[derive(Debug)]
-pub enum Set {
-    Taken,
-    /// It can be no value of this key: it may be a line of a text. [`Document::put`] takes it all the same.
-    Unfit,
-}
-
 #[derive(Clone, Default)]
 struct Field {
     line: u64,
@@ -171,28 +163,19 @@ impl Document {
     ///
     /// # Errors
     /// `repeated-field` when the field has another value already.
-    pub fn set(&mut self, key: Key, line: u64, value: &str) -> Result<Set, Rejection> {
-        let Some(field) = self.fields.get(key as usize) else { return Ok(Set::Taken) };
+    pub fn set(&mut self, key: Key, line: u64, value: &str) -> Result<(), Rejection> {
+        let Some(field) = self.fields.get_mut(key as usize) else { return Ok(()) };
         if field.line != 0 && field.text != value {
             if key.is_purpose() {
                 self.append(key, value);
-                return Ok(Set::Taken);
+                return Ok(());
             }
             let reason = format!("{} stands twice in one document, first in line {}", key.name(), field.line);
             return Err(rejection("repeated-field", reason, place(line, key.name())));
         }
-        if !key.fits(value) {
-            return Ok(Set::Unfit);
-        }
-        self.put(key, line, value);
-        Ok(Set::Taken)
-    }
-
-    pub fn put(&mut self, key: Key, line: u64, value: &str) {
-        if let Some(field) = self.fields.get_mut(key as usize) {
-            field.line = line;
-            value.clone_into(&mut field.text);
-        }
+        field.line = line;
+        value.clone_into(&mut field.text);
+        Ok(())
     }
 
     /// A further line of a text that was broken over lines.
@@ -322,7 +305,15 @@ impl Document {
 
 /// Without blanks and case: a text is broken over lines in one file and not in another.
 fn squeezed(text: &str) -> String {
-    text.split_whitespace().flat_map(str::chars).flat_map(char::to_lowercase).collect()
+    let mut squeezed = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            'a'..='z' | '0'..='9' | 'а'..='я' => squeezed.push(c),
+            c if c.is_whitespace() => {}
+            c => squeezed.extend(c.to_lowercase()),
+        }
+    }
+    squeezed
 }
 
 /// `line 17, field Сумма`.

@@ -106,10 +106,8 @@ impl<'a, O: Sink> Decoder<'a, O> {
         if text.is_empty() {
             return Ok(());
         }
-        let (name, value) = match text.split_once('=') {
-            Some((name, value)) => (name.trim_end(), value.trim_start()),
-            None => (text, ""),
-        };
+        let field = text.split_once('=').map(|(name, value)| (name.trim_end(), value.trim_start()));
+        let (name, value) = field.unwrap_or((text, ""));
         match (self.state, name) {
             (State::End, _) => {
                 return Err(rejection("data-after-end", "there is more after КонецФайла", place_of(line.number)));
@@ -135,7 +133,7 @@ impl<'a, O: Sink> Decoder<'a, O> {
                 };
                 return Err(rejection("bad-structure", format!("{name} here, but {open}"), place_of(line.number)));
             }
-            _ => self.field(line.number, name, value, text)?,
+            _ => self.field(line.number, name, value, text, field.is_some())?,
         }
         self.note_encoding(line.number, name, found);
         Ok(())
@@ -149,10 +147,10 @@ impl<'a, O: Sink> Decoder<'a, O> {
         Ok(())
     }
 
-    fn field(&mut self, line: u64, name: &str, value: &str, text: &str) -> Result<(), Rejection> {
-        let is_field = text.contains('=');
+    /// `is_field`: the line has a `=`.
+    fn field(&mut self, line: u64, name: &str, value: &str, text: &str, is_field: bool) -> Result<(), Rejection> {
         let known = match self.state {
-            State::Document => match self.document_field(line, name, value, text)? {
+            State::Document => match self.document_field(line, name, value, text, is_field)? {
                 Some(known) => known,
                 None => return Ok(()),
             },

@@ -23,7 +23,9 @@ const RETURNS: [&str; 4] = ["возврат", "возвр.", "возвращ", "
 
 /// Whether the purpose says that an own payment came back.
 pub fn is_return(purpose: &str) -> bool {
-    let text = purpose.trim_start_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+    let text = purpose.trim_start_matches(|c: char| !c.is_alphanumeric());
+    // No more of it than the words need: this is asked of every payment.
+    let text: String = text.chars().take(8).flat_map(char::to_lowercase).collect();
     RETURNS.iter().any(|word| text.starts_with(word))
 }
 
@@ -67,10 +69,15 @@ impl Patterns {
     /// The same of a purpose that came in pieces, and of several codes. A number may have been cut between two pieces: where
     /// that would be another account than with a blank there, both are found.
     pub fn find_in(&self, purpose: &[&str], codes: &[&str]) -> Found {
-        let (apart, whole) = (joined(purpose, false), joined(purpose, true));
-        let found = match matches(&self.purpose, &apart) {
-            found if apart == whole => found,
-            found => found.and(matches(&self.purpose, &whole)),
+        let found = match purpose {
+            [text] => matches(&self.purpose, text),
+            pieces => {
+                let (apart, whole) = (joined(pieces, false), joined(pieces, true));
+                match matches(&self.purpose, &apart) {
+                    found if apart == whole => found,
+                    found => found.and(matches(&self.purpose, &whole)),
+                }
+            }
         };
         let (found, treasury) = if self.finds_treasury { found.without_treasury() } else { (found, None) };
         match found {

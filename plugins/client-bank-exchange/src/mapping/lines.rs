@@ -3,7 +3,7 @@
 use busbar_sdk::{Rejection, Sink};
 
 use super::{Decoder, unreadable};
-use crate::document::{Key, Set, is_known_elsewhere};
+use crate::document::{Key, is_known_elsewhere};
 
 /// What a line may continue that begins with no known key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,33 +16,27 @@ pub enum Last {
 
 impl<O: Sink> Decoder<'_, O> {
     /// A line within a document: a field, known or not; nothing where it continues the field before, as banks break purposes and names
-    /// over lines wherever they please.
+    /// over lines wherever they please. `is_field`: the line has a `=`.
     pub(super) fn document_field(
         &mut self,
         line: u64,
         name: &str,
         value: &str,
         text: &str,
+        is_field: bool,
     ) -> Result<Option<bool>, Rejection> {
-        let is_field = text.contains('=');
         if let Some(key) = Key::named(name).filter(|_| is_field) {
-            match (self.document.set(key, line, value), self.last) {
-                (Ok(Set::Taken), _) => {
-                    self.last = if key.is_text() { Last::Text(key) } else { Last::None };
-                    return Ok(Some(true));
-                }
-                // `Сумма=700 руб` in a purpose is no sum.
-                (Ok(Set::Unfit) | Err(_), Last::Text(last)) if last.is_purpose() && !key.fits(value) => {
-                    self.document.append(last, text);
-                    return Ok(None);
-                }
-                (Ok(Set::Unfit), _) => {
-                    self.document.put(key, line, value);
-                    self.last = Last::None;
-                    return Ok(Some(true));
-                }
-                (Err(repeated), _) => return Err(repeated),
+            // `Сумма=700 руб` in a purpose is no sum.
+            if let Last::Text(last) = self.last
+                && last.is_purpose()
+                && !key.fits(value)
+            {
+                self.document.append(last, text);
+                return Ok(None);
             }
+            self.document.set(key, line, value)?;
+            self.last = if key.is_text() { Last::Text(key) } else { Last::None };
+            return Ok(Some(true));
         }
         if is_field && is_known_elsewhere(name) {
             self.last = Last::Elsewhere;
