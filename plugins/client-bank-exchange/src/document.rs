@@ -1,6 +1,6 @@
 //! One `СекцияДокумент … КонецДокумента`: its fields, where they stood, and its identity.
 
-use busbar_sdk::texts::is_plain;
+use busbar_sdk::texts::{is_plain, squeezed};
 use busbar_sdk::{Rejection, dates, ids, money, rejection};
 use time::Date;
 
@@ -301,19 +301,6 @@ impl Document {
             self.text(Key::Code),
         ])
     }
-}
-
-/// Without blanks and case: a text is broken over lines in one file and not in another.
-fn squeezed(text: &str) -> String {
-    let mut squeezed = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            'a'..='z' | '0'..='9' | 'а'..='я' => squeezed.push(c),
-            c if c.is_whitespace() => {}
-            c => squeezed.extend(c.to_lowercase()),
-        }
-    }
-    squeezed
 }
 
 /// `line 17, field Сумма`.

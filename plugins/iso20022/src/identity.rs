@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use busbar_sdk::texts::squeezed;
 use busbar_sdk::{dates, ids};
 
 use crate::amount;
@@ -166,11 +167,6 @@ impl Seen {
 fn number(key: &[String]) -> u64 {
     let parts: Vec<&str> = key.iter().map(String::as_str).collect();
     ids::derived_number(&parts, u64::MAX)
-}
-
-/// Without blanks and case: banks break texts over lines in one message, and not in another.
-fn squeezed(text: &str) -> String {
-    text.split_whitespace().flat_map(str::chars).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]

@@ -13,6 +13,19 @@ pub fn is_plain(text: &str) -> bool {
     !text.chars().any(char::is_control)
 }
 
+/// Without blanks and case: banks break a text over lines in one file, and not in another.
+pub fn squeezed(text: &str) -> String {
+    let mut squeezed = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            'a'..='z' | '0'..='9' | 'а'..='я' => squeezed.push(c),
+            c if c.is_whitespace() => {}
+            c => squeezed.extend(c.to_lowercase()),
+        }
+    }
+    squeezed
+}
+
 /// A UUID in its usual form, such as an id of ФИАС.
 pub fn is_uuid(text: &str) -> bool {
     let groups: Vec<&str> = text.splitn(6, '-').collect();
@@ -27,6 +40,12 @@ mod tests {
     #[test]
     fn no_longer_than_allowed() {
         assert_eq!((shortened("ёлка", 4), shortened("ёлка", 3)), ("ёлка".into(), "ёл…".into()));
+    }
+
+    #[test]
+    fn the_same_however_it_is_broken() {
+        assert_eq!(squeezed("За свет,\n ЛС:\u{a0}500100 Ёлка"), squeezed("за СВЕТ, лс: 500100 ёЛКА"));
+        assert_eq!(squeezed("İ ẞ"), "i̇ß");
     }
 
     #[test]
