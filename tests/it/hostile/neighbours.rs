@@ -19,6 +19,14 @@ fn systems(limits: &str) -> String {
     )
 }
 
+/// A store without a disk beneath: what is measured is who gets the processors, and a disk that takes a second to flush would
+/// be taken for a neighbour that was kept waiting.
+fn in_memory() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let store = format!("[store]\nurl = \"sqlite:{}\"\n", folder.path().join("busbar.db").display());
+    (folder, store)
+}
+
 /// Median and slowest of `count` requests to the neighbour, one after another; every one must succeed.
 async fn neighbour(hub: &Hub, count: usize) -> (Duration, Duration) {
     let mut took = Vec::with_capacity(count);
@@ -61,7 +69,8 @@ async fn beside(hub: &Hub, behaviours: &[&str], at_once: usize) {
 
 #[tokio::test]
 async fn neighbours_do_not_notice_who_loops_grows_floods_or_crashes() {
-    let hub = Hub::start(&systems("deadline-ms = 1000\nconcurrency = 8"));
+    let (_folder, store) = in_memory();
+    let hub = Hub::start(&format!("{store}{}", systems("deadline-ms = 1000\nconcurrency = 8")));
     beside(&hub, &["loop", "alloc", "log", "log-empty", "stack", "trap", "state-rewrite", "huge-response"], 2).await;
     assert!(hub.memory_peak_bytes() < 1 << 30, "{} MiB", hub.memory_peak_bytes() >> 20);
     let log_bytes = std::fs::metadata(hub.path("log")).unwrap().len();
@@ -81,13 +90,15 @@ async fn neighbours_do_not_notice_who_loops_grows_floods_or_crashes() {
 
 #[tokio::test]
 async fn a_crowd_at_a_hostile_hook_leaves_room_for_the_others() {
-    let hub = Hub::with("concurrency-max = 32", &systems("deadline-ms = 2000\nconcurrency = 4"));
+    let (_folder, store) = in_memory();
+    let hub = Hub::with("concurrency-max = 32", &format!("{store}{}", systems("deadline-ms = 2000\nconcurrency = 4")));
     beside(&hub, &["loop"], 48).await;
 }
 
 #[tokio::test]
 async fn a_hostile_delivery_is_parked_with_its_reason_and_passed_by_others() {
-    let hub = Hub::start(&systems("deadline-ms = 200"));
+    let (_folder, store) = in_memory();
+    let hub = Hub::start(&format!("{store}{}", systems("deadline-ms = 200")));
     let looping = hub.publish(&payment("m1", "1", "10.00")).await;
     let (_, slowest) = neighbour(&hub, 50).await;
     assert!(slowest < Duration::from_millis(1500), "{slowest:?}");
