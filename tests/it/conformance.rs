@@ -4,6 +4,7 @@
 mod codes;
 mod identity;
 mod keys;
+mod refusals;
 
 use crate::hub::{LOADED, RUNTIME, root};
 use busbar_core::Rules;

@@ -1,6 +1,7 @@
 //! Hooks of a running hub: payment terminals by OSMP, and signed webhooks in. Deliveries are in `deliveries`.
 
 mod deliveries;
+mod refusals;
 mod webhooks;
 
 use crate::hub::{Hub, LOGIN, OFFICER, TOKEN, wait_for};

@@ -55,6 +55,7 @@ mutants! {
     DropOutcome "an outcome is forgotten when its write fails";
     FailureIsSuccess "a rejected delivery counts as done";
     RetryUnknown "a call with unknown outcome is repeated blindly";
+    RefusalIsForEver "a refusal that was recorded is the answer of every later attempt";
     ForgetRecord "recorded calls are not handed to the next attempt";
     SendBeforeAhead "an unsafe call is sent before it is written ahead";
     WriteFailedEffects "what a failed attempt stated is written";

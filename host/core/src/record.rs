@@ -2,6 +2,7 @@
 //! once. Given the calls of earlier attempts, says of each new request whether it is sent.
 
 use crate::journal::Call;
+use crate::mutant::{Mutant, broken};
 use serde_json::Value;
 use std::collections::VecDeque;
 
@@ -88,11 +89,11 @@ impl Record {
         if repeat == Repeat::Safe {
             return Verdict::Send;
         }
-        // One that was turned away (503, 429) did nothing and says nothing about the next.
+        // One that was refused or turned away (401, 409, 422, 503) did nothing and says nothing about the next.
         while let Some(at) = self.sent.iter().position(|call| &call.request == request) {
             let Some(call) = self.sent.remove(at) else { break };
             match call.answer {
-                Some(answer) if call.outcome == OK && is_final(&answer) => return Verdict::Answer(answer),
+                Some(answer) if call.outcome == OK && was_done(&answer) => return Verdict::Answer(answer),
                 answer if repeat == Repeat::Unsafe && (call.outcome != OK || gave_up(answer.as_ref())) => {
                     return Verdict::Unknown;
                 }
@@ -112,10 +113,10 @@ fn status(answer: &Value) -> Option<u64> {
     answer.get("status")?.as_u64()
 }
 
-/// Answered for good: 2xx, or 4xx other than 408, 425, 429.
-fn is_final(answer: &Value) -> bool {
-    status(answer)
-        .is_some_and(|s| (200..300).contains(&s) || ((400..500).contains(&s) && ![408, 425, 429].contains(&s)))
+/// What was asked for is done: 2xx (RFC 9110, section 15.3).
+fn was_done(answer: &Value) -> bool {
+    let kept = if broken(Mutant::RefusalIsForEver) { 200..500 } else { 200..300 };
+    status(answer).is_some_and(|s| kept.contains(&s))
 }
 
 /// A gateway that gave up waiting (502, 504) does not know what became of the request.
@@ -124,12 +125,10 @@ fn gave_up(answer: Option<&Value>) -> bool {
 }
 
 /// What counts of a delivery's record after a person decided, when it counted `judged` attempts, that it is made
-/// again: what was done stays done, but a refusal may be gone now, and what came of a request without an answer the
-/// person has found out.
+/// again: what was done stays done, and what came of a request without an answer the person has found out.
 pub fn since_decision(calls: Vec<Call>, judged: u32) -> Vec<Call> {
-    let done = |call: &Call| {
-        call.outcome == OK && call.answer.as_ref().and_then(status).is_some_and(|s| (200..300).contains(&s))
-    };
+    let judged = if broken(Mutant::JudgeAhead) { u32::MAX } else { judged };
+    let done = |call: &Call| call.outcome == OK && call.answer.as_ref().is_some_and(was_done);
     let sends = |call: &Call| [HTTP, CONNECTION].contains(&call.kind.as_str());
     calls.into_iter().filter(|call| call.attempt > judged || !sends(call) || done(call)).collect()
 }
@@ -166,10 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn what_was_answered_for_good_is_answered_from_the_record_once_and_in_order() {
+    fn what_was_done_is_answered_from_the_record_once_and_in_order() {
         let calls = vec![
             call(2, 0, post(1), RECORDED, 201),
-            call(1, 1, post(1), OK, 409),
+            call(1, 1, post(1), OK, 202),
             call(1, 0, post(1), OK, 201),
             call(1, 2, post(2), OK, 200),
         ];
@@ -177,7 +176,7 @@ mod tests {
             let mut record = Record::new(calls.clone());
             assert_eq!(record.verdict(&post(1), repeat), answered(10, 201));
             assert_eq!(record.verdict(&post(3), repeat), Verdict::Send, "another request");
-            assert_eq!(record.verdict(&post(1), repeat), answered(11, 409));
+            assert_eq!(record.verdict(&post(1), repeat), answered(11, 202));
             assert_eq!(record.verdict(&post(1), repeat), Verdict::Send, "the repeat of attempt 2 is no third request");
             assert_eq!(record.verdict(&post(2), repeat), answered(12, 200));
         }
@@ -206,8 +205,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_turned_away_or_never_left_is_sent() {
-        for status in [302, 408, 425, 429, 500, 503] {
+    fn what_was_refused_turned_away_or_never_left_is_sent() {
+        for status in [302, 400, 401, 403, 404, 408, 409, 422, 425, 429, 500, 501, 503] {
             let mut record = Record::new(vec![call(1, 0, post(1), OK, status)]);
             assert_eq!(record.verdict(&post(1), Repeat::Unsafe), Verdict::Send, "{status}");
         }
@@ -220,8 +219,8 @@ mod tests {
             let mut record = Record::new(vec![call(1, 0, post(1), outcome, 0)]);
             assert_eq!(record.verdict(&post(1), Repeat::Unsafe), Verdict::Send, "{outcome}");
         }
-        // Turned away twice, then done.
-        let calls = vec![call(1, 0, post(1), OK, 503), call(2, 0, post(1), OK, 429), call(3, 0, post(1), OK, 201)];
+        // Turned away, refused, then done.
+        let calls = vec![call(1, 0, post(1), OK, 503), call(2, 0, post(1), OK, 401), call(3, 0, post(1), OK, 201)];
         assert_eq!(Record::new(calls).verdict(&post(1), Repeat::Unsafe), answered(30, 201));
         // Turned away, then gone unanswered.
         let calls = vec![call(1, 0, post(1), OK, 503), call(2, 0, post(1), NO_ANSWER, 0)];

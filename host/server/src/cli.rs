@@ -20,7 +20,7 @@ mod settings;
 mod toolchain;
 
 pub use cases::{Input, read_case, run_case, run_scripted};
-pub use script::Setup;
+pub use script::{HttpAnswer, Setup};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;

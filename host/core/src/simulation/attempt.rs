@@ -3,16 +3,14 @@
 
 use super::far::Answer;
 use super::plan::{Kind, event};
-use super::world::{Ev, Held, Moment, TicketOf, World};
+use super::world::{Broken, Ev, Held, Moment, TicketOf, World};
 use crate::engine::{Ended, Event, attempt_number};
 use crate::mutant::{Mutant, broken};
+use crate::record::{HTTP, NO_ANSWER, NOT_SENT, OK, Record, Repeat, Verdict, WITHHELD, since_decision};
 use crate::{
     Call, Code, Commit, Failure, Journal, NewMessage, Problem, Rejection, Started, StateWrite, StoredDelivery,
 };
-use serde_json::Value;
-
-const OK: &str = "ok";
-const NO_ANSWER: &str = "no-answer";
+use serde_json::{Value, json};
 
 /// An attempt that is under way.
 pub struct Attempt {
@@ -20,6 +18,7 @@ pub struct Attempt {
     pub system: usize,
     pub number: u32,
     tenure: u64,
+    record: Record,
     calls: Vec<Call>,
 }
 
@@ -44,7 +43,7 @@ impl World {
         let id = delivery.id;
         let number = attempt_number(&delivery);
         let h = self.hub(hub)?;
-        let attempt = Attempt { delivery, system, number, tenure: h.tenure, calls: Vec::new() };
+        let attempt = Attempt { delivery, system, number, tenure: h.tenure, record: Record::default(), calls: Vec::new() };
         h.attempts.insert(id, attempt);
         let life = h.life;
         let reads = !fresh && !broken(Mutant::ForgetRecord);
@@ -90,21 +89,28 @@ impl World {
                 Ok(Some(if rejected { Err(rejection()) } else { self.trap_after() }))
             }
             Kind::Once => self.send(hub, attempt).map(|()| None),
-            kind => {
-                // What a person has decided about, the person has found out.
-                let counts = |call: &&Call| {
-                    (call.attempt > delivery.judged && !broken(Mutant::JudgeAhead)) || call.outcome == OK
-                };
-                let recorded: Vec<_> = recorded.iter().filter(counts).collect();
-                if recorded.iter().any(|call| call.outcome == OK) {
-                    return Ok(Some(self.trap_after()));
-                }
-                match (recorded.iter().any(|call| call.outcome == NO_ANSWER), kind) {
-                    (false, _) => self.write_ahead(hub, attempt).map(|()| None),
-                    (true, Kind::Asks) => self.ask(hub, attempt).map(|()| None),
-                    (true, _) => Ok(Some(Err(Failure::UnknownOutcome(String::new())))),
-                }
+            _ => {
+                attempt.record = Record::new(since_decision(recorded, delivery.judged));
+                self.effect(hub, attempt)
             }
+        }
+    }
+
+    /// The adapter makes its one unsafe request; the rule of recorded calls says whether it is sent.
+    fn effect(&mut self, hub: usize, attempt: &mut Attempt) -> Held<Option<Result<(), Failure>>> {
+        match attempt.record.verdict(&request(&attempt.delivery), Repeat::Unsafe) {
+            Verdict::Answer(_) if self.effects.contains_key(&attempt.delivery.id) => Ok(Some(self.trap_after())),
+            Verdict::Answer(answer) => {
+                let text = format!("delivery {}: {answer}", attempt.delivery.id);
+                Err(Broken::new("only what was done is answered from the record", text))
+            }
+            Verdict::Unknown if self.kind(attempt.system) == Kind::Asks => {
+                let withheld = self.call(attempt, WITHHELD);
+                attempt.calls.push(withheld);
+                self.ask(hub, attempt).map(|()| None)
+            }
+            Verdict::Unknown => Ok(Some(Err(Failure::UnknownOutcome(String::new())))),
+            Verdict::Send => self.write_ahead(hub, attempt).map(|()| None),
         }
     }
 
@@ -115,17 +121,21 @@ impl World {
         }
     }
 
-    fn write_ahead(&mut self, hub: usize, attempt: &mut Attempt) -> Held {
-        let call = Call {
+    fn call(&self, attempt: &Attempt, outcome: &str) -> Call {
+        Call {
             attempt: attempt.number,
             ordinal: attempt.calls.len() as u32,
-            kind: "http".into(),
-            request: Value::Null,
+            kind: HTTP.into(),
+            request: request(&attempt.delivery),
             answer: None,
-            outcome: NO_ANSWER.into(),
+            outcome: outcome.into(),
             started_at_ms: self.now,
             duration_us: 0,
-        };
+        }
+    }
+
+    fn write_ahead(&mut self, hub: usize, attempt: &mut Attempt) -> Held {
+        let call = self.call(attempt, NO_ANSWER);
         let stored = &attempt.delivery;
         let started =
             Started { system: stored.system.clone(), delivery: stored.id, expected: 0, attempt: attempt.number };
@@ -146,7 +156,7 @@ impl World {
         if written && same {
             return self.send(hub, attempt).map(|()| None);
         }
-        settle(attempt, "not-sent");
+        settle(attempt, NOT_SENT, None);
         Ok(Some(Err(Failure::Hub(Problem::new(Code::StoreUnavailable, "")))))
     }
 
@@ -169,9 +179,13 @@ impl World {
 
     fn answered(&mut self, hub: usize, attempt: &mut Attempt, answer: Answer) -> Held<Option<Result<(), Failure>>> {
         match answer {
-            Answer::Done => settle(attempt, OK),
+            Answer::Done => settle(attempt, OK, Some(200)),
+            Answer::Rejected => settle(attempt, OK, Some(422)),
+            Answer::Error(None) => settle(attempt, OK, Some(401)),
+            Answer::Error(Some(_)) => settle(attempt, OK, Some(503)),
+            Answer::Limited(_) => settle(attempt, OK, Some(429)),
+            Answer::Refused | Answer::Absent => settle(attempt, "unreachable", None),
             Answer::Nothing => {}
-            _ => settle(attempt, "error"),
         }
         if answer == Answer::Nothing {
             return match self.kind(attempt.system) {
@@ -196,8 +210,9 @@ impl World {
     }
 
     fn asked(&mut self, hub: usize, attempt: &mut Attempt, answer: Answer) -> Held<Option<Result<(), Failure>>> {
-        if answer == Answer::Absent && attempt.calls.len() < 2 {
-            return self.write_ahead(hub, attempt).map(|()| None);
+        let sent = attempt.calls.iter().filter(|call| call.outcome != WITHHELD).count();
+        if answer == Answer::Absent && sent < 2 {
+            return self.effect(hub, attempt);
         }
         Ok(Some(self.outcome(answer)))
     }
@@ -226,9 +241,15 @@ impl World {
     }
 }
 
-fn settle(attempt: &mut Attempt, outcome: &str) {
+/// What an adapter would send for the delivery.
+fn request(delivery: &StoredDelivery) -> Value {
+    json!({ "method": "POST", "body": *delivery.message.data })
+}
+
+fn settle(attempt: &mut Attempt, outcome: &str, status: Option<u16>) {
     if let Some(call) = attempt.calls.last_mut() {
         call.outcome = outcome.into();
+        call.answer = status.map(|status| json!({ "status": status }));
     }
 }
 

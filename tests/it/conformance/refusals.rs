@@ -1,0 +1,70 @@
+//! A refusal binds only its own attempt (design, section 6, 5): whichever unsafe request of a delivery is refused once,
+//! the next attempt sends it again and comes to the same end as if nothing had been.
+
+use super::{adapters, cases, run};
+use crate::hub::{LOADED, RUNTIME};
+use busbar_server::cli::{HttpAnswer, Input, Setup, run_scripted};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+fn is_unsafe(call: &Value) -> bool {
+    !["GET", "HEAD", "OPTIONS"].contains(&call["method"].as_str().unwrap())
+}
+
+/// What a delivery shows, without the calls.
+async fn end(adapter: &str, setup: Setup, input: Input) -> (Value, Vec<Value>) {
+    let mut shown = run_scripted(&RUNTIME, &LOADED[adapter], &super::RULES, setup, input).await.unwrap().show();
+    let shown = shown.as_object_mut().unwrap();
+    shown.remove("ahead");
+    let calls = shown.remove("calls").unwrap();
+    (json!(shown), calls.as_array().unwrap().clone())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_refused_once_is_sent_again() {
+    let (mut wrong, mut tried) = (Vec::new(), 0);
+    let mut covered = BTreeSet::new();
+    for adapter in adapters() {
+        for (case, setup, input) in cases(adapter) {
+            if input.entry != "deliver" || setup.attempts > 1 {
+                continue;
+            }
+            let whole = run(adapter, setup.clone(), input.clone()).await;
+            if whole["result"] != "ok" {
+                continue;
+            }
+            let (expected, calls) = end(adapter, setup.clone(), input.clone()).await;
+            for at in (0..calls.len()).filter(|at| is_unsafe(&calls[*at])) {
+                for status in [401, 403] {
+                    let again = refused_at(&setup, &calls, at, status);
+                    let (shown, seen) = end(adapter, again, input.clone()).await;
+                    let refused = &calls[at];
+                    let sent = seen.iter().filter(|call| *call == refused).count();
+                    let before = calls.iter().filter(|call| *call == refused).count();
+                    tried += 1;
+                    covered.insert(adapter.as_str());
+                    if shown != expected || sent != before + 1 {
+                        wrong.push(format!("{case}: request {at} refused with {status}, sent {sent} times: {shown}"));
+                    }
+                }
+            }
+        }
+    }
+    println!("{tried} refusals of {covered:?}");
+    assert!(covered.len() >= 7 && tried > 50, "hardly any delivery sends anything: {tried}, {covered:?}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Two attempts: the first one's request number `at` is refused. Of the second one, the requests by which something
+/// was done before are answered from the record, and the others are sent again.
+fn refused_at(setup: &Setup, calls: &[Value], at: usize, status: u16) -> Setup {
+    let refusal: HttpAnswer = serde_json::from_value(json!({ "status": status })).unwrap();
+    let mut setup = setup.clone();
+    let answers = std::mem::take(&mut setup.http);
+    let first = answers.iter().take(at).cloned();
+    let recorded = |place: &usize| *place < at && is_unsafe(&calls[*place]);
+    let second = answers.iter().enumerate().filter(|(place, _)| !recorded(place)).map(|(_, answer)| answer.clone());
+    setup.http = first.chain([refusal]).chain(second).collect();
+    setup.attempts = 2;
+    setup
+}
