@@ -139,7 +139,10 @@ impl Engine {
             Event::Written(result) => self.written(result, now_ms, steps),
             Event::Ended(ended) => self.ended(*ended, now_ms),
             Event::Read { system, refill, found } => self.read(&system, refill, found, now_ms),
-            Event::Owns { shards } => self.all(|system| system.lanes.own(shards)),
+            Event::Owns { shards } => {
+                self.all(|system| system.lanes.own(shards));
+                self.disown(now_ms, steps);
+            }
             Event::News => self.all(|system| system.lanes.fall_behind()),
             Event::Pause { system, paused } => self.with(&system, |system| system.paused = paused),
             Event::Stop => self.stopping = true,
@@ -162,8 +165,8 @@ impl Engine {
     /// time, so that a claim that is under way cannot give them up.
     pub fn busy(&self) -> Shards {
         let busy = |system: &System| match self.stopping || broken(Mutant::GiveUpOwned) {
-            true => system.lanes.busy().0,
-            false => system.lanes.busy().0 | system.lanes.shards().0,
+            true => system.busy().0,
+            false => system.busy().0 | system.lanes.shards().0,
         };
         Shards(self.systems.iter().fold(0, |all, system| all | busy(system)))
     }

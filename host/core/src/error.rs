@@ -58,7 +58,9 @@ codes! {
     StoreUnavailable "store-unavailable" 503 Retry "The store cannot be written." "Try again; see /readyz and the hub's log.";
     BrokerUnavailable "broker-unavailable" 503 Retry "The broker cannot be reached." "The hub reconnects by itself; see /readyz.";
     BrokerUnsafe "broker-unsafe" 503 Retry "The broker is not set up so that nothing is lost." "See the detail; mend it and start the hub again.";
-    NotParked "not-parked" 409 Reject "The delivery is not in a state that fits the operation." "See its state; only parked and dead deliveries are retried or edited, waiting ones skipped as well.";
+    NotParked "not-parked" 409 Reject "The delivery is not in a state that fits the operation." "See its state: waiting deliveries are only skipped, finished ones left, and ready ones edited only while nothing was done by them.";
+    UnderWay "under-way" 409 Reject "The delivery is being made just now." "See how that ends, then decide.";
+    AnotherHub "another-hub" 409 Reject "Another hub makes this delivery." "Ask the other hub: only that one knows whether the delivery is under way.";
     Unroutable "unroutable" 503 Retry "The broker had no queue for the message." "Bind a queue, or give the system a `queue` in busbar.toml.";
     NoAnswerer "no-answerer" 404 Reject "No route leads this question to a system." "Add a route for the type.";
     AnswerTimeout "answer-timeout" 504 Retry "The answering system did not answer before the deadline." "Try again, or raise the deadline.";

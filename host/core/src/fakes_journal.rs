@@ -152,7 +152,8 @@ impl MemoryJournal {
         if let Some(operation) = &commit.operation {
             let stored = self.deliveries.get(&operation.delivery).map(|row| &row.stored);
             let state = stored.map(|d| d.state);
-            let seen = stored.is_some_and(|d| d.version == operation.seen) || broken(Mutant::DecideUnseen);
+            let same = |d: &StoredDelivery| d.version == operation.seen && d.state == operation.state;
+            let seen = stored.is_some_and(same) || broken(Mutant::DecideUnseen);
             if !seen || !state.is_some_and(|state| operation.act.fits(state)) {
                 return Err(Refusal::NotNow { state });
             }
@@ -286,8 +287,11 @@ impl MemoryJournal {
         row.stored.version += 1;
         row.stored.tries = 0;
         row.stored.next_at_ms = 0;
-        row.stored.operated = true;
-        row.stored.judged = row.stored.attempts;
+        if was != DeliveryState::Ready || broken(Mutant::ReadyIsJudged) {
+            row.stored.operated = true;
+            row.stored.judged = row.stored.attempts;
+        }
+        let operated = row.stored.operated;
         match operation.act {
             Act::Retry => {}
             Act::Edit(message) => {
@@ -296,7 +300,7 @@ impl MemoryJournal {
             }
             Act::Skip => {
                 row.stored.state = DeliveryState::Skipped;
-                if was == DeliveryState::Parked {
+                if was == DeliveryState::Parked || (was == DeliveryState::Ready && operated) {
                     self.release_behind(operation.delivery);
                 }
             }

@@ -56,10 +56,9 @@ impl MemoryJournal {
     fn fits(&self, filter: &DeliveryFilter, d: &StoredDelivery) -> bool {
         let same = |wanted: &Option<String>, is: Option<&str>| wanted.is_none() || wanted.as_deref() == is;
         let code = self.deliveries.get(&d.id).and_then(|row| row.error.as_ref()).map(|e| e.code.as_str());
-        let failed = matches!(d.state, DeliveryState::Parked | DeliveryState::Dead);
         d.id > filter.after
             && filter.id.is_none_or(|id| id == d.id)
-            && filter.state.map_or(failed, |state| state == d.state)
+            && filter.states.has(d.state, code.is_some())
             && same(&filter.system, Some(&d.system))
             && same(&filter.r#type, self.messages.get(&d.message_seq).map(|m| m.message.r#type.as_str()))
             && same(&filter.code, code)

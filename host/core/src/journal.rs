@@ -160,14 +160,16 @@ pub struct Commit {
     pub at_ms: i64,
 }
 
-/// What a person does about a delivery that failed for good.
+/// What a person does about a delivery that is not finished.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
     pub delivery: i64,
     pub system: String,
+    pub shard: u32,
     pub act: Act,
-    /// Version that the delivery had when the person looked; else it has been made again meanwhile, and what was
-    /// decided is about something else.
+    /// State and version that the delivery had when the person looked; else it has been made again meanwhile, and what
+    /// was decided is about something else.
+    pub state: DeliveryState,
     pub seen: u32,
     /// Name of the key or person.
     pub by: String,
@@ -175,11 +177,12 @@ pub struct Operation {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Act {
-    /// Make it again, with a new budget of tries. Of `parked` and `dead` ones.
+    /// Make it again, with a new budget of tries; a `ready` one now, whatever it waits for. By this a person says of
+    /// `parked` and `dead` ones that what came of requests without an answer was found out; of `ready` ones nothing.
     Retry,
     /// The same with other data, already validated against the schema. The message itself stays as it was received.
     Edit(Box<Message>),
-    /// Never make it. Of `parked`, `dead` and `waiting` ones; those that wait behind a parked one go on.
+    /// Never make it. Those that wait behind a parked one go on.
     Skip,
 }
 
@@ -194,8 +197,11 @@ impl Act {
 
     /// Whether a delivery in this state may be operated on so.
     pub fn fits(&self, state: DeliveryState) -> bool {
-        let failed = matches!(state, DeliveryState::Parked | DeliveryState::Dead);
-        failed || (matches!(self, Self::Skip) && state == DeliveryState::Waiting)
+        match state {
+            DeliveryState::Parked | DeliveryState::Dead | DeliveryState::Ready => true,
+            DeliveryState::Waiting => matches!(self, Self::Skip),
+            DeliveryState::Done | DeliveryState::Skipped => false,
+        }
     }
 }
 
@@ -225,6 +231,10 @@ pub enum Refusal {
     NotOpen,
     /// An earlier delivery of the same system and key is held: that one comes first.
     Behind { delivery: i64 },
+    /// The delivery is being made just now, or somebody decides about it.
+    UnderWay,
+    /// Another hub makes this delivery: only that one knows whether it is under way.
+    Elsewhere,
 }
 
 /// A delivery in the store, ready to be made.
@@ -262,12 +272,34 @@ pub struct MessageFilter {
     pub limit: u32,
 }
 
+/// States of deliveries that are looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum States {
+    /// Failed for good: `parked` or `dead`.
+    #[default]
+    GaveUp,
+    /// Those, and `ready` ones whose last attempt failed.
+    Failing,
+    One(DeliveryState),
+}
+
+impl States {
+    /// `failed`: whether its last attempt did.
+    pub fn has(self, state: DeliveryState, failed: bool) -> bool {
+        let gave_up = matches!(state, DeliveryState::Parked | DeliveryState::Dead);
+        match self {
+            Self::GaveUp => gave_up,
+            Self::Failing => gave_up || (state == DeliveryState::Ready && failed),
+            Self::One(one) => state == one,
+        }
+    }
+}
+
 /// Which deliveries an operation means. All given conditions hold together; by id.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeliveryFilter {
     pub id: Option<i64>,
-    /// `parked` or `dead` where absent.
-    pub state: Option<DeliveryState>,
+    pub states: States,
     pub system: Option<String>,
     pub r#type: Option<String>,
     /// Code of the error.

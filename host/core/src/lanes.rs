@@ -15,6 +15,8 @@ pub struct Job<T> {
     pub shard: u32,
     /// Not before, milliseconds.
     pub due_ms: i64,
+    /// Before others that may run.
+    pub first: bool,
     pub load: T,
 }
 
@@ -200,7 +202,9 @@ impl<T> Lanes<T> {
     }
 
     fn schedule(&mut self, job: Job<T>) {
-        if job.due_ms == 0 || broken(Mutant::IgnoreDueTime) {
+        if job.first {
+            self.runnable.push_front(job);
+        } else if job.due_ms == 0 || broken(Mutant::IgnoreDueTime) {
             self.runnable.push_back(job);
         } else {
             self.delayed.insert((job.due_ms, job.id));
@@ -272,10 +276,7 @@ impl<T> Lanes<T> {
     /// A taken delivery is tried again at `job.due_ms`; its key waits with it.
     pub fn retry(&mut self, job: Job<T>) {
         self.in_flight.remove(&job.id);
-        if self.shards.has(job.shard) {
-            return self.schedule(job);
-        }
-        self.forget(job);
+        self.put_back(job);
     }
 
     /// A taken delivery was parked, or turned out to be another's: only the store knows what comes next. It may have
@@ -320,17 +321,47 @@ impl<T> Lanes<T> {
     fn disown(&mut self, id: i64) {
         let at = self.runnable.iter().position(|job| job.id == id);
         let queued = at.and_then(|at| self.runnable.get(at)).or_else(|| self.waiting.get(&id));
-        if queued.is_none_or(|job| self.shards.has(job.shard)) {
-            return;
+        if queued.is_some_and(|job| !self.shards.has(job.shard)) {
+            let job = self.hold_back(id);
+            job.into_iter().for_each(|job| self.forget(job));
         }
-        let job = match at {
+    }
+
+    /// Takes one that might run now or at its time out of the order, until [`Self::put_back`], [`Self::done`] or
+    /// [`Self::drop_held`]; its key waits with it.
+    pub fn hold_back(&mut self, id: i64) -> Option<Job<T>> {
+        let job = match self.runnable.iter().position(|job| job.id == id) {
             Some(at) => self.runnable.remove(at),
             None => self.waiting.remove(&id),
-        };
-        if let Some(job) = job {
-            self.delayed.remove(&(job.due_ms, id));
-            self.forget(job);
+        }?;
+        self.delayed.remove(&(job.due_ms, id));
+        Some(job)
+    }
+
+    /// What is here of a delivery that cannot run yet, and of those behind it, is not to be relied on: they are read again.
+    pub fn withdraw(&mut self, id: i64) {
+        for queue in self.keys.values_mut() {
+            let from = queue.iter().position(|job| job.id == id).unwrap_or(queue.len());
+            for job in queue.drain(from..) {
+                self.ids.remove(&job.id);
+            }
         }
+        self.rewind(id - 1);
+    }
+
+    /// One that was held back may run again.
+    pub fn put_back(&mut self, job: Job<T>) {
+        match self.shards.has(job.shard) {
+            true => self.schedule(job),
+            false => self.forget(job),
+        }
+    }
+
+    /// One that was held back is not to be relied on: it and all behind it are read again.
+    pub fn drop_held(&mut self, job: Job<T>) {
+        let id = job.id;
+        self.forget(job);
+        self.rewind(id - 1);
     }
 
     /// Drops a delivery that is not running, with all behind it.

@@ -49,6 +49,11 @@ mutants! {
     NewPassesParked "a message that comes in while its key is parked is delivered";
     ReleasePastParked "a release goes past the next parked one";
     ForgetRelease "those that wait behind a parked one are not released";
+    ReadyIsJudged "who retries what is tried again anyway lets a call without an answer be repeated";
+    DisturbAttempts "a person decides about a delivery while it is being made";
+    OperateElsewhere "a person decides at one hub about what another is making";
+    KeepTheOld "what a person decided about is made as it was before";
+    HoldThePerson "a system's wish to be left alone holds what a person retries";
     OperateOutOfTurn "a parked delivery is retried before an earlier one with its key";
     KeepLostShards "a hub goes on with shards that another has taken";
     NextBeforeOutcome "the next delivery of a key starts before the outcome is written";

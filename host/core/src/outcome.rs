@@ -61,11 +61,20 @@ pub struct Policy {
     pub attempts_max: u32,
     pub backoff_first_ms: u64,
     pub backoff_max_ms: u64,
+    /// A far end may ask to wait so long at most: what comes from outside is bounded.
+    pub wait_max_ms: u64,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { attempts_max: 12, backoff_first_ms: 500, backoff_max_ms: 300_000 }
+        Self { attempts_max: 12, backoff_first_ms: 500, backoff_max_ms: 300_000, wait_max_ms: 3_600_000 }
+    }
+}
+
+impl Policy {
+    /// How long a far end is left alone that asked for so much.
+    pub fn wait_ms(&self, asked_ms: Option<u64>) -> u64 {
+        asked_ms.unwrap_or(0).min(self.wait_max_ms)
     }
 }
 
@@ -96,5 +105,5 @@ pub fn decide(policy: &Policy, tries: u32, failure: &Failure, jitter: f64, spare
     let doublings = tries.saturating_sub(1).min(32);
     let step_ms = policy.backoff_first_ms.saturating_mul(1 << doublings).min(policy.backoff_max_ms);
     let after_ms = step_ms / 2 + (step_ms as f64 / 2.0 * jitter.clamp(0.0, 1.0)) as u64;
-    Next::Retry { after_ms: after_ms.max(asked_ms.unwrap_or(0)) }
+    Next::Retry { after_ms: after_ms.max(policy.wait_ms(asked_ms)) }
 }

@@ -133,6 +133,18 @@ pub fn since_decision(calls: Vec<Call>, judged: u32) -> Vec<Call> {
     calls.into_iter().filter(|call| call.attempt > judged || !sends(call) || done(call)).collect()
 }
 
+/// Whether earlier attempts did something, or may have, by what they sent: with other data it would be another request,
+/// which the record does not know, and the far end may do both.
+pub fn binds(calls: &[Call]) -> bool {
+    let is_safe = |call: &Call| {
+        let method = call.request.get("method").and_then(Value::as_str).unwrap_or_default();
+        Repeat::of(method, false) == Repeat::Safe
+    };
+    let acts =
+        |call: &Call| call.outcome != OK || gave_up(call.answer.as_ref()) || call.answer.as_ref().is_some_and(was_done);
+    maybe_sent(calls) || Record::new(calls.to_vec()).sent.iter().any(|call| !is_safe(call) && acts(call))
+}
+
 /// Whether an earlier attempt gave the message to a connection and did not live to see what came of it.
 pub fn maybe_sent(calls: &[Call]) -> bool {
     calls.iter().any(|call| call.kind == CONNECTION && call.outcome == NO_ANSWER)
@@ -242,6 +254,27 @@ mod tests {
         // Also of one that was answered from the record, by an adapter that knows better.
         let calls = vec![call(1, 0, post(1), OK, 200), call(2, 0, post(1), NOTHING_DONE, 200)];
         assert_eq!(Record::new(calls).verdict(&post(1), Repeat::Unsafe), Verdict::Send);
+    }
+
+    #[test]
+    fn what_did_something_or_may_have_binds() {
+        let get = json!({ "method": "GET", "url": "http://far/p" });
+        for (request, outcome, status, bound) in [
+            (post(1), OK, 201, true),
+            (post(1), OK, 504, true),
+            (post(1), NO_ANSWER, 0, true),
+            (post(1), "too-large", 0, true),
+            (post(1), OK, 401, false),
+            (post(1), OK, 503, false),
+            (post(1), "unreachable", 0, false),
+            (post(1), NOT_SENT, 0, false),
+            (get.clone(), OK, 200, false),
+            (get, NO_ANSWER, 0, false),
+        ] {
+            assert_eq!(binds(&[call(1, 0, request, outcome, status)]), bound, "{outcome} {status}");
+        }
+        assert!(!binds(&[]) && binds(&[Call { kind: CONNECTION.into(), ..call(1, 0, post(1), NO_ANSWER, 0) }]));
+        assert!(!binds(&[call(1, 0, post(1), NOTHING_DONE, 200)]), "disowned");
     }
 
     #[test]

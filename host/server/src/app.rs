@@ -6,9 +6,9 @@ use crate::config::{Deployment, System};
 use crate::egress::Egress;
 use crate::files::Watch;
 use crate::hub::{
-    Attempter, ConnectionBoard, Connections, Driver, Hub, HubEffects, Lease, Line, Outbox, Poller, Questions, Sharing,
-    SystemClock, SystemSecrets, Trouble, Turn, Via, ViaAmqp, ViaHttp, Waiting, WasmAdapters, WriteAhead, WriterThread,
-    new_id,
+    Attempter, ConnectionBoard, Connections, Driver, Gate, Hub, HubEffects, Lease, Line, Outbox, Poller, Questions,
+    Sharing, SystemClock, SystemSecrets, Trouble, Turn, Via, ViaAmqp, ViaHttp, Waiting, WasmAdapters, WriteAhead,
+    WriterThread, new_id,
 };
 use crate::rest::{Api, Hook, Keys, serve};
 use crate::retention::Retention;
@@ -126,6 +126,7 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         adapters,
         questions,
         clock: base.clock.clone(),
+        gates: gates(&deployment, &base),
         spool: deployment.folder.join("data/spool"),
     });
     let api = Arc::new(Api {
@@ -218,6 +219,11 @@ async fn transport(
     Ok(Some(Arc::new(started.context("connecting to the broker")?)))
 }
 
+fn gates(deployment: &Deployment, base: &Base) -> BTreeMap<String, Arc<Gate>> {
+    let out = deployment.systems.iter().filter(|(_, system)| system.config.out.is_some());
+    out.map(|(name, _)| (name.clone(), Gate::new(Turn(base.owned.subscribe())))).collect()
+}
+
 /// Every system's TCP connection, with its sockets ready.
 async fn connections(
     deployment: &Deployment,
@@ -279,7 +285,7 @@ fn intakes(
             let (hub, turn, stop) = (hub.clone(), turn.clone(), stop.clone());
             tasks.spawn(Poller { hub, system, every, policy, turn, stop }.run());
         }
-        if let Some(config) = system.config.out.clone() {
+        if let (Some(config), Some(gate)) = (system.config.out.clone(), hub.gates.get(name)) {
             let outbox = Outbox {
                 system: name.clone(),
                 folder: deployment.folder.join(&config.path),
@@ -288,7 +294,7 @@ fn intakes(
                 store: hub.store.clone(),
                 adapters: hub.adapters.clone(),
                 clock: hub.clock.clone(),
-                turn: turn.clone(),
+                gate: gate.clone(),
             };
             outbox.prepare().with_context(|| format!("making {}", outbox.folder.display()))?;
             tasks.spawn(outbox.run(stop.clone()));
@@ -347,6 +353,7 @@ fn policy(system: &System) -> Policy {
         attempts_max: config.attempts,
         backoff_first_ms: config.backoff_first_ms,
         backoff_max_ms: config.backoff_max_ms,
+        wait_max_ms: config.wait_max_ms,
     }
 }
 

@@ -23,7 +23,7 @@ pub use attempt::Attempter;
 pub use connection::{ConnectionBoard, ConnectionShown, Connections, Line, Trouble};
 pub use driver::{Committer, Driver, Pending};
 pub use effects::{HubEffects, SystemSecrets, WriteAhead};
-pub use encode::Outbox;
+pub use encode::{Gate, Outbox};
 pub use file::FileResult;
 pub use intake::Hub;
 pub use intake::reused_problem;

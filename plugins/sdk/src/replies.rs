@@ -65,8 +65,8 @@ pub fn failure_of_error(error: HttpError, what: &str, repeatable: bool) -> Failu
 /// 10.2.3), so that no clock is needed and a wrong one does no harm.
 pub fn retry_after_ms(response: &Response) -> Option<u64> {
     let value = header(&response.headers, "retry-after")?.trim();
-    if let Ok(seconds) = value.parse::<u32>() {
-        return Some(u64::from(seconds) * 1000);
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(value.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(1000));
     }
     let until = httpdate::parse_http_date(value).ok()?;
     let now = httpdate::parse_http_date(header(&response.headers, "date")?.trim()).ok()?;

@@ -1,5 +1,5 @@
-//! A refusal binds only its own attempt (design, section 6, 5): whichever unsafe request of a delivery is refused once,
-//! the next attempt sends it again and comes to the same end as if nothing had been.
+//! A refusal binds only its own attempt (design, section 6, 5): where the first unsafe request of a delivery is refused
+//! once, the next attempt sends it again and comes to the same end as if nothing had been.
 
 use super::{adapters, cases, run};
 use crate::hub::{LOADED, RUNTIME};
@@ -34,9 +34,9 @@ async fn what_was_refused_once_is_sent_again() {
                 continue;
             }
             let (expected, calls) = end(adapter, setup.clone(), input.clone()).await;
-            for at in (0..calls.len()).filter(|at| is_unsafe(&calls[*at])) {
+            if let Some(at) = calls.iter().position(is_unsafe) {
                 for status in [401, 403] {
-                    let again = refused_at(&setup, &calls, at, status);
+                    let again = refused_at(&setup, at, status);
                     let (shown, seen) = end(adapter, again, input.clone()).await;
                     let refused = &calls[at];
                     let sent = seen.iter().filter(|call| *call == refused).count();
@@ -55,16 +55,11 @@ async fn what_was_refused_once_is_sent_again() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Two attempts: the first one's request number `at` is refused. Of the second one, the requests by which something
-/// was done before are answered from the record, and the others are sent again.
-fn refused_at(setup: &Setup, calls: &[Value], at: usize, status: u16) -> Setup {
+/// Two attempts: request number `at` of the first one is refused, and the second one gets all the answers.
+fn refused_at(setup: &Setup, at: usize, status: u16) -> Setup {
     let refusal: HttpAnswer = serde_json::from_value(json!({ "status": status })).unwrap();
-    let mut setup = setup.clone();
-    let answers = std::mem::take(&mut setup.http);
-    let first = answers.iter().take(at).cloned();
-    let recorded = |place: &usize| *place < at && is_unsafe(&calls[*place]);
-    let second = answers.iter().enumerate().filter(|(place, _)| !recorded(place)).map(|(_, answer)| answer.clone());
-    setup.http = first.chain([refusal]).chain(second).collect();
-    setup.attempts = 2;
-    setup
+    let mut again = setup.clone();
+    again.http = setup.http.iter().take(at).cloned().chain([refusal]).chain(setup.http.iter().cloned()).collect();
+    again.attempts = 2;
+    again
 }

@@ -62,6 +62,8 @@ contract! {
     keys::a_retried_one_goes_first_and_lets_the_others_go
     keys::skipping_lets_the_next_ones_go_up_to_the_next_parked
     keys::an_operation_must_fit
+    keys::a_ready_one_is_operated_on_as_it_was_seen
+    keys::skipping_a_ready_one_lets_go_what_waits_behind_it
     keys::an_edit_is_for_its_delivery_only
     keys::made_ones_are_done_unless_others_come_first
     engine::an_attempt_that_was_overtaken_is_stale
@@ -150,20 +152,25 @@ fn attempt_again(delivery: i64, state: DeliveryState, attempts: u32) -> Commit {
     Commit { attempted: Some(again), ..Commit::default() }
 }
 
-/// Of a delivery that was attempted once.
+/// Of a delivery that was attempted once and parked.
 fn operation(delivery: i64, act: Act) -> Commit {
-    operation_seen(delivery, act, 1)
+    operation_seen(delivery, act, DeliveryState::Parked, 1)
 }
 
-fn operation_seen(delivery: i64, act: Act, seen: u32) -> Commit {
-    let operation = Operation { delivery, system: "billing".into(), act, seen, by: "Оператор".into() };
+fn operation_seen(delivery: i64, act: Act, state: DeliveryState, seen: u32) -> Commit {
+    let (system, by) = ("billing".into(), "Оператор".into());
+    let operation = Operation { delivery, system, shard: 0, act, state, seen, by };
     Commit { operation: Some(operation), at_ms: 3_000, ..Commit::default() }
 }
 
 /// Deliveries of a system in a state, as `key: id`.
 async fn held(store: &AnyStore, system: &str, state: DeliveryState) -> Vec<(Option<String>, i64)> {
-    let filter =
-        DeliveryFilter { system: Some(system.into()), state: Some(state), limit: 1_000, ..DeliveryFilter::default() };
+    let filter = DeliveryFilter {
+        system: Some(system.into()),
+        states: States::One(state),
+        limit: 1_000,
+        ..DeliveryFilter::default()
+    };
     store.deliveries(&filter).await.unwrap().into_iter().map(|(_, view)| (view.key, view.id)).collect()
 }
 

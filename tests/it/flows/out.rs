@@ -6,7 +6,7 @@ use busbar_core::fakes::{FakeClock, MemoryStore};
 use busbar_core::ports::Store;
 use busbar_core::{Commit, DeliveryState, Message, NewMessage, Planned, Policy, Shards, StateWrite};
 use busbar_server::config::model::{Grants, Limits, OutConfig};
-use busbar_server::hub::{Outbox, Turn, WasmAdapters};
+use busbar_server::hub::{Gate, Outbox, Turn, WasmAdapters};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -118,11 +118,11 @@ async fn outbox(behaviour: &str) -> (TempDir, Arc<MemoryStore>, Outbox) {
         system: "files".into(),
         folder: folder.path().join("out"),
         config: OutConfig { path: "out".into(), every_ms: 100, messages_max: 10 },
-        policy: Policy { attempts_max: 2, backoff_first_ms: 100, backoff_max_ms: 100 },
+        policy: Policy { attempts_max: 2, backoff_first_ms: 100, backoff_max_ms: 100, wait_max_ms: 1_000 },
         store: store.clone(),
         adapters: Arc::new(adapters),
         clock: Arc::new(FakeClock::at(1_000_000)),
-        turn: Turn(tokio::sync::watch::channel(Shards::ALL).1),
+        gate: Gate::new(Turn(tokio::sync::watch::channel(Shards::ALL).1)),
     };
     outbox.prepare().unwrap();
     (folder, store, outbox)

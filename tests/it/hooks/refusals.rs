@@ -24,7 +24,7 @@ impl Case {
     /// the delivery begins anew.
     async fn far(&self, refusals: &[u16]) -> Standin {
         let answers = self.setup["http"].as_array().unwrap().clone();
-        let state = Mutex::new((VecDeque::from(refusals.to_vec()), 0));
+        let state = Mutex::new((VecDeque::from(refusals.to_vec()), 0_usize));
         Standin::slow(move |seen, _| {
             let (refusals, at) = &mut *state.lock().unwrap();
             let refusal = if seen.method == "GET" { None } else { refusals.pop_front() };
@@ -45,13 +45,14 @@ impl Case {
         let secrets = self.setup["credentials"].as_object().cloned().unwrap_or_default();
         let credentials: Value =
             secrets.keys().map(|name| (name.clone(), json!({ "file": format!("secrets/of-{name}") }))).collect();
+        let names: Vec<_> = secrets.keys().collect();
         let system = json!({
             "adapter": self.adapter,
             "config": config,
             "credentials": credentials,
             "policy": { "backoff-first-ms": 20, "breaker-failures": 100 },
             "grants": {
-                "http": [url], "private-addresses": ["127.0.0.1"], "credentials": ["*"], "clock": true, "state": true,
+                "http": [url], "private-addresses": ["127.0.0.1"], "credentials": names, "clock": true, "state": true,
                 "lookup": true, "emit": ["payment.link.issued.v1"],
             },
         });
@@ -109,7 +110,8 @@ async fn a_refusal_of_the_credentials_is_not_for_ever() {
 async fn a_conflict_that_may_pass_is_asked_again() {
     let case = Case::read("rest-json", "payment");
     let far = case.far(&[409, 409]).await;
-    let hub = case.hub(&far.url, json!({ "deliver": { "payment.received.v1": { "statuses": { "409": "transient" } } } }));
+    let hub =
+        case.hub(&far.url, json!({ "deliver": { "payment.received.v1": { "statuses": { "409": "transient" } } } }));
     let taken = hub.publish(&case.event).await;
     let trace = hub.settled(&taken["seq"], &["done"]).await;
     assert_eq!((&trace["deliveries"][0]["attempts"], posts(&far)), (&json!(3), 3), "{trace}");

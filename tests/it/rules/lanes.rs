@@ -28,7 +28,7 @@ enum State {
 }
 
 fn job(id: i64, key: Option<&str>) -> Job<()> {
-    Job { id, key: key.map(str::to_string), shard: 0, due_ms: 0, load: () }
+    Job { id, key: key.map(str::to_string), shard: 0, due_ms: 0, first: false, load: () }
 }
 
 /// The store as the lanes see it, and a read that is under way with what it found.

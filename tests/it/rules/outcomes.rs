@@ -4,7 +4,7 @@ use busbar_core::engine::{Breaker, BreakerPolicy, Bucket, Rate};
 use busbar_core::outcome::decide;
 use busbar_core::{Ack, Acks, Code, Failure, Next, Policy, Problem, Rejection};
 
-const POLICY: Policy = Policy { attempts_max: 5, backoff_first_ms: 100, backoff_max_ms: 1_000 };
+const POLICY: Policy = Policy { attempts_max: 5, backoff_first_ms: 100, backoff_max_ms: 1_000, wait_max_ms: 60_000 };
 
 fn transient(retry_after_ms: Option<u64>) -> Failure {
     Failure::Transient { reason: "down".into(), retry_after_ms }
@@ -27,6 +27,13 @@ fn a_far_ends_wish_to_wait_is_honoured() {
     assert_eq!(decide(&POLICY, 1, &transient(Some(30_000)), 0.5, false), Next::Retry { after_ms: 30_000 });
     let limited = Failure::RateLimited { reason: "slow down".into(), retry_after_ms: Some(7_000) };
     assert_eq!(decide(&POLICY, 1, &limited, 0.5, true), Next::Retry { after_ms: 7_000 });
+}
+
+#[test]
+fn a_far_end_cannot_ask_to_be_forgotten() {
+    for asked_ms in [60_001, 99_999_999_999_000, u64::MAX] {
+        assert_eq!(decide(&POLICY, 1, &transient(Some(asked_ms)), 0.5, false), Next::Retry { after_ms: 60_000 });
+    }
 }
 
 #[test]

@@ -105,6 +105,13 @@ impl Breaker {
         }
     }
 
+    /// A person wants to know now: the next probe need not wait.
+    pub fn hasten(&mut self, now_ms: i64) {
+        if let State::Open { since_ms, step_ms, until_ms } = self.state {
+            self.state = State::Open { since_ms, step_ms, until_ms: until_ms.min(now_ms) };
+        }
+    }
+
     /// Since when the system is down; `None` while it is not.
     pub fn down_since_ms(&self) -> Option<i64> {
         match self.state {

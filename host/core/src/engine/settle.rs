@@ -47,8 +47,10 @@ impl System {
             }
             Health::Slow(wait_ms) => {
                 self.breaker.answered();
-                let wait_ms = wait_ms.unwrap_or(self.rules.policy.backoff_first_ms);
+                let policy = self.rules.policy;
+                let wait_ms = wait_ms.map_or(policy.backoff_first_ms, |asked_ms| policy.wait_ms(Some(asked_ms)));
                 let until_ms = now_ms.saturating_add(i64::try_from(wait_ms).unwrap_or(i64::MAX));
+                self.wishes += 1;
                 let longer = self.held_until_ms.max(until_ms);
                 self.held_until_ms = if broken(Mutant::ShortenHold) { until_ms } else { longer };
                 true

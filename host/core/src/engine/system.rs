@@ -4,12 +4,14 @@ use super::Step;
 use super::breaker::{Breaker, BreakerPolicy};
 use super::rate::{Bucket, Rate};
 use crate::error::Problem;
-use crate::journal::{Shards, StoredDelivery};
+use crate::journal::{Act, DeliveryState, Operation, Refusal, Shards, StoredDelivery};
 use crate::lanes::{Job, Lanes, Refill};
+use crate::message::Message;
 use crate::mutant::{Mutant, broken};
 use crate::outcome::Policy;
 use crate::ports::Ready;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Milliseconds before a read that failed is tried again.
 const READ_RETRY_MS: i64 = 500;
@@ -33,7 +35,17 @@ pub struct SystemStatus {
     pub held: usize,
     /// Since when it does not answer; its breaker is open.
     pub down_since_ms: Option<i64>,
+    /// It asked to be left alone until then.
+    pub held_until_ms: Option<i64>,
     pub paused: bool,
+}
+
+struct Disturbed {
+    shard: u32,
+    /// Taken out of the lanes; `None` where it was not about to run.
+    job: Option<Job<Work>>,
+    /// Those of the system then: what it wishes later is not the person's to overrule.
+    wishes: u64,
 }
 
 /// A delivery with what the engine remembers of it.
@@ -52,7 +64,11 @@ pub struct System {
     pub paused: bool,
     /// The system asked to be left alone until then.
     pub held_until_ms: i64,
+    /// How often it asked for that.
+    pub wishes: u64,
     pub running: HashMap<i64, Work>,
+    /// Deliveries that might be started at any time, and about which a person decides, until that is written.
+    disturbed: HashMap<i64, Disturbed>,
     reading: bool,
     read_again_ms: i64,
 }
@@ -63,6 +79,7 @@ pub fn job(stored: StoredDelivery, fresh: bool) -> Job<Work> {
         key: stored.key.clone(),
         shard: Shards::of(&stored.system, stored.key.as_deref(), stored.message_seq),
         due_ms: stored.next_at_ms,
+        first: false,
         load: Work { stored, fresh },
     }
 }
@@ -76,7 +93,9 @@ impl System {
             bucket: rules.rate.map(Bucket::new),
             paused: false,
             held_until_ms: i64::MIN,
+            wishes: 0,
             running: HashMap::new(),
+            disturbed: HashMap::new(),
             reading: false,
             read_again_ms: i64::MIN,
             rules,
@@ -88,6 +107,7 @@ impl System {
             in_flight: self.lanes.in_flight(),
             held: self.lanes.held(),
             down_since_ms: self.breaker.down_since_ms(),
+            held_until_ms: Some(self.held_until_ms).filter(|until_ms| *until_ms > i64::MIN),
             paused: self.paused,
         }
     }
@@ -109,7 +129,8 @@ impl System {
     }
 
     fn refill(&mut self, now_ms: i64, steps: &mut Vec<Step>) -> Option<i64> {
-        if self.reading {
+        // What is read might be started before the decision about it is written.
+        if self.reading || self.disturbed.values().any(|disturbed| disturbed.job.is_none()) {
             return None;
         }
         let refill = self.lanes.wants_refill()?;
@@ -162,5 +183,67 @@ impl System {
             self.running.insert(job.id, job.load);
             steps.push(Step::Attempt { delivery: stored, fresh });
         }
+    }
+
+    /// Shards with deliveries that are being made or decided about.
+    pub fn busy(&self) -> Shards {
+        Shards(self.disturbed.values().fold(self.lanes.busy().0, |all, disturbed| all | 1 << disturbed.shard))
+    }
+
+    /// A person is about to decide about a `ready` delivery: it is not started until that is written. Only the hub that
+    /// makes it knows whether it is under way.
+    pub fn disturb(&mut self, operation: &Operation) -> Option<Refusal> {
+        let id = operation.delivery;
+        if !self.lanes.shards().has(operation.shard) && !broken(Mutant::OperateElsewhere) {
+            return Some(Refusal::Elsewhere);
+        }
+        if (self.running.contains_key(&id) && !broken(Mutant::DisturbAttempts)) || self.disturbed.contains_key(&id) {
+            return Some(Refusal::UnderWay);
+        }
+        let job = self.lanes.hold_back(id);
+        if job.is_none() {
+            self.lanes.withdraw(id);
+        }
+        self.disturbed.insert(id, Disturbed { shard: operation.shard, job, wishes: self.wishes });
+        None
+    }
+
+    /// The decision is written, or refused, or nobody knows.
+    pub fn decided(&mut self, operation: &Operation, written: bool, now_ms: i64) {
+        let id = operation.delivery;
+        // One that was made when it was parked may come to be written together with another of the same delivery.
+        let disturbed = (operation.state == DeliveryState::Ready).then(|| self.disturbed.remove(&id)).flatten();
+        let Some(Disturbed { job, wishes, .. }) = disturbed else { return self.lanes.rewind(id - 1) };
+        if written && operation.act != Act::Skip {
+            if wishes == self.wishes && !broken(Mutant::HoldThePerson) {
+                self.held_until_ms = i64::MIN;
+            }
+            self.breaker.hasten(now_ms);
+        }
+        match job {
+            // Another hub may have made it since it was read here.
+            Some(job) if written && job.load.stored.version == operation.seen => self.go_on(job, operation),
+            Some(job) => self.lanes.drop_held(job),
+            None => self.lanes.rewind(id - 1),
+        }
+    }
+
+    fn go_on(&mut self, mut job: Job<Work>, operation: &Operation) {
+        let stored = &mut job.load.stored;
+        match &operation.act {
+            _ if broken(Mutant::KeepTheOld) => return self.lanes.put_back(job),
+            Act::Skip => {
+                self.lanes.done(job.id, job.key.as_deref());
+                if stored.operated {
+                    self.lanes.rewind(job.id);
+                }
+                return;
+            }
+            Act::Edit(message) => stored.message = Arc::new(Message::clone(message)),
+            Act::Retry => {}
+        }
+        (stored.tries, stored.next_at_ms, stored.version) = (0, 0, operation.seen + 1);
+        (job.due_ms, job.first, job.load.fresh) = (0, true, false);
+        self.lanes.put_back(job);
     }
 }

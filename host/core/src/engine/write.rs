@@ -2,7 +2,7 @@
 
 use super::{Step, Ticket};
 use crate::error::Problem;
-use crate::journal::{Commit, Committed, Started};
+use crate::journal::{Commit, Committed, DeliveryState, Operation, Refusal, Started};
 use crate::mutant::{Mutant, broken};
 use std::collections::VecDeque;
 
@@ -78,27 +78,40 @@ impl Writer {
         steps.push(Step::Write(self.writing.iter().map(|entry| entry.commit.clone()).collect()));
     }
 
+    /// Takes back inputs that are not being written yet.
+    fn take_back(&mut self, which: impl Fn(&Operation) -> bool) -> Vec<(Ticket, Commit)> {
+        let mut taken = Vec::new();
+        for entry in std::mem::take(&mut self.waiting) {
+            match (&entry.origin, &entry.commit.operation) {
+                (Origin::Input { ticket, .. }, Some(operation)) if which(operation) => {
+                    taken.push((*ticket, entry.commit))
+                }
+                _ => self.waiting.push_back(entry),
+            }
+        }
+        taken
+    }
+
     /// What was written, with its results.
     pub fn written(&mut self, results: Vec<Committed>) -> Vec<(Entry, Committed)> {
         std::mem::take(&mut self.writing).into_iter().zip(results).collect()
     }
 
-    /// The write failed, or nobody knows. Impatient inputs are refused; the rest is written again, in its order.
-    fn failed(&mut self, failed: Vec<Entry>, problem: &Problem, now_ms: i64, steps: &mut Vec<Step>) {
+    /// The write failed, or nobody knows. Gives the inputs that do not wait; the rest is written again, in its order.
+    fn failed(&mut self, now_ms: i64) -> Vec<(Ticket, Commit)> {
         self.retry_at_ms = Some(now_ms + WRITE_RETRY_MS);
-        let waiting = std::mem::take(&mut self.waiting).into_iter().chain(std::mem::take(&mut self.patient));
-        for entry in failed.into_iter().chain(waiting) {
+        let failed = std::mem::take(&mut self.writing).into_iter().chain(std::mem::take(&mut self.waiting));
+        let mut refused = Vec::new();
+        for entry in failed.chain(std::mem::take(&mut self.patient)) {
             match entry.origin {
-                Origin::Input { ticket, .. } if broken(Mutant::ConfirmAfterFailedCommit) => {
-                    steps.push(Step::Confirm { ticket, result: Ok(Ok(Vec::new())) });
-                }
-                Origin::Input { ticket, patient: false } => {
-                    steps.push(Step::Confirm { ticket, result: Err(problem.clone()) });
+                Origin::Input { ticket, patient } if !patient || broken(Mutant::ConfirmAfterFailedCommit) => {
+                    refused.push((ticket, entry.commit));
                 }
                 Origin::Outcome { .. } if broken(Mutant::DropOutcome) => {}
                 _ => self.add(entry),
             }
         }
+        refused
     }
 }
 
@@ -118,6 +131,9 @@ impl super::Engine {
         if let Some(started) = &mut commit.started {
             started.expected = self.version(started).unwrap_or(u32::MAX);
         }
+        if let Some(refusal) = commit.operation.as_ref().and_then(|operation| self.disturb(operation)) {
+            return steps.push(Step::Confirm { ticket, result: Ok(Err(refusal)) });
+        }
         if broken(Mutant::ConfirmBeforeCommit) {
             steps.push(Step::Confirm { ticket, result: Ok(Ok(Vec::new())) });
         }
@@ -133,7 +149,7 @@ impl super::Engine {
             self.all(|system| system.lanes.fall_behind());
         }
         for (entry, result) in self.writer.written(results) {
-            self.operated(&entry);
+            self.operated(&entry.commit, result.is_ok(), now_ms);
             if let Ok(accepted) = &result {
                 accepted.iter().flat_map(|a| &a.deliveries).for_each(|delivery| self.offer(delivery));
             }
@@ -153,10 +169,12 @@ impl super::Engine {
 
     /// The write failed; or it is applied all the same, now or later, when only the connection broke.
     fn unwritten(&mut self, problem: &Problem, now_ms: i64, steps: &mut Vec<Step>) {
-        let failed = std::mem::take(&mut self.writer.writing);
-        failed.iter().for_each(|entry| self.operated(entry));
         self.doubt = true;
-        self.writer.failed(failed, problem, now_ms, steps);
+        for (ticket, commit) in self.writer.failed(now_ms) {
+            self.operated(&commit, false, now_ms);
+            let lost = if broken(Mutant::ConfirmAfterFailedCommit) { Ok(Ok(Vec::new())) } else { Err(problem.clone()) };
+            steps.push(Step::Confirm { ticket, result: lost });
+        }
         self.all(|system| system.lanes.fall_behind());
     }
 
@@ -174,10 +192,33 @@ impl super::Engine {
         gap
     }
 
+    /// Whether a decision about what might be started at any time has to be made again, or by another hub.
+    fn disturb(&mut self, operation: &Operation) -> Option<Refusal> {
+        let system = self.systems.get_mut(*self.names.get(&operation.system)?)?;
+        match operation.state {
+            // What a hub that stops has may be another's before the decision is written.
+            DeliveryState::Ready if self.stopping => Some(Refusal::Elsewhere),
+            DeliveryState::Ready => system.disturb(operation),
+            _ => None,
+        }
+    }
+
+    /// What is another hub's now may be under way there: decisions about it are not written.
+    pub(super) fn disown(&mut self, now_ms: i64, steps: &mut Vec<Step>) {
+        let lost = |operation: &Operation| {
+            let system = self.names.get(&operation.system).and_then(|place| self.systems.get(*place));
+            operation.state == DeliveryState::Ready && system.is_some_and(|s| !s.lanes.shards().has(operation.shard))
+        };
+        for (ticket, commit) in self.writer.take_back(lost) {
+            self.operated(&commit, false, now_ms);
+            steps.push(Step::Confirm { ticket, result: Ok(Err(Refusal::Elsewhere)) });
+        }
+    }
+
     /// What an operation let go on is read, also where it was written before and is refused now.
-    fn operated(&mut self, entry: &Entry) {
-        if let Some(operation) = &entry.commit.operation {
-            self.with(&operation.system, |system| system.lanes.rewind(operation.delivery - 1));
+    fn operated(&mut self, commit: &Commit, written: bool, now_ms: i64) {
+        if let Some(operation) = &commit.operation {
+            self.with(&operation.system, |system| system.decided(operation, written, now_ms));
         }
     }
 

@@ -43,7 +43,8 @@ impl World {
         let id = delivery.id;
         let number = attempt_number(&delivery);
         let h = self.hub(hub)?;
-        let attempt = Attempt { delivery, system, number, tenure: h.tenure, record: Record::default(), calls: Vec::new() };
+        let attempt =
+            Attempt { delivery, system, number, tenure: h.tenure, record: Record::default(), calls: Vec::new() };
         h.attempts.insert(id, attempt);
         let life = h.life;
         let reads = !fresh && !broken(Mutant::ForgetRecord);

@@ -24,7 +24,7 @@ pub struct Hub {
     pub lease_end: i64,
     /// Counts the times that the lease was over: what was begun before is not gone on with after.
     pub tenure: u64,
-    owned: Shards,
+    pub owned: Shards,
     alone: bool,
     pub attempts: HashMap<i64, Attempt>,
     pub tickets: HashMap<Ticket, TicketOf>,
@@ -254,7 +254,8 @@ impl World {
                 let life = self.hub(hub)?.life;
                 self.agenda.push(Moment::Process { hub, life }, at_ms, Ev::Go { delivery, go });
             }
-            (TicketOf::Person, _) => {}
+            (TicketOf::Person { now: Some((system, wishes)) }, Ok(Ok(_))) => self.heard(hub, system, wishes)?,
+            (TicketOf::Person { .. }, _) => {}
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 use super::plan::Kind;
 use super::world::{Ev, Held, Moment, TicketOf, World};
 use crate::journal::{Act, DeliveryState, Operation};
-use crate::{Commit, Message, StoredDelivery};
+use crate::record::binds;
+use crate::{Commit, Message, Shards, StoredDelivery};
 use serde_json::Value;
 
 impl World {
@@ -13,6 +14,14 @@ impl World {
             return Ok(());
         }
         let failed: Vec<_> = self.journal.deliveries().filter(|d| self.failed(d)).cloned().collect();
+        let ready = |d: &&StoredDelivery| d.state == DeliveryState::Ready;
+        let ready: Vec<_> = self.journal.deliveries().filter(ready).cloned().collect();
+        if !self.quiet
+            && self.dice.chance(300)
+            && let Some(delivery) = ready.get(self.dice.below(ready.len()))
+        {
+            self.decide(delivery)?;
+        }
         match self.quiet {
             true => failed.iter().try_for_each(|delivery| self.decide(delivery))?,
             false => {
@@ -37,13 +46,15 @@ impl World {
     fn decide(&mut self, delivery: &StoredDelivery) -> Held {
         let Some(system) = self.plan.system_named(&delivery.system) else { return Ok(()) };
         let poison = self.published(&delivery.message.id).is_some_and(|m| m.poison) && delivery.message.data.is_null();
+        let ready = delivery.state == DeliveryState::Ready;
         let executed = self.effects.contains_key(&delivery.id);
         let asks_around = matches!(self.kind_of(system), Kind::Blind | Kind::Asks);
         let act = match self.dice.below(10) {
             // Who looks at a payment asks the bank first.
-            _ if executed && asks_around => Act::Skip,
+            _ if executed && asks_around && !ready => Act::Skip,
             0 => Act::Skip,
-            1..4 if poison => {
+            // Other data are another request: not for what was done, or may have been.
+            1..4 if poison && !(ready && binds(&self.journal.calls(delivery.id))) => {
                 Act::Edit(Box::new(Message { data: Value::Bool(true).into(), ..Message::clone(&delivery.message) }))
             }
             _ if poison && self.quiet => Act::Skip,
@@ -55,14 +66,18 @@ impl World {
             let operation = Operation {
                 delivery: delivery.id,
                 system: delivery.system.clone(),
+                shard: Shards::of(&delivery.system, delivery.key.as_deref(), delivery.message_seq),
                 act: act.clone(),
+                state: delivery.state,
                 seen: delivery.version,
                 by: "person".into(),
             };
             let alive: Vec<_> = (0..self.hubs.len()).filter(|n| self.hubs.get(*n).is_some_and(|h| h.alive)).collect();
             let Some(hub) = self.dice.pick(&alive) else { return Ok(()) };
             let commit = Commit { operation: Some(operation), at_ms: self.now, ..Commit::default() };
-            self.send_input(hub, TicketOf::Person, commit)?;
+            let now = (ready && act != Act::Skip).then_some(system);
+            let now = now.map(|system| Ok((system, self.sight(hub, system)?.wishes))).transpose()?;
+            self.send_input(hub, TicketOf::Person { now }, commit)?;
         }
         Ok(())
     }

@@ -133,6 +133,7 @@ fn rules(dice: &mut Dice) -> SystemRules {
             attempts_max: dice.range(2, 6).unsigned_abs() as u32,
             backoff_first_ms: first,
             backoff_max_ms: first * 6,
+            wait_max_ms: 150,
         },
         breaker: BreakerPolicy {
             failures: dice.range(2, 5).unsigned_abs() as u32,

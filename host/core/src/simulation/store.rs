@@ -59,6 +59,9 @@ impl World {
             let operation = commit.operation.clone();
             let result = self.journal.commit(commit);
             if result.is_ok() {
+                if let Some(operation) = &operation {
+                    self.decided(hub, life, operation, fate)?;
+                }
                 self.applied(hub, life, started, attempted, operation)?;
             }
             results.push(result);

@@ -1,6 +1,7 @@
 //! The promises, watched while everything runs (design, section 6).
 
 use super::plan::Kind;
+use super::store::Fate;
 use super::world::{Broken, Held, World};
 use crate::journal::{Act, Attempted, DeliveryState, Operation, Started};
 use crate::{Failure, StoredDelivery};
@@ -17,6 +18,8 @@ pub struct Sight {
     recovered_ms: i64,
     was_down: bool,
     hold_until_ms: i64,
+    /// How often it wished to be left alone.
+    pub wishes: u64,
     /// Attempts begun while the far end was down, since when.
     down_starts: u32,
     down_since_ms: i64,
@@ -60,6 +63,8 @@ pub struct Watch {
     pub paused: BTreeSet<usize>,
     /// Made before they were written.
     pub made: HashSet<i64>,
+    /// Decided about, and the hub was told that it was not written.
+    unheard: HashSet<i64>,
     pub attempts: u64,
 }
 
@@ -96,11 +101,17 @@ impl World {
         lane.iter().copied().take_while(|other| *other < id).find(|other| self.state(*other).is_some_and(is_open))
     }
 
+    /// Whether it is made by a hub that has the lease for it.
+    fn is_leased(&self, running: &Running) -> bool {
+        let hub = self.hubs.get(running.hub);
+        hub.is_some_and(|h| h.life == running.life && h.tenure == running.tenure && h.lease_end > self.now)
+    }
+
     /// A hub begins an attempt.
     pub fn starting(&mut self, hub: usize, delivery: &StoredDelivery) -> Held {
         self.watch.attempts += 1;
         let Some(system) = self.plan.system_named(&delivery.system) else { return Ok(()) };
-        let (id, key, now) = (delivery.id, delivery.key.clone(), self.now);
+        let (id, key) = (delivery.id, delivery.key.clone());
         let text = || format!("h{hub} s{system} delivery {id} key {:?}", delivery.key);
         if self.hubs.get(hub).is_some_and(|h| h.stopping) {
             return broken("a hub that stops begins nothing", text());
@@ -110,11 +121,7 @@ impl World {
         }
         let same = |r: &&Running| r.system == system && (r.delivery == id || (key.is_some() && r.key == key));
         for other in self.watch.running.iter().filter(same) {
-            let leased = self
-                .hubs
-                .get(other.hub)
-                .is_some_and(|h| h.life == other.life && h.tenure == other.tenure && h.lease_end > now);
-            if other.hub == hub || leased {
+            if other.hub == hub || self.is_leased(other) {
                 let text = format!("{} beside {} at h{}", text(), other.delivery, other.hub);
                 return broken("deliveries of a key run one at a time", text);
             }
@@ -138,7 +145,7 @@ impl World {
         if same && stored.next_at_ms > now && recovered < updated {
             return broken("a retry waits for its time", format!("{}: {now} before {}", text(), stored.next_at_ms));
         }
-        if alone && !same && stored.attempts > 0 {
+        if alone && !same && stored.attempts > 0 && !self.watch.unheard.contains(&delivery.id) {
             return broken("what is finished is not made again", format!("{}: {:?}", text(), stored.state));
         }
         Ok(())
@@ -218,6 +225,7 @@ impl World {
         result: &Result<(), Failure>,
     ) -> Held {
         let now = self.now;
+        let most_ms = self.plan.systems.get(system).map_or(0, |sys| sys.rules.policy.wait_max_ms);
         let sight = self.sight(hub, system)?;
         let (mut spared, mut unknown, mut for_good) = (false, false, false);
         match result {
@@ -227,7 +235,9 @@ impl World {
             }
             Err(Failure::RateLimited { retry_after_ms, .. }) => {
                 spared = true;
-                let wait_ms = i64::try_from(retry_after_ms.unwrap_or(0)).unwrap_or(0);
+                sight.wishes += 1;
+                let asked_ms = retry_after_ms.unwrap_or(0).min(most_ms);
+                let wait_ms = i64::try_from(asked_ms).unwrap_or(0);
                 sight.hold_until_ms = sight.hold_until_ms.max(now + wait_ms);
                 (sight.down_starts, sight.down_since_ms) = (0, now);
             }
@@ -275,6 +285,45 @@ impl World {
             self.watch.tallies.entry(operation.delivery).or_default().tries = 0;
         }
         Ok(())
+    }
+
+    /// A person's decision is written.
+    pub fn decided(&mut self, hub: usize, life: u64, operation: &Operation, fate: Fate) -> Held {
+        let (now, id) = (self.now, operation.delivery);
+        if operation.state != DeliveryState::Ready {
+            return Ok(());
+        }
+        if fate == Fate::Ghost {
+            // Nobody knew of it when the next attempt began.
+            self.watch.unheard.insert(id);
+            return Ok(());
+        }
+        let h = self.hub(hub)?;
+        if h.life != life || h.lease_end <= now || !h.owned.has(operation.shard) {
+            return Ok(());
+        }
+        let made = |r: &&Running| r.delivery == id && (r.hub == hub || self.is_leased(r));
+        if let Some(running) = self.watch.running.iter().find(made) {
+            let text = format!("{id} by h{hub}, made at h{}", running.hub);
+            return broken("nobody decides about what is being made", text);
+        }
+        let Some(system) = self.plan.system_named(&operation.system) else { return Ok(()) };
+        if operation.act != Act::Skip {
+            // It is made now, whatever the system wished, and though it is down.
+            let sight = self.sight(hub, system)?;
+            sight.hold_until_ms = i64::MIN;
+            sight.down_starts = sight.down_starts.saturating_sub(1);
+        }
+        Ok(())
+    }
+
+    /// What a person wants to be made now is not held by what the system wished before.
+    pub fn heard(&mut self, hub: usize, system: usize, wishes: u64) -> Held {
+        let held = self.hub(hub)?.engine.statuses().nth(system).and_then(|(_, status)| status.held_until_ms);
+        match held.is_some() && self.sight(hub, system)?.wishes == wishes {
+            true => broken("what a person retries is made now", format!("s{system} at h{hub} until {held:?}")),
+            false => Ok(()),
+        }
     }
 
     fn written_messages(&mut self) -> Held {

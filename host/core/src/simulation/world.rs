@@ -43,10 +43,23 @@ pub enum Moment {
 /// Whose a ticket is.
 #[derive(Clone, Copy, Debug)]
 pub enum TicketOf {
-    Broker { queue: usize, connection: u64, number: u64, message: usize },
-    Client { message: usize, differs: bool },
-    Ahead { delivery: i64 },
-    Person,
+    Broker {
+        queue: usize,
+        connection: u64,
+        number: u64,
+        message: usize,
+    },
+    Client {
+        message: usize,
+        differs: bool,
+    },
+    Ahead {
+        delivery: i64,
+    },
+    /// Who wants something to be made now, when the system had wished so often to be left alone.
+    Person {
+        now: Option<(usize, u64)>,
+    },
 }
 
 #[derive(Debug)]

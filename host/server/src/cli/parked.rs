@@ -1,4 +1,4 @@
-//! `parked`: deliveries that failed for good, and what to do about them.
+//! `parked`: deliveries that are failing, and what to do about them.
 
 use super::HubArgs;
 use super::client::{call, client, list, url, word};
@@ -20,7 +20,8 @@ pub struct ParkedArgs {
 
 #[derive(Subcommand)]
 enum What {
-    /// Make deliveries again: those with these numbers, or all that match the filter.
+    /// Make deliveries again, those that wait to be tried again at once: those with these numbers, or all that match the
+    /// filter.
     Retry(Which),
     /// Never make deliveries: those with these numbers, or all that match the filter. What waits behind them goes on.
     Skip(Which),
@@ -59,7 +60,8 @@ struct Filter {
     /// Only with this ordering key.
     #[arg(long)]
     ordering_key: Option<String>,
-    /// `parked`, `dead` or `waiting`; parked and dead ones where absent.
+    /// `parked`, `dead`, `waiting`, `ready`, or `failing`: parked, dead, and tried again after a failure. Where absent,
+    /// those that are failing are shown, and parked and dead ones operated on.
     #[arg(long)]
     state: Option<String>,
 }
@@ -136,6 +138,9 @@ fn line(delivery: &Value, json: bool) {
         word(delivery, "message"),
         word(delivery, "updated-at"),
     );
+    if let Some(next) = delivery["next-at"].as_str() {
+        println!("          tried again at {next}");
+    }
     if let Some(code) = delivery["error"]["code"].as_str() {
         println!("          {code}: {}", delivery["error"]["detail"].as_str().unwrap_or_default());
     }

@@ -272,6 +272,9 @@ pub struct PolicyConfig {
     /// Milliseconds at most.
     #[schemars(range(min = 1))]
     pub backoff_max_ms: u64,
+    /// Milliseconds that a system may ask to wait (`Retry-After`) at most; what is longer is cut to this.
+    #[schemars(range(min = 1))]
+    pub wait_max_ms: u64,
     /// Failures in a row after which the system counts as down: then nothing is sent but a probe now and then, and
     /// no delivery loses attempts.
     #[schemars(range(min = 1))]
@@ -298,6 +301,7 @@ impl Default for PolicyConfig {
             attempts: policy.attempts_max,
             backoff_first_ms: policy.backoff_first_ms,
             backoff_max_ms: policy.backoff_max_ms,
+            wait_max_ms: policy.wait_max_ms,
             breaker_failures: breaker.failures,
             breaker_first_ms: breaker.open_first_ms,
             breaker_max_ms: breaker.open_max_ms,

@@ -11,8 +11,8 @@ use crate::wasm::RESERVED;
 use busbar_core::outcome::decide;
 use busbar_core::ports::{Adapters, Clock, Store};
 use busbar_core::{
-    Attempted, Call, Code, Commit, DeliveryState, ErrorRecord, Failure, Next, Policy, Problem, Shards, StateWrite,
-    StoredDelivery,
+    Attempted, Call, Code, Commit, DeliveryState, ErrorRecord, Failure, Next, Policy, Problem, Refusal, Shards,
+    StateWrite, StoredDelivery,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -22,10 +22,36 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const NAME_BYTES_MAX: usize = 200;
+
+/// Keeps a file that is being made and people's decisions about its deliveries apart.
+pub struct Gate {
+    pub turn: Turn,
+    making: Mutex<()>,
+}
+
+impl Gate {
+    pub fn new(turn: Turn) -> Arc<Self> {
+        Arc::new(Self { turn, making: Mutex::new(()) })
+    }
+
+    /// No file is begun while this is held.
+    ///
+    /// # Errors
+    /// One is being made, or another hub makes them.
+    pub async fn pass(&self, system: &str, store: &dyn Store) -> Result<Result<MutexGuard<'_, ()>, Refusal>, Problem> {
+        if !self.turn.is_mine(system) {
+            return Ok(Err(Refusal::Elsewhere));
+        }
+        let Ok(guard) = self.making.try_lock() else { return Ok(Err(Refusal::UnderWay)) };
+        let begun = store.state(system, &key()).await?.is_some();
+        Ok(if begun { Err(Refusal::UnderWay) } else { Ok(guard) })
+    }
+}
 
 /// Writes the files of one system.
 pub struct Outbox {
@@ -36,7 +62,7 @@ pub struct Outbox {
     pub store: Arc<dyn Store>,
     pub adapters: Arc<dyn Adapters>,
     pub clock: Arc<dyn Clock>,
-    pub turn: Turn,
+    pub gate: Arc<Gate>,
 }
 
 /// A file that is whole, and whose deliveries are not done yet.
@@ -66,7 +92,7 @@ impl Outbox {
         let mut last = None;
         while !stop.is_cancelled() {
             let due = last.is_none_or(|at: Instant| at.elapsed() >= every);
-            match if self.turn.is_mine(&self.system) { self.once(due).await } else { Ok(false) } {
+            match if self.gate.turn.is_mine(&self.system) { self.once(due).await } else { Ok(false) } {
                 // There may be enough for another one.
                 Ok(true) => {
                     last = Some(Instant::now());
@@ -88,6 +114,7 @@ impl Outbox {
     /// # Errors
     /// `store-unavailable`, `file-unreadable`: it goes on with the next call.
     pub async fn once(&self, due: bool) -> Result<bool, Problem> {
+        let _making = self.gate.making.lock().await;
         if let Some(note) = self.store.state(&self.system, &key()).await? {
             let note = serde_json::from_slice(&note).map_err(|e| Problem::new(Code::Internal, format!("note: {e}")))?;
             self.finish(note).await?;

@@ -1,7 +1,11 @@
-//! What a person does about deliveries that failed for good.
+//! What a person does about deliveries that are not finished.
 
 use super::Hub;
-use busbar_core::{Act, Code, Commit, DeliveryFilter, DeliveryView, Message, Operation, Problem, Refusal};
+use busbar_core::record::binds;
+use busbar_core::{
+    Act, Code, Commit, DeliveryFilter, DeliveryState, DeliveryView, Message, Operation, Problem, Refusal, Shards,
+    States,
+};
 
 impl Hub {
     /// Retries, edits or skips one delivery; returns when that is durable.
@@ -9,20 +13,28 @@ impl Hub {
     /// # Errors
     /// `not-found`, `not-parked`, `store-unavailable`.
     pub async fn operate(&self, delivery: i64, act: Act, by: &str) -> Result<(), Problem> {
-        let (_, view) = self.delivery(delivery).await?;
-        self.operate_on(&view, act, by).await
+        let (seq, view) = self.delivery(delivery).await?;
+        self.operate_on(seq, &view, act, by).await
     }
 
     /// Puts other data in place of the message's for this delivery, and makes it again.
     ///
     /// # Errors
-    /// As [`Self::operate`], and `invalid-data` with the place, when the schema refuses it.
+    /// As [`Self::operate`], and `invalid-data` with the place, when the schema refuses it. `not-parked` also where the
+    /// delivery is tried again by itself and something was done by it, or may have been.
     pub async fn edit(&self, delivery: i64, data: serde_json::Value, by: &str) -> Result<(), Problem> {
         let (seq, view) = self.delivery(delivery).await?;
         let missing = || Problem::new(Code::NotFound, "the delivery's message is not in the journal any more");
         let message = self.store.message(seq).await?.ok_or_else(missing)?.message;
         self.rules.catalog.validate(&message.r#type, &data)?;
-        self.operate_on(&view, Act::Edit(Box::new(Message { data: data.into(), ..message })), by).await
+        // What is written meanwhile counts the delivery's version up, and the decision is refused.
+        if view.state == DeliveryState::Ready && binds(&self.store.calls(delivery).await?) {
+            let detail = format!(
+                "delivery {delivery} has done something already, or may have; with other data it could do it twice"
+            );
+            return Err(Problem::new(Code::NotParked, detail));
+        }
+        self.operate_on(seq, &view, Act::Edit(Box::new(Message { data: data.into(), ..message })), by).await
     }
 
     /// One delivery with its message's `seq`.
@@ -30,8 +42,9 @@ impl Hub {
     /// # Errors
     /// `not-found`, `store-unavailable`.
     pub async fn delivery(&self, id: i64) -> Result<(i64, DeliveryView), Problem> {
-        for state in busbar_core::DeliveryState::ALL {
-            let filter = DeliveryFilter { id: Some(id), state: Some(state), limit: 1, ..DeliveryFilter::default() };
+        for state in DeliveryState::ALL {
+            let states = States::One(state);
+            let filter = DeliveryFilter { id: Some(id), states, limit: 1, ..DeliveryFilter::default() };
             if let Some(found) = self.store.deliveries(&filter).await?.pop() {
                 return Ok(found);
             }
@@ -39,27 +52,51 @@ impl Hub {
         Err(Problem::new(Code::NotFound, format!("no delivery `{id}`")))
     }
 
-    /// The same for one that was looked up.
+    /// The same for one that was looked up. `seq`: its message's.
     ///
     /// # Errors
-    /// `not-parked`, `store-unavailable`.
-    pub async fn operate_on(&self, view: &DeliveryView, act: Act, by: &str) -> Result<(), Problem> {
-        let (delivery, system, seen) = (view.id, view.system.clone(), view.version);
-        let operation = Operation { delivery, system, act, seen, by: by.to_string() };
+    /// `not-parked`, `under-way`, `another-hub`, `store-unavailable`.
+    pub async fn operate_on(&self, seq: i64, view: &DeliveryView, act: Act, by: &str) -> Result<(), Problem> {
+        // What becomes files is not the engine's to know of.
+        let gate = self.gates.get(&view.system).filter(|_| view.state == DeliveryState::Ready);
+        let _gate = match gate {
+            Some(gate) => {
+                let passed = gate.pass(&view.system, self.store.as_ref()).await?;
+                Some(passed.map_err(|refusal| refused(view, refusal))?)
+            }
+            None => None,
+        };
+        let operation = Operation {
+            delivery: view.id,
+            system: view.system.clone(),
+            shard: Shards::of(&view.system, view.key.as_deref(), seq),
+            act,
+            state: view.state,
+            seen: view.version,
+            by: by.to_string(),
+        };
         let name = operation.act.name();
         let commit = Commit { operation: Some(operation), at_ms: self.clock.now_ms(), ..Commit::default() };
         let result = self.committer.commit(commit).await?;
         let outcome = if result.is_ok() { "ok" } else { "refused" };
         metrics::counter!("busbar_operations_total", "act" => name, "outcome" => outcome).increment(1);
-        result.map(drop).map_err(|refusal| {
-            let detail = match refusal {
-                Refusal::Behind { delivery } => {
-                    format!("an earlier delivery with the same key, {delivery}, is parked: that one comes first")
-                }
-                Refusal::NotNow { state: Some(state) } => format!("delivery {} is {}", view.id, state.as_str()),
-                _ => format!("delivery {} has changed meanwhile", view.id),
-            };
-            Problem::new(Code::NotParked, detail)
-        })
+        result.map(drop).map_err(|refusal| refused(view, refusal))
     }
+}
+
+fn refused(view: &DeliveryView, refusal: Refusal) -> Problem {
+    let id = view.id;
+    let (code, detail) = match refusal {
+        Refusal::Behind { delivery } => (
+            Code::NotParked,
+            format!("an earlier delivery with the same key, {delivery}, is parked: that one comes first"),
+        ),
+        Refusal::NotNow { state: Some(state) } => (Code::NotParked, format!("delivery {id} is {} now", state.as_str())),
+        Refusal::UnderWay => {
+            (Code::UnderWay, format!("delivery {id} is being made just now, or somebody else decides about it"))
+        }
+        Refusal::Elsewhere => (Code::AnotherHub, format!("delivery {id} is {} at another hub", view.state.as_str())),
+        _ => (Code::NotParked, format!("delivery {id} has changed meanwhile")),
+    };
+    Problem::new(code, detail)
 }

@@ -122,7 +122,9 @@ impl ViaHttp {
 /// `Retry-After` in seconds (RFC 9110, section 10.2.3); its date form is not used by machines here.
 fn retry_after_ms(response: &HttpResponse) -> Option<u64> {
     let header = response.headers.iter().find(|(name, _)| name == "retry-after")?;
-    header.1.trim().parse::<u64>().ok().map(|seconds| seconds.saturating_mul(1000))
+    let digits = header.1.trim();
+    let whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    whole.then(|| digits.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(1000))
 }
 
 impl ViaAmqp {

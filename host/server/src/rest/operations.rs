@@ -1,4 +1,4 @@
-//! What operators do: look at deliveries that failed for good, retry, edit or skip them, pause systems.
+//! What operators do: look at deliveries that are failing, retry, edit or skip them, pause systems.
 
 use super::auth::Caller;
 use super::messages::read;
@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use busbar_core::engine::Event;
-use busbar_core::{Act, Code, DeliveryFilter, DeliveryState, Problem, parse_json};
+use busbar_core::{Act, Code, DeliveryFilter, DeliveryState, Problem, States, parse_json};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
@@ -19,13 +19,16 @@ const PAGE: u32 = 50;
 const PAGE_MAX: u32 = 500;
 const RATE_DEFAULT: u32 = 50;
 const RATE_MAX: u32 = 1_000;
+/// Those by which the others are not held up.
+const REFUSALS: [Code; 3] = [Code::NotParked, Code::UnderWay, Code::AnotherHub];
 
 /// Which deliveries; all conditions hold together.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct DeliveriesQuery {
-    /// `parked`, `dead`, `waiting`, `ready`, `done` or `skipped`; `parked` and `dead` where absent.
+    /// `parked`, `dead`, `waiting`, `ready`, `done` or `skipped`; or `failing`: `parked`, `dead`, and `ready` after an
+    /// attempt that failed. Where absent: to look at, those that are failing; to operate on, `parked` and `dead` ones.
     state: Option<String>,
     system: Option<String>,
     r#type: Option<String>,
@@ -42,13 +45,18 @@ pub struct DeliveriesQuery {
 }
 
 impl DeliveriesQuery {
-    fn filter(&self) -> Result<DeliveryFilter, Problem> {
+    /// `usual`: states where none are named.
+    fn filter(&self, usual: States) -> Result<DeliveryFilter, Problem> {
         let bad = |detail: String| Problem::new(Code::InvalidEvent, detail).at("query");
-        let state = self.state.as_ref().map(|s| DeliveryState::parse(s).ok_or_else(|| bad(format!("no state `{s}`"))));
+        let states = match self.state.as_deref() {
+            None => usual,
+            Some("failing") => States::Failing,
+            Some(name) => States::One(DeliveryState::parse(name).ok_or_else(|| bad(format!("no state `{name}`")))?),
+        };
         let after = self.after.as_ref().map(|a| a.parse().map_err(|_| bad(format!("`after` is no number: `{a}`"))));
         Ok(DeliveryFilter {
             id: None,
-            state: state.transpose()?,
+            states,
             system: self.system.clone(),
             r#type: self.r#type.clone(),
             code: self.code.clone(),
@@ -84,7 +92,7 @@ fn query(query: Result<Query<DeliveriesQuery>, QueryRejection>) -> Result<Delive
     query.map(|Query(q)| q).map_err(|e| Problem::new(Code::InvalidEvent, e.body_text()).at("query"))
 }
 
-/// Deliveries, in the order in which they were planned; parked and dead ones unless asked otherwise.
+/// Deliveries, in the order in which they were planned; those that are failing unless asked otherwise.
 #[utoipa::path(get, path = "/v1/deliveries", tag = "deliveries", security(("key" = [])), params(DeliveriesQuery),
     responses((status = 200, body = DeliveriesFound), (status = "4XX", body = super::problem::Body)))]
 pub async fn deliveries(
@@ -93,7 +101,7 @@ pub async fn deliveries(
     given: Result<Query<DeliveriesQuery>, QueryRejection>,
 ) -> Result<Json<DeliveriesFound>, ApiProblem> {
     caller.require(Right::Read)?;
-    let filter = query(given)?.filter()?;
+    let filter = query(given)?.filter(States::Failing)?;
     let found = api.hub.store.deliveries(&filter).await?;
     let next = next(&filter, found.last().map(|(_, view)| view.id), found.len());
     let shower = Shower { catalog: &api.hub.rules.catalog, personal: caller.may(Right::ReadPersonal) };
@@ -111,7 +119,8 @@ fn number(path: Result<Path<String>, PathRejection>) -> Result<i64, Problem> {
     text.parse().map_err(|_| Problem::new(Code::NotFound, format!("no delivery `{text}`")))
 }
 
-/// Make a parked or dead delivery again. Those that wait behind it follow when it is done.
+/// Make a delivery again: one that failed for good, or one that waits to be tried again, now and whatever its system
+/// wished. Those that wait behind it follow when it is done.
 #[utoipa::path(post, path = "/v1/deliveries/{id}/retry", tag = "deliveries", security(("key" = [])), params(("id" = String, Path, description = "The delivery's number")),
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn retry(
@@ -137,8 +146,8 @@ pub async fn skip(
     Ok(axum::http::StatusCode::NO_CONTENT)
 }
 
-/// Make a parked or dead delivery again with this data in place of the message's. It is held against the schema of
-/// the message's type first. The message itself stays as it was received.
+/// Make a delivery again with this data in place of the message's. It is held against the schema of the message's type
+/// first. The message itself stays as it was received. One that is tried again by itself must not have done anything.
 #[utoipa::path(post, path = "/v1/deliveries/{id}/edit", tag = "deliveries", security(("key" = [])), params(("id" = String, Path, description = "The delivery's number")),
     request_body(content = serde_json::Value, description = "The data", content_type = "application/json"),
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
@@ -187,15 +196,15 @@ async fn many(
     let query = query(given)?;
     let rate = query.rate_per_second.unwrap_or(RATE_DEFAULT).clamp(1, RATE_MAX);
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
-    let filter = query.filter()?;
+    let filter = query.filter(States::GaveUp)?;
     let found = api.hub.store.deliveries(&filter).await?;
     let next = next(&filter, found.last().map(|(_, view)| view.id), found.len());
     let mut operated = Operated { done: 0, refused: Vec::new(), next };
-    for (_, view) in found {
+    for (seq, view) in found {
         ticks.tick().await;
-        match api.hub.operate_on(&view, act.clone(), &caller.name).await {
+        match api.hub.operate_on(seq, &view, act.clone(), &caller.name).await {
             Ok(()) => operated.done += 1,
-            Err(problem) if problem.code == Code::NotParked => operated.refused.push(OperationRefused {
+            Err(problem) if REFUSALS.contains(&problem.code) => operated.refused.push(OperationRefused {
                 id: view.id.to_string(),
                 code: problem.code.as_str().to_string(),
                 detail: problem.detail,

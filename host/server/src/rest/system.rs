@@ -50,6 +50,10 @@ pub struct SystemShown {
     /// Since when it does not answer, milliseconds since the epoch; absent while it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     down_since_ms: Option<i64>,
+    /// It asked to be left alone until then (at most `policy.wait-max-ms`), milliseconds since the epoch. A person's
+    /// retry of one of its deliveries overrules it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_until_ms: Option<i64>,
     /// A person holds its deliveries up.
     paused: bool,
     /// Deliveries by state.
@@ -64,14 +68,17 @@ pub struct SystemShown {
 pub async fn systems(State(api): State<Shared>, caller: Caller) -> Result<Json<Vec<SystemShown>>, ApiProblem> {
     caller.require(Right::Read)?;
     let mut shown: BTreeMap<String, SystemShown> = BTreeMap::new();
+    let now_ms = api.hub.clock.now_ms();
     for (name, status) in api.driver.statuses() {
-        let SystemStatus { in_flight, down_since_ms, paused, .. } = status;
+        let SystemStatus { in_flight, down_since_ms, held_until_ms, paused, .. } = status;
+        let held_until_ms = held_until_ms.filter(|until_ms| *until_ms > now_ms);
         let deliveries = BTreeMap::new();
         let mut connection = api.connections.of(&name);
         if let Some(shown) = connection.as_mut().filter(|_| !caller.may(Right::ReadPersonal)) {
             shown.reason = None;
         }
-        let system = SystemShown { name: name.clone(), in_flight, down_since_ms, paused, deliveries, connection };
+        let system =
+            SystemShown { name: name.clone(), in_flight, down_since_ms, held_until_ms, paused, deliveries, connection };
         shown.insert(name, system);
     }
     for depth in api.hub.store.depths().await? {

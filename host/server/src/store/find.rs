@@ -3,7 +3,7 @@
 
 use super::rows::finished;
 use super::text::stored;
-use busbar_core::{DeliveryFilter, DeliveryState, IntakeFilter, MessageFilter};
+use busbar_core::{DeliveryFilter, DeliveryState, IntakeFilter, MessageFilter, States};
 
 /// A value of a parameter.
 pub enum Value {
@@ -193,14 +193,18 @@ pub fn delivery(table: &str) -> String {
     )
 }
 
+const GAVE_UP: &str = "d.state IN ('parked', 'dead')";
+
 /// Deliveries for an operation, by id.
 pub fn deliveries(filter: &DeliveryFilter) -> Query {
     let mut conditions = Conditions::default();
-    let table = if filter.state.is_some_and(finished) { "deliveries" } else { "open" };
-    conditions.all.push(match filter.state {
-        Some(state) => format!("d.state = '{}'", state.as_str()),
-        None => "d.state IN ('parked', 'dead')".to_string(),
-    });
+    let (table, states) = match filter.states {
+        States::One(state) if finished(state) => ("deliveries", format!("d.state = '{}'", state.as_str())),
+        States::One(state) => ("open", format!("d.state = '{}'", state.as_str())),
+        States::GaveUp => ("open", GAVE_UP.to_string()),
+        States::Failing => ("open", format!("({GAVE_UP} OR (d.state = 'ready' AND d.code IS NOT NULL))")),
+    };
+    conditions.all.push(states);
     if let Some(id) = filter.id {
         let id = conditions.value(Value::Int(id));
         conditions.all.push(format!("d.id = {id}"));

@@ -180,7 +180,8 @@ impl Plan {
         }
         if let Some(operation) = &commit.operation {
             let state = self.state_of(operation.delivery);
-            let seen = self.facts.open.get(&operation.delivery).is_some_and(|row| row.version == operation.seen);
+            let same = |row: &OpenRow| row.version == operation.seen && row.state == operation.state;
+            let seen = self.facts.open.get(&operation.delivery).is_some_and(same);
             if !seen || !state.is_some_and(|state| operation.act.fits(state)) {
                 return Err(Refusal::NotNow { state });
             }
@@ -352,14 +353,17 @@ impl Plan {
         row.updated_at_ms = at_ms;
         row.tries = 0;
         row.next_at_ms = 0;
-        row.judged = Some(row.attempts);
+        let operated = row.judged.is_some();
+        if was != DeliveryState::Ready {
+            row.judged = Some(row.attempts);
+        }
         row.version += 1;
         if let Act::Edit(message) = &operation.act {
             row.edited = Some(message.to_structured().to_string());
         }
         let skip = operation.act == Act::Skip;
         self.set_state(id, if skip { DeliveryState::Skipped } else { DeliveryState::Ready });
-        if skip && was == DeliveryState::Parked {
+        if skip && (was == DeliveryState::Parked || (was == DeliveryState::Ready && operated)) {
             self.release_behind(id);
         }
     }

@@ -92,7 +92,7 @@ pub async fn deliveries_by_each_condition(store: AnyStore) {
     let mut accepted = write(&store, commit(vec![new("1", "a"), new("2", "b"), new("3", "c"), new("4", "a")])).await;
     let other = Message { r#type: "invoice.issued.v1".into(), ..message("/demo/crm", "5", json!({})) };
     let other = admitted(other, vec![planned("crm", Some("a")), planned("crm", None)]);
-    accepted.extend(write(&store, commit(vec![other])).await);
+    accepted.extend(write(&store, commit(vec![other, new("6", "d"), new("7", "e")])).await);
     let all: Vec<_> = accepted.iter().flat_map(|a| &a.deliveries).collect();
     let fail = |n: usize, state, code: &str| {
         let error = Some(ErrorRecord { code: code.into(), ..failed() });
@@ -104,6 +104,7 @@ pub async fn deliveries_by_each_condition(store: AnyStore) {
         fail(2, Dead, "timeout"),
         fail(4, Parked, "timeout"),
         fail(5, Dead, "rejected"),
+        fail(6, Ready, "transient"),
     ];
     store.commit(batch).await.unwrap();
     let any = || DeliveryFilter { limit: 10, ..DeliveryFilter::default() };
@@ -111,17 +112,18 @@ pub async fn deliveries_by_each_condition(store: AnyStore) {
     let cases = [
         (any(), vec![0, 2, 4, 5]),
         (DeliveryFilter { limit: 2, ..any() }, vec![0, 2]),
+        (DeliveryFilter { states: States::Failing, ..any() }, vec![0, 2, 4, 5, 6]),
         (DeliveryFilter { after: all[2].id, ..any() }, vec![4, 5]),
         (DeliveryFilter { id: Some(all[2].id), ..any() }, vec![2]),
         (DeliveryFilter { id: Some(all[1].id), ..any() }, vec![]),
-        (DeliveryFilter { state: Some(Done), ..any() }, vec![1]),
-        (DeliveryFilter { state: Some(DeliveryState::Waiting), ..any() }, vec![3]),
-        (DeliveryFilter { state: Some(Ready), ..any() }, vec![]),
+        (DeliveryFilter { states: States::One(Done), ..any() }, vec![1]),
+        (DeliveryFilter { states: States::One(DeliveryState::Waiting), ..any() }, vec![3]),
+        (DeliveryFilter { states: States::One(Ready), ..any() }, vec![6, 7]),
         (DeliveryFilter { system: text("crm"), ..any() }, vec![4, 5]),
         (DeliveryFilter { r#type: text("payment.received.v1"), ..any() }, vec![0, 2]),
         (DeliveryFilter { code: text("timeout"), ..any() }, vec![2, 4]),
         (DeliveryFilter { key: text("a"), ..any() }, vec![0, 4]),
-        (DeliveryFilter { key: text("a"), code: text("timeout"), state: Some(Parked), ..any() }, vec![4]),
+        (DeliveryFilter { key: text("a"), code: text("timeout"), states: States::One(Parked), ..any() }, vec![4]),
         (DeliveryFilter { key: text("'"), ..any() }, vec![]),
     ];
     for (filter, expected) in cases {

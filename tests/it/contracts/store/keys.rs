@@ -88,7 +88,7 @@ pub async fn skipping_lets_the_next_ones_go_up_to_the_next_parked(store: AnyStor
     write(&store, operation(all[0].id, Act::Skip)).await;
     assert_eq!(states(&store, &all).await, [Skipped, Ready, Parked, Waiting]);
     // A waiting one is skipped by itself.
-    write(&store, operation_seen(all[3].id, Act::Skip, 0)).await;
+    write(&store, operation_seen(all[3].id, Act::Skip, Waiting, 0)).await;
     assert_eq!(states(&store, &all).await, [Skipped, Ready, Parked, Skipped]);
     write(&store, operation(all[2].id, Act::Skip)).await;
     let view = store.message(all[2].message_seq).await.unwrap().unwrap().deliveries.remove(0);
@@ -109,6 +109,7 @@ pub async fn an_operation_must_fit(store: AnyStore) {
     assert_eq!(refused(&store, operation(all[2].id, Act::Retry)).await, not_now(Some(Ready)));
     write(&store, attempt(all[2].id, Done, 1)).await;
     assert_eq!(refused(&store, operation(all[2].id, Act::Skip)).await, not_now(Some(Done)));
+    assert_eq!(refused(&store, operation_seen(all[2].id, Act::Skip, Done, 0)).await, not_now(Some(Done)));
     write(&store, attempt(all[1].id, Parked, 1)).await;
     write(&store, attempt(all[0].id, Parked, 1)).await;
     let behind = Refusal::Behind { delivery: all[0].id };
@@ -116,7 +117,8 @@ pub async fn an_operation_must_fit(store: AnyStore) {
     let edit = Act::Edit(Box::new(message("/demo/bank", "1", json!({}))));
     assert_eq!(refused(&store, operation(all[1].id, edit)).await, behind);
     let later = put(&store, &["a"]).await;
-    assert_eq!(refused(&store, operation(later[0].id, Act::Retry)).await, not_now(Some(Waiting)));
+    let waiting = operation_seen(later[0].id, Act::Retry, Waiting, 0);
+    assert_eq!(refused(&store, waiting).await, not_now(Some(Waiting)));
     // What is refused leaves nothing, the rest of its batch is written.
     let batch = vec![
         Commit { messages: vec![new("never", "c")], ..operation(all[2].id, Act::Retry) },
@@ -126,6 +128,46 @@ pub async fn an_operation_must_fit(store: AnyStore) {
     let written = store.commit(batch).await.unwrap();
     assert_eq!(written, [Err(not_now(Some(Done))), Ok(vec![]), Err(not_now(Some(Ready)))]);
     assert!(store.lookup("/demo/bank", "never").await.unwrap().is_none());
+}
+
+/// One that is tried again by itself is made again at once; what came of its calls nobody has found out.
+pub async fn a_ready_one_is_operated_on_as_it_was_seen(store: AnyStore) {
+    let all = put(&store, &["a", "b", "c"]).await;
+    for delivery in &all {
+        let later = Attempted { next_at_ms: 9_000, error: Some(failed()), ..attempted(delivery.id, Ready, 1) };
+        write(&store, Commit { attempted: Some(later), ..Commit::default() }).await;
+    }
+    let failing = DeliveryFilter { states: States::Failing, limit: 9, ..DeliveryFilter::default() };
+    assert_eq!(store.deliveries(&failing).await.unwrap().len(), 3);
+    assert!(store.deliveries(&DeliveryFilter { limit: 9, ..DeliveryFilter::default() }).await.unwrap().is_empty());
+    // It was made again, or parked, since the person looked.
+    for (state, seen) in [(Ready, 0), (Parked, 1)] {
+        let old = operation_seen(all[0].id, Act::Skip, state, seen);
+        assert_eq!(refused(&store, old).await, Refusal::NotNow { state: Some(Ready) });
+    }
+    write(&store, operation_seen(all[0].id, Act::Retry, Ready, 1)).await;
+    let edit = Act::Edit(Box::new(message("/demo/bank", "1", json!({"amount": "2.00"}))));
+    write(&store, operation_seen(all[1].id, edit, Ready, 1)).await;
+    write(&store, operation_seen(all[2].id, Act::Skip, Ready, 1)).await;
+    assert_eq!(states(&store, &all).await, [Ready, Ready, Skipped]);
+    let ready = store.ready("billing", Shards::ALL, 0, 9).await.unwrap().deliveries;
+    for delivery in &ready {
+        let found = (delivery.version, delivery.attempts, delivery.tries, delivery.next_at_ms);
+        assert_eq!((found, delivery.operated, delivery.judged), ((2, 1, 0, 0), false, 0));
+    }
+    assert_eq!(ready[1].message.data, json!({"amount": "2.00"}));
+    // What an attempt that was under way comes to is not written.
+    assert_eq!(refused(&store, attempt(all[0].id, Done, 2)).await, Refusal::Stale);
+}
+
+/// A parked one that is retried, and then skipped before it is made, lets those behind it go.
+pub async fn skipping_a_ready_one_lets_go_what_waits_behind_it(store: AnyStore) {
+    let all = put(&store, &["a", "a"]).await;
+    write(&store, attempt(all[0].id, Parked, 1)).await;
+    write(&store, operation(all[0].id, Act::Retry)).await;
+    assert_eq!(states(&store, &all).await, [Ready, Waiting]);
+    write(&store, operation_seen(all[0].id, Act::Skip, Ready, 2)).await;
+    assert_eq!(states(&store, &all).await, [Skipped, Ready]);
 }
 
 pub async fn an_edit_is_for_its_delivery_only(store: AnyStore) {

@@ -88,18 +88,18 @@ async fn goes_and_comes(from: SqlStore, to: SqlStore, third: SqlStore, folder: &
     assert_eq!(third.depths().await.unwrap()[..2], expected);
     archived_after_the_backup(&from, &third, folder).await;
     // A person goes through them in order.
-    write(&parked, operation_seen(accepted[0].deliveries[0].id, Act::Skip, 0)).await;
-    write(&parked, operation_seen(accepted[1].deliveries[0].id, Act::Retry, 0)).await;
+    write(&parked, operation_seen(accepted[0].deliveries[0].id, Act::Skip, DeliveryState::Parked, 0)).await;
+    write(&parked, operation_seen(accepted[1].deliveries[0].id, Act::Retry, DeliveryState::Parked, 0)).await;
     assert_eq!(parked.ready("billing", Shards::ALL, 0, 9).await.unwrap().deliveries.len(), 1);
 }
 
 /// What was accepted after the backup and has gone to the archive since: nobody else knows of it.
 async fn archived_after_the_backup(from: &Arc<SqlStore>, third: &Arc<SqlStore>, folder: &Path) {
     let store: AnyStore = from.clone();
-    for filter in [None, Some(DeliveryState::Waiting)] {
-        let filter = DeliveryFilter { state: filter, limit: 5_000, ..DeliveryFilter::default() };
+    for states in [States::GaveUp, States::One(DeliveryState::Waiting)] {
+        let filter = DeliveryFilter { states, limit: 5_000, ..DeliveryFilter::default() };
         let found = store.deliveries(&filter).await.unwrap();
-        let skip = found.into_iter().map(|(_, d)| operation_seen(d.id, Act::Skip, d.version));
+        let skip = found.into_iter().map(|(_, d)| operation_seen(d.id, Act::Skip, d.state, d.version));
         store.commit(skip.collect()).await.unwrap();
     }
     let open = store.ready("billing", Shards::ALL, 0, 5_000).await.unwrap().deliveries;

@@ -214,7 +214,9 @@ pub async fn depths_follow_the_deliveries(store: AnyStore) {
     assert_eq!(store.depths().await.unwrap(), expected);
     // What is done is done; what is parked or dead is not attempted until a person says so.
     let ids = accepted.iter().flat_map(|a| &a.deliveries).map(|d| d.id).collect::<Vec<_>>();
-    store.commit(ids.iter().map(|id| operation(*id, Act::Retry)).collect()).await.unwrap();
+    let failed = DeliveryFilter { limit: 100, ..DeliveryFilter::default() };
+    let failed = store.deliveries(&failed).await.unwrap().into_iter();
+    store.commit(failed.map(|(_, d)| operation_seen(d.id, Act::Retry, d.state, d.version)).collect()).await.unwrap();
     store.commit(ids.iter().map(|id| attempt_again(*id, Done, 2)).collect()).await.unwrap();
     store.commit(ids.iter().map(|id| attempt(*id, Done, 2)).collect()).await.unwrap();
     store.commit(ids.iter().map(|id| attempt(*id, Done, 1)).collect()).await.unwrap();

@@ -110,7 +110,9 @@ fn some_commit(dice: &mut Dice, round: usize, shown: &[Shown]) -> Commit {
             commit.started = Some(Started { system, delivery, expected, attempt: attempts + 1 });
         }
         6..=7 => {
-            let (delivery, _, _, seen) = any(dice, &failed_ones);
+            let fit = if dice.one_in(3) { &ready } else { &failed_ones };
+            let (delivery, state, _, seen) = any(dice, fit);
+            let state = if dice.one_in(6) { DeliveryState::Parked } else { state };
             let seen = seen + dice.of(&[0, 0, 0, 0, 0, 1]);
             let edited = Act::Edit(Box::new(message("/demo/bank", "edited", json!({"edited": dice.below(9)}))));
             let act = match dice.below(3) {
@@ -118,8 +120,8 @@ fn some_commit(dice: &mut Dice, round: usize, shown: &[Shown]) -> Commit {
                 1 => edited,
                 _ => Act::Skip,
             };
-            commit.operation =
-                Some(Operation { delivery, system: "billing".into(), act, seen, by: "Оператор".into() });
+            let (system, by) = ("billing".into(), "Оператор".into());
+            commit.operation = Some(Operation { delivery, system, shard: 0, act, state, seen, by });
         }
         _ => {}
     }
@@ -205,7 +207,7 @@ async fn told(store: &AnyStore) -> String {
             told.push(format!("{ready:?}"));
         }
         for state in DeliveryState::ALL {
-            let filter = DeliveryFilter { state: Some(state), limit: 1_000, ..DeliveryFilter::default() };
+            let filter = DeliveryFilter { states: States::One(state), limit: 1_000, ..DeliveryFilter::default() };
             let found = store.deliveries(&DeliveryFilter { system: Some(system.to_string()), ..filter }).await.unwrap();
             let view = |(_, mut view): (i64, DeliveryView)| {
                 (view.id, view.version) = (rank(&deliveries, view.id), version(&view));
