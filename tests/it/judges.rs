@@ -2,16 +2,22 @@
 //! they write, over generated data. The seed is printed; `BUSBAR_SEED` repeats a run. What is not installed says NOT CHECKED
 //! (`tests/fixtures/peers/install.sh`).
 
+mod bank;
 mod cloudevents;
+mod espi;
 mod gateways;
 mod iec104;
 mod iso20022;
+mod payment_qr;
 mod relay;
 mod scim;
 mod smpp;
 mod webhooks;
+mod yookassa;
 
-use crate::hub::root;
+use crate::conformance::RULES;
+use crate::hub::{LOADED, RUNTIME, root};
+use busbar_server::cli::{Input, Setup, run_scripted};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -23,9 +29,11 @@ pub enum Judge {
     JavaScript,
     Go,
     Java,
+    Rust,
 }
 
 impl Judge {
+    /// Those that have CloudEvents and Standard Webhooks.
     pub const ALL: [Self; 4] = [Self::Python, Self::JavaScript, Self::Go, Self::Java];
 
     /// The command, or nothing where it is not installed.
@@ -44,6 +52,7 @@ impl Judge {
                 ("node", command)
             }
             Self::Go => ("go", Command::new(folder.join("judge-go"))),
+            Self::Rust => ("rust", Command::new(folder.join("judge-rust"))),
             Self::Java => {
                 let mut command = Command::new("java");
                 let jars = format!("{0}/target/judge-1.jar:{0}/lib/*", folder.join("java").display());
@@ -105,6 +114,27 @@ impl Drop for Serving {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What an adapter does with one input, shown as its cases show it. `setup` is that of a case.
+async fn run(adapter: &str, entry: &str, input: impl AsRef<[u8]>, mut setup: Value) -> Value {
+    setup["entry"] = entry.into();
+    setup["now"] = "2026-11-28T12:00:00Z".into();
+    let setup: Setup = serde_json::from_value(setup).unwrap();
+    let input = Input { entry: entry.into(), name: "input".into(), bytes: input.as_ref().to_vec() };
+    run_scripted(&RUNTIME, &LOADED[adapter], &RULES, setup, input).await.unwrap().show()
+}
+
+/// The messages of one type in what [`run`] shows.
+fn of_type<'a>(shown: &'a Value, kind: &str) -> impl Iterator<Item = &'a Value> {
+    let messages = shown["messages"].as_array().unwrap_or_else(|| panic!("{shown}"));
+    messages.iter().filter(move |message| message["type"] == kind)
+}
+
+fn sorted(facts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut facts: Vec<_> = facts.collect();
+    facts.sort();
+    facts
 }
 
 /// Numbers of one run: SplitMix64.

@@ -92,7 +92,7 @@ impl Payment<'_> {
     }
 
     /// Of the entry, or of its only payment where the entry has none.
-    fn bank_reference(&self) -> Option<&str> {
+    pub fn bank_reference(&self) -> Option<&str> {
         let of_payment = || Some(self.reference("AcctSvcrRef")).filter(|text| !text.is_empty());
         self.entry_reference().or_else(|| of_payment().filter(|_| self.settings.trusts_references))
     }
@@ -101,7 +101,7 @@ impl Payment<'_> {
         Some(reference(&self.entry.reference)).filter(|text| !text.is_empty() && self.settings.trusts_references)
     }
 
-    fn reference(&self, name: &str) -> &str {
+    pub fn reference(&self, name: &str) -> &str {
         reference(self.text(&[format!("Refs/{name}").as_str()]))
     }
 }

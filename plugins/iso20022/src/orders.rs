@@ -28,6 +28,9 @@ struct Checked {
     instruction: String,
 }
 
+/// In 10^-5: with five digits after the point, the schema has thirteen before it in an amount and in a sum of amounts.
+const UNITS_MAX: i128 = 10_i128.pow(18);
+
 /// Everything a file needs, checked.
 pub struct File {
     id: String,
@@ -45,9 +48,15 @@ pub fn file(messages: &[Message]) -> Result<File, Failure> {
     let mut groups: BTreeMap<_, Vec<Checked>> = BTreeMap::new();
     let mut warnings = Vec::new();
     let mut created_on = String::new();
+    let mut sum = 0;
     for (index, message) in messages.iter().enumerate() {
         let checked = checked(index, message)?;
         let order = &checked.order;
+        sum += checked.amount.units;
+        if sum >= UNITS_MAX {
+            let reason = "the orders of a file make less than 10,000,000,000,000 together";
+            return Err(rejected("bad-amount", reason, format!("/{index}/data/amount")));
+        }
         for (side, party) in order.sides() {
             if party.name.as_ref().is_some_and(|name| name.chars().count() > NAME_CHARS) {
                 warnings

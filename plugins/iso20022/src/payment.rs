@@ -187,12 +187,15 @@ impl Payment<'_> {
         Ok((moment.day, at))
     }
 
-    /// The payer's number of it: the end-to-end reference, as Russian banks have the number of the order there.
+    /// The payer's number of it: the end-to-end reference, as Russian banks have the number of the order there. Without one, the bank's
+    /// reference before others: it names the booking in a notification and in a statement, which may lack the others.
     fn number(&self) -> Option<&str> {
-        let known = |path: &str| Some(reference(self.text(&[path]))).filter(|text| !text.is_empty());
-        let paths = ["Refs/EndToEndId", "Refs/InstrId", "Refs/TxId", "Refs/ChqNb", "Refs/AcctSvcrRef"];
-        let own = Some(reference(&self.entry.reference)).filter(|text| !text.is_empty());
-        paths.into_iter().find_map(known).or(own).filter(|number| number.chars().count() <= NUMBER_CHARS)
+        let of_payer = ["EndToEndId", "ChqNb"].map(|name| self.reference(name));
+        let others = ["InstrId", "TxId", "AcctSvcrRef"].map(|name| self.reference(name));
+        let of_bank = [self.bank_reference().unwrap_or_default()];
+        let own = [reference(&self.entry.reference)];
+        let all = of_payer.into_iter().chain(of_bank).chain(others).chain(own);
+        all.into_iter().find(|number| !number.is_empty()).filter(|number| number.chars().count() <= NUMBER_CHARS)
     }
 
     fn document(&self) -> Result<Option<Value>, Rejection> {

@@ -13,6 +13,27 @@ const KEY_CHARS_MAX: usize = 32;
 const FIELDS_MAX: usize = 200;
 /// `ST0001` and the encoding's digit, all ASCII.
 const HEAD_BYTES: usize = 7;
+/// Characters that the standard gives a value at most, by its key.
+const CHARS_MAX: [(&str, usize); 18] = [
+    ("Name", 160),
+    ("PersonalAcc", 20),
+    ("BankName", 45),
+    ("BIC", 9),
+    ("CorrespAcc", 20),
+    ("Sum", 18),
+    ("Purpose", 210),
+    ("PayeeINN", 12),
+    ("PayerINN", 12),
+    ("DrawerStatus", 2),
+    ("KPP", 9),
+    ("CBC", 20),
+    ("OKTMO", 11),
+    ("PaytReason", 2),
+    ("TaxPeriod", 10),
+    ("DocNo", 15),
+    ("DocDate", 10),
+    ("TaxPayKind", 2),
+];
 /// Tried in this order: the usual one first.
 const SEPARATORS: &str = "|#~^;*$%&!?@+:/\\<>{}[]_";
 
@@ -165,7 +186,7 @@ fn fields(text: &str, separator: char, line: u64) -> Result<Vec<(String, String)
 /// The text of these pairs, in their order; empty values are left out. The separator is in no value.
 ///
 /// # Errors
-/// `bad-character`, `no-separator`, `not-in-encoding`, `text-too-long`; the place is a key.
+/// `bad-character`, `value-too-long`, `no-separator`, `not-in-encoding`, `text-too-long`; the place is a key.
 pub fn write(code_encoding: CodeEncoding, pairs: &[(&str, &str)]) -> Result<String, Rejection> {
     let encoding = code_encoding.encoding();
     let pairs: Vec<(&str, &str)> =
@@ -173,6 +194,10 @@ pub fn write(code_encoding: CodeEncoding, pairs: &[(&str, &str)]) -> Result<Stri
     for (key, value) in &pairs {
         if value.contains(char::is_control) {
             return Err(rejection("bad-character", format!("{key} has a control character"), *key));
+        }
+        let most = CHARS_MAX.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, most)| *most);
+        if let Some(most) = most.filter(|most| value.chars().count() > *most) {
+            return Err(rejection("value-too-long", format!("{key} has at most {most} characters"), *key));
         }
         // The other direction is what tells: a character that is missing there is written as a reference.
         if encoding.decode(&encoding.encode(value)) != *value {

@@ -33,13 +33,17 @@ fn half_up(numerator: i128, denominator: i128) -> i128 {
     if denominator == 0 { 0 } else { (numerator * 2 + denominator) / (denominator * 2) }
 }
 
-/// The price of one unit without tax: net kopecks by a quantity in millionths. At most 6 digits after the point.
+/// The price of one unit without tax: net kopecks by a quantity in millionths. At most 6 digits after the point; nothing where
+/// they show none, since a price is above zero (XSD of ФНС, `ЦенаТов`).
 pub fn price(net: i128, quantity_millionths: i128) -> Option<String> {
     if quantity_millionths <= 0 {
         return None;
     }
     // Kopecks are 10^-2, the quantity 10^-6: in millionths of a rouble it is net * 10^4 * 10^6 / quantity.
     let millionths = half_up(net.checked_mul(10_000_000_000)?, quantity_millionths);
+    if millionths == 0 {
+        return None;
+    }
     let text = format!("{}.{:06}", millionths / 1_000_000, millionths % 1_000_000);
     let text = text.trim_end_matches('0');
     Some(match text.strip_suffix('.') {
@@ -91,6 +95,8 @@ mod tests {
             (10_000, 8_000_000, Some("12.5")),
             (1_000, 1_000_000, Some("10.00")),
             (1_000, 0, None),
+            (1, 200_000_000_000, None),
+            (0, 1_000_000, None),
         ] {
             assert_eq!(price(net, quantity).as_deref(), expected);
         }

@@ -9,9 +9,11 @@ use busbar_sdk::{Failure, Message, data_of, dates, ids, rejected, zip};
 use serde::Deserialize;
 
 use crate::amounts::{Rate, kopecks, price};
-use crate::party::{is_registration_code, is_tax_id};
+use crate::party::{is_registration_code, is_tax_id, person};
 use crate::settings::{Seller, Settings, Signer};
 
+/// Characters of each part of a person's name (XSD of ФНС, `ФИОТип`).
+const NAME_PART_CHARS: usize = 60;
 const FACT: &str =
     "Документ об отгрузке товаров (выполнении работ), передаче имущественных прав (документ об оказании услуг)";
 const INVOICE_AND_FACT: &str = "Счет-фактура и документ об отгрузке товаров (выполнении работ), передаче имущественных прав (документ об оказании услуг)";
@@ -242,7 +244,12 @@ fn write(setup: &Setup<'_>, message: &Message, document: &Document, place: &str)
         rejected("missing-field", format!("УПД needs the buyer's {what}"), format!("{buyer_place}/{what}"))
     };
     let tax_id = document.buyer.tax_id.as_deref().filter(|id| is_tax_id(id)).ok_or_else(|| missing("taxId"))?;
-    let name = document.buyer.name.as_deref().ok_or_else(|| missing("name"))?;
+    let name = document.buyer.name.as_deref().map(str::trim).filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| missing("name"))?;
+    if tax_id.len() == 12 && person(name).1.iter().any(|part| part.chars().count() > NAME_PART_CHARS) {
+        let reason = format!("a part of a person's name has at most {NAME_PART_CHARS} characters");
+        return Err(rejected("bad-value", reason, format!("{buyer_place}/name")));
+    }
     let address = document.buyer.address.as_deref();
     if address.is_none() && setup.settings.function == "СЧФДОП" {
         return Err(missing("address"));
@@ -313,14 +320,8 @@ fn write_party<W: FnMut(&[u8])>(
     xml.start(tag, &[]);
     xml.start("ИдСв", &[]);
     if tax_id.len() == 12 {
-        let (tag, name) = match name.strip_prefix("ИП ") {
-            Some(name) => ("СвИП", name),
-            None => ("СвФЛУч", name),
-        };
-        let mut words = name.split_whitespace();
-        let (last, first) = (words.next().unwrap_or("-"), words.next().unwrap_or("-"));
-        let middle = words.collect::<Vec<_>>().join(" ");
-        let mut attributes = vec![("Фамилия", last), ("Имя", first)];
+        let (tag, [last, first, middle]) = person(name);
+        let mut attributes = vec![("Фамилия", last.as_str()), ("Имя", &first)];
         if !middle.is_empty() {
             attributes.push(("Отчество", &middle));
         }

@@ -44,15 +44,26 @@ fn address(address: &Tree) -> Option<String> {
     Some(ADDRESS.iter().filter_map(|part| parts.attribute(part)).collect::<Vec<_>>().join(", "))
 }
 
-/// 10 digits of an organisation, 12 of a person.
+/// 10 digits of an organisation, 12 of a person; no region is 00 (XSD of ФНС, `ИННЮЛТип`, `ИННФЛТип`).
 pub fn is_tax_id(text: &str) -> bool {
-    matches!(text.len(), 10 | 12) && text.bytes().all(|byte| byte.is_ascii_digit())
+    matches!(text.len(), 10 | 12) && !text.starts_with("00") && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 pub fn is_registration_code(text: &str) -> bool {
     text.len() == 9
+        && !text.starts_with("00")
         && text
             .bytes()
             .enumerate()
             .all(|(index, byte)| byte.is_ascii_digit() || (matches!(index, 4 | 5) && byte.is_ascii_uppercase()))
+}
+
+/// The element that a person stands in, and the name in its parts: family name, first name, all others.
+pub fn person(name: &str) -> (&'static str, [String; 3]) {
+    let trading = ["ИП ", "Индивидуальный предприниматель "].iter().find_map(|form| name.strip_prefix(form));
+    let mut words = trading.unwrap_or(name).split_whitespace();
+    let mut next = || words.next().unwrap_or("-").to_owned();
+    let (last, first) = (next(), next());
+    let tag = if trading.is_some() { "СвИП" } else { "СвФЛУч" };
+    (tag, [last, first, words.collect::<Vec<_>>().join(" ")])
 }

@@ -31,8 +31,11 @@ struct Fact {
     facts: usize,
     /// Changes of the input, each to another fact: what is replaced by what, and what for.
     another: Vec<[String; 3]>,
-    /// Changes that leave it the same fact.
+    /// Changes that leave it the same fact, of which the same is said: nobody is asked about it.
     same: Vec<[String; 3]>,
+    /// Changes that leave it the same fact, of which something else is said: a person is asked.
+    #[serde(default)]
+    retold: Vec<[String; 3]>,
     /// Whole inputs that state it in another shape.
     #[serde(default)]
     shapes: Vec<String>,
@@ -49,7 +52,8 @@ fn one() -> usize {
 
 const NAME: &str = "input.txt";
 
-async fn stated(fact: &Fact, name: &str, input: &str, known: &[Value]) -> (BTreeSet<String>, Value) {
+/// The facts by their ids, with all that is said of each.
+async fn stated(fact: &Fact, name: &str, input: &str, known: &[Value]) -> (BTreeMap<String, Value>, Value) {
     let mut setup = Value::Object(fact.setup.clone());
     setup["known"] = known.to_vec().into();
     if setup["now"].is_null() {
@@ -60,8 +64,12 @@ async fn stated(fact: &Fact, name: &str, input: &str, known: &[Value]) -> (BTree
     let input = Input { entry, name: name.into(), bytes: input.into() };
     let shown = run_scripted(&RUNTIME, &LOADED[&fact.adapter], &RULES, setup, input).await.unwrap().show();
     let of_kind = shown["messages"].as_array().unwrap().iter().filter(|message| message["type"] == fact.kind.as_str());
-    let ids = of_kind.map(|message| message["id"].as_str().unwrap().to_string()).collect();
-    (ids, shown)
+    let facts = of_kind.map(|message| (message["id"].as_str().unwrap().to_string(), message["data"].clone())).collect();
+    (facts, shown)
+}
+
+fn are_others(facts: &BTreeMap<String, Value>, base: &BTreeMap<String, Value>) -> bool {
+    facts.keys().all(|id| !base.contains_key(id))
 }
 
 impl Fact {
@@ -84,15 +92,19 @@ impl Fact {
         };
         for change in &self.another {
             let (ids, shown) = stated(self, NAME, &self.changed(change), &[]).await;
-            line("another", &change[2], ids.len() == self.facts && ids.is_disjoint(&base), &shown);
+            line("another", &change[2], ids.len() == self.facts && are_others(&ids, &base), &shown);
         }
         if let Some(name) = &self.another_name {
             let (ids, shown) = stated(self, name, &self.input, &[]).await;
-            line("another", "the same in a file of another name", ids.is_disjoint(&base), &shown);
+            line("another", "the same in a file of another name", are_others(&ids, &base), &shown);
         }
         for change in &self.same {
             let (ids, shown) = stated(self, NAME, &self.changed(change), &[]).await;
             line("same", &change[2], ids == base, &shown);
+        }
+        for change in &self.retold {
+            let (ids, shown) = stated(self, NAME, &self.changed(change), &[]).await;
+            line("retold", &change[2], ids.keys().eq(base.keys()) && ids != base, &shown);
         }
         for shape in &self.shapes {
             let (ids, shown) = stated(self, NAME, shape, &[]).await;

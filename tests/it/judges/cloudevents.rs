@@ -19,6 +19,7 @@ fn version(judge: Judge) -> &'static str {
         Judge::JavaScript => "npm cloudevents 10.0.0",
         Judge::Go => "Go cloudevents/sdk-go 2.16.2",
         Judge::Java => "Maven io.cloudevents 4.0.1 (AMQP 2.3.0)",
+        Judge::Rust => unreachable!("judges payment codes alone"),
     }
 }
 

@@ -15,6 +15,7 @@ fn version(judge: Judge) -> &'static str {
         Judge::JavaScript => "npm standardwebhooks 1.1.1",
         Judge::Go => "Go standard-webhooks 0.0.1",
         Judge::Java => "Maven com.standardwebhooks 1.1.0",
+        Judge::Rust => unreachable!("judges payment codes alone"),
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Outcome {
     pub answer: Option<Value>,
     /// `{cursor, more}` of a poll.
     pub polled: Option<Value>,
-    /// `{name, content}` of an encoded file.
+    /// `{name, content}` of an encoded file, and its `encoding` where that is not UTF-8.
     pub file: Option<Value>,
     /// What each event of a connection led to.
     pub steps: Option<Value>,
@@ -147,8 +147,17 @@ async fn encode(caller: &Caller, input: &[u8]) -> anyhow::Result<Outcome> {
     let file = Written::default();
     let (mut outcome, name) = outcome(wasm::encode(caller, &messages, Box::new(file.clone())).await);
     let content = file.0.lock().unwrap_or_else(PoisonError::into_inner);
-    outcome.file = name.map(|name| json!({ "name": name, "content": String::from_utf8_lossy(&content) }));
+    outcome.file = name.map(|name| show_file(&name, &content));
     Ok(outcome)
+}
+
+/// What is no UTF-8 is shown as windows-1251, which has a character for each byte: none would be seen to change otherwise.
+fn show_file(name: &str, content: &[u8]) -> Value {
+    if let Ok(text) = std::str::from_utf8(content) {
+        return json!({ "name": name, "content": text });
+    }
+    let (text, _) = encoding_rs::WINDOWS_1251.decode_without_bom_handling(content);
+    json!({ "name": name, "content": text, "encoding": "windows-1251" })
 }
 
 /// An encoded file in memory.
