@@ -3,6 +3,7 @@
 //! (`tests/fixtures/peers/install.sh`).
 
 mod cloudevents;
+mod directory;
 mod gateways;
 mod iec104;
 mod iso20022;
