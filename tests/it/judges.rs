@@ -4,6 +4,7 @@
 
 mod bank;
 mod cloudevents;
+mod directory;
 mod espi;
 mod gateways;
 mod iec104;

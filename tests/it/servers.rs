@@ -99,6 +99,18 @@ impl Server {
         }
     }
 
+    /// One of another kind: a program that stays in the foreground, and keeps its data in `folder`.
+    pub fn kept(url: String, folder: TempDir, command: Vec<String>, ready: fn(&Server) -> bool) -> Self {
+        let program = Program { command, environment: vec![], gentle: "TERM", abrupt: "KILL", keeper: None };
+        let mut server = Self { url, program, helper: None, ready, port: 0, folder };
+        server.run();
+        server
+    }
+
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.folder.path().join(below)
+    }
+
     /// A PostgreSQL server. `url` names its database `postgres`; the user may create others.
     pub fn postgres() -> Self {
         let bin = postgres_bin();

@@ -36,7 +36,10 @@ enum Sign {
     Nobody,
     /// The moment of a lock; year 0 is a lock by a person.
     LockedAt,
+    /// 100 ns since 1601; it stays after the lock until the next logon.
+    LockedAtTicks,
     UnlockedAt,
+    StartsAt,
     /// Generalized time.
     EndsAt,
     /// 100 ns since 1601.
@@ -52,13 +55,14 @@ enum Sign {
 }
 
 /// The signs, each with its source.
-const SIGNS: [(&str, Sign); 24] = [
+const SIGNS: [(&str, Sign); 28] = [
     // [MS-ADTS] 2.2.16 userAccountControl bits, 3.1.1.4.5.17 the computed ones; [MS-ADA1] accountExpires;
     // [MS-ADA3] msDS-UserAccountDisabled (AD LDS); 3.1.1.5.5 deleted objects. Samba and РЕД АДМ are the same.
     ("useraccountcontrol", Sign::Bits),
-    ("msds-user-account-control-computed", Sign::ComputedBits),
+    (COMPUTED, Sign::ComputedBits),
     ("msds-useraccountdisabled", Sign::OffWhenTrue),
     ("accountexpires", Sign::EndsAtTicks),
+    (LOCKOUT_TIME, Sign::LockedAtTicks),
     ("isdeleted", Sign::NobodyWhenTrue),
     // 389 Directory Server's administration guide, "Manually inactivating users and roles"; the same in FreeIPA,
     // ALD Pro and Oracle Directory Server. Entries that two servers added at once: "Solving naming conflicts".
@@ -67,8 +71,10 @@ const SIGNS: [(&str, Sign); 24] = [
     ("nsroledn", Sign::Role),
     ("accountunlocktime", Sign::UnlockedAt),
     ("nsds5replconflict", Sign::Nobody),
-    // draft-behera-ldap-password-policy-10, 5.3.3, 5.3.9: OpenLDAP, Apache Directory; slapo-ppolicy(5).
+    // draft-behera-ldap-password-policy-10, 5.3.3, 5.3.8, 5.3.9: OpenLDAP, Apache Directory; slapo-ppolicy(5).
     ("pwdaccountlockedtime", Sign::LockedAt),
+    ("pwdaccounttmplockoutend", Sign::UnlockedAt),
+    ("pwdstarttime", Sign::StartsAt),
     ("pwdendtime", Sign::EndsAt),
     // Novell eDirectory, schema reference: Login Disabled, Locked By Intruder, Login Expiration Time.
     ("logindisabled", Sign::OffWhenTrue),
@@ -78,6 +84,7 @@ const SIGNS: [(&str, Sign); 24] = [
     ("krbprincipalexpiration", Sign::EndsAt),
     // PingDirectory, OpenDJ: the password policy's operational attributes.
     ("ds-pwp-account-disabled", Sign::OffWhenTrue),
+    ("ds-pwp-account-activation-time", Sign::StartsAt),
     ("ds-pwp-account-expiration-time", Sign::EndsAt),
     // Oracle Internet Directory and Oracle Directory Server; IBM Security Directory Server.
     ("orclisenabled", Sign::EnabledWord),
@@ -97,21 +104,55 @@ pub fn signs() -> impl Iterator<Item = &'static str> {
 /// What the values say, the strongest sign first; nothing where none is among them. `now_ms` is asked only where a
 /// time decides.
 pub fn of(values: &[Value], now_ms: &mut dyn FnMut() -> u64) -> Option<Account> {
-    let read = |value: &Value| Some(read(sign(&value.attribute)?, value.text().trim(), now_ms));
-    values.iter().filter(|value| !value.bytes.is_empty()).filter_map(read).max()
+    readings(values, now_ms).map(|(_, account)| account).max()
 }
+
+/// Signs that speak against the account, now or at a time to come, each as its bit.
+pub fn against(values: &[Value], now_ms: &mut dyn FnMut() -> u64) -> u32 {
+    let speaks = |name: &str, account: Account| {
+        account >= Account::Unclear
+            || matches!(sign(name), Some(Sign::EndsAt | Sign::EndsAtTicks | Sign::EndsOnDay)) && !is_never(name, values)
+    };
+    let bits = readings(values, now_ms).filter(|(name, account)| speaks(name, *account)).map(|(name, _)| bit(name));
+    let bits = bits.fold(0, |bits, bit| bits | bit);
+    if is_cut_short(values) { bits | CUT_SHORT } else { bits }
+}
+
+/// The bit of a sign; that of no sign means that the export left the signs out.
+pub const CUT_SHORT: u32 = 1 << 31;
+
+pub fn bit(attribute: &str) -> u32 {
+    let base = attribute.split(';').next().unwrap_or(attribute);
+    SIGNS.iter().position(|(name, _)| *name == base).map_or(0, |at| 1 << at)
+}
+
+/// What is settled by another sign: an entry that has its account's bits was not cut short.
+pub fn settled_by(attribute: &str) -> u32 {
+    if attribute == "useraccountcontrol" || attribute == "msds-useraccountdisabled" { CUT_SHORT } else { 0 }
+}
+
+/// What each value says. A lock that Active Directory was asked for, and computed, is not guessed from when it was.
+fn readings<'a>(values: &'a [Value], now_ms: &'a mut dyn FnMut() -> u64) -> impl Iterator<Item = (&'a str, Account)> {
+    let is_computed = values.iter().any(|value| value.attribute == COMPUTED);
+    let values = values.iter().filter(|value| !value.bytes.is_empty());
+    let values = values.filter(move |value| !(is_computed && value.attribute == LOCKOUT_TIME));
+    values.filter_map(|value| {
+        Some((value.attribute.as_str(), read(sign(&value.attribute)?, value.text().trim(), now_ms)))
+    })
+}
+
+/// Whether an end is set that never comes.
+fn is_never(attribute: &str, values: &[Value]) -> bool {
+    let text = values.iter().find(|value| value.attribute == attribute).map(Value::text).unwrap_or_default();
+    text == "0" || text.starts_with('-') || text == i64::MAX.to_string()
+}
+
+const COMPUTED: &str = "msds-user-account-control-computed";
+const LOCKOUT_TIME: &str = "lockouttime";
 
 /// Whether an attribute, with or without options, is one of the signs.
 pub fn is_sign(attribute: &str) -> bool {
     sign(attribute).is_some()
-}
-
-/// Whether the sign alone says that an account is off, and its removal that it works: such a directory has no other.
-pub fn is_whole_sign(attribute: &str) -> bool {
-    matches!(
-        sign(attribute),
-        Some(Sign::OffWhenTrue | Sign::OnWhenTrue | Sign::LockedAt | Sign::UserStatus | Sign::EnabledWord)
-    )
 }
 
 /// Whether an entry that is an account of Active Directory lacks what each of them has: then the export left it out.
@@ -146,6 +187,15 @@ fn read(sign: Sign, text: &str, now_ms: &mut dyn FnMut() -> u64) -> Account {
         Sign::Nobody => Account::Nobody,
         Sign::LockedAt if text.starts_with("0000") => Account::Off,
         Sign::LockedAt => Account::Unclear,
+        Sign::LockedAtTicks => match text {
+            "0" => Account::Unlimited,
+            _ => Account::Unclear,
+        },
+        Sign::StartsAt => match moment_ms(text) {
+            Some(at) if at <= now(now_ms) => Account::Unlimited,
+            Some(_) => Account::Off,
+            None => Account::Unclear,
+        },
         Sign::UnlockedAt => match moment_ms(text) {
             Some(at) if at != 0 && at <= now(now_ms) => Account::Unlimited,
             _ => Account::Unclear,
@@ -240,7 +290,45 @@ mod tests {
     }
 
     #[test]
-    fn each_sign_of_the_table() {
+    fn each_moment_of_the_table() {
+        use Account::*;
+        for (attribute, text, expected) in [
+            ("accountExpires", "0", Unlimited),
+            ("accountExpires", "9223372036854775807", Unlimited),
+            // 2026-11-22T06:59:59Z and 07:00:01Z
+            ("accountExpires", "134398043990000000", Off),
+            ("accountExpires", "134398044010000000", Unlimited),
+            ("accountExpires", "never", Unclear),
+            ("lockoutTime", "0", Unlimited),
+            ("lockoutTime", "134404163265609610", Unclear),
+            ("accountUnlockTime", "19700101000000Z", Unclear),
+            ("accountUnlockTime", "20261122065959Z", Unlimited),
+            ("accountUnlockTime", "20261122070001Z", Unclear),
+            ("pwdAccountLockedTime", "000001010000Z", Off),
+            ("pwdAccountLockedTime", "20261122065959Z", Unclear),
+            ("pwdAccountTmpLockoutEnd", "20261122065959Z", Unlimited),
+            ("pwdAccountTmpLockoutEnd", "20261122070001Z", Unclear),
+            ("pwdStartTime", "20261122065959Z", Unlimited),
+            ("pwdStartTime", "20261122070001Z", Off),
+            ("pwdStartTime", "soon", Unclear),
+            ("ds-pwp-account-activation-time", "20991122070001.000Z", Off),
+            ("pwdEndTime", "20261122065959Z", Off),
+            ("pwdEndTime", "20261222065959Z", Unlimited),
+            ("pwdEndTime", "soon", Unclear),
+            ("loginExpirationTime", "20201122065959Z", Off),
+            ("krbPrincipalExpiration", "20201122065959Z", Off),
+            ("ds-pwp-account-expiration-time", "20201122065959.000Z", Off),
+            ("shadowExpire", "-1", Unlimited),
+            ("shadowExpire", "0", Unclear),
+            ("shadowExpire", "1", Off),
+            ("shadowExpire", "40000", Unlimited),
+        ] {
+            assert_eq!(said(&attribute.to_ascii_lowercase(), text), Some(expected), "{attribute}: {text}");
+        }
+    }
+
+    #[test]
+    fn each_other_sign_of_the_table() {
         use Account::*;
         for (attribute, text, expected) in [
             ("userAccountControl", "512", Works),
@@ -254,34 +342,17 @@ mod tests {
             ("msDS-User-Account-Control-Computed", "16", Unclear),
             ("msDS-User-Account-Control-Computed", "0", Unlimited),
             ("msDS-UserAccountDisabled", "TRUE", Off),
-            ("accountExpires", "0", Unlimited),
-            ("accountExpires", "9223372036854775807", Unlimited),
-            // 2026-11-22T06:59:59Z and 07:00:01Z
-            ("accountExpires", "134398043990000000", Off),
-            ("accountExpires", "134398044010000000", Unlimited),
-            ("accountExpires", "never", Unclear),
             ("isDeleted", "TRUE", Nobody),
             ("nsAccountLock", "TRUE", Off),
             ("nsAccountLock", "false", Works),
             ("nsAccountLock", "1", Unclear),
             ("nsRole", "cn=nsManagedDisabledRole,dc=example", Off),
             ("nsRoleDN", "cn=engineers,dc=example", Unlimited),
-            ("accountUnlockTime", "19700101000000Z", Unclear),
-            ("accountUnlockTime", "20261122065959Z", Unlimited),
-            ("accountUnlockTime", "20261122070001Z", Unclear),
             ("nsds5ReplConflict", "namingConflict uid=a,dc=example", Nobody),
-            ("pwdAccountLockedTime", "000001010000Z", Off),
-            ("pwdAccountLockedTime", "20261122065959Z", Unclear),
-            ("pwdEndTime", "20261122065959Z", Off),
-            ("pwdEndTime", "20261222065959Z", Unlimited),
-            ("pwdEndTime", "soon", Unclear),
             ("loginDisabled", "TRUE", Off),
             ("lockedByIntruder", "TRUE", Unclear),
             ("lockedByIntruder", "FALSE", Unlimited),
-            ("loginExpirationTime", "20201122065959Z", Off),
-            ("krbPrincipalExpiration", "20201122065959Z", Off),
             ("ds-pwp-account-disabled", "true", Off),
-            ("ds-pwp-account-expiration-time", "20201122065959.000Z", Off),
             ("orclIsEnabled", "DISABLED", Off),
             ("orclIsEnabled", "ENABLED", Works),
             ("orclIsEnabled", "2", Unclear),
@@ -296,10 +367,6 @@ mod tests {
             ("sambaAcctFlags", "[UQ         ]", Unclear),
             ("sambaAcctFlags", "[W          ]", Nobody),
             ("sambaAcctFlags", "U", Unclear),
-            ("shadowExpire", "-1", Unlimited),
-            ("shadowExpire", "0", Unclear),
-            ("shadowExpire", "1", Off),
-            ("shadowExpire", "40000", Unlimited),
         ] {
             assert_eq!(said(&attribute.to_ascii_lowercase(), text), Some(expected), "{attribute}: {text}");
         }
@@ -313,6 +380,8 @@ mod tests {
         let value = |name: &str, text: &str| Value { line: 1, attribute: name.into(), bytes: text.into() };
         let both = [value("useraccountcontrol", "512"), value("accountexpires", "1")];
         assert_eq!(of(&both, &mut || 1_795_330_800_000), Some(Account::Off));
+        let computed = [value("msds-user-account-control-computed", "0"), value("lockouttime", "134404163265609610")];
+        assert_eq!(of(&computed, &mut || 0), Some(Account::Unlimited));
         assert!(is_cut_short(&[value("samaccountname", "a")]) && !is_cut_short(&[value("uid", "a")]));
     }
 }

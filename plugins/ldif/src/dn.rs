@@ -1,16 +1,17 @@
-//! Names of entries (RFC 4514), in one spelling.
+//! Names of entries (RFC 4514), in one spelling. Blanks at the ends of a value and more than one inside do not make it another
+//! (RFC 4518, 2.6.1), nor does case.
 
 use busbar_sdk::ids;
 
 /// A distinguished name: its relative names from the entry itself to the root, in lower case, without escapes and
-/// without blanks around their signs.
+/// without blanks that mean nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dn(Vec<String>);
 
 impl Dn {
     /// Any text is some name: what is no name is only never equal to one.
     pub fn parse(text: &str) -> Self {
-        let parts: Vec<String> = split(text, ',').iter().map(|part| relative(part)).collect();
+        let parts: Vec<String> = split(plain(text), ',').iter().map(|part| relative(part)).collect();
         if parts.iter().all(String::is_empty) { Self(Vec::new()) } else { Self(parts) }
     }
 
@@ -63,13 +64,33 @@ pub fn value_in(rdn: &str, attributes: &[String]) -> Option<String> {
     let pairs = split(rdn, '+');
     let mut pairs = pairs.iter().filter_map(|pair| pair.split_once('='));
     let found = pairs.find(|(name, _)| attributes.contains(&name.trim().to_ascii_lowercase()))?;
-    Some(unescaped(found.1.trim())).filter(|value| !value.is_empty())
+    Some(unescaped(found.1).trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+/// The attributes, in lower case, and values of a relative name.
+pub fn pairs(rdn: &str) -> Vec<(String, String)> {
+    let pairs = split(rdn, '+');
+    let pairs = pairs.iter().filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (name.trim().to_ascii_lowercase(), unescaped(value).trim().to_owned())).collect()
+}
+
+/// The first relative name, as it is written.
+pub fn first(dn: &str) -> String {
+    split(plain(dn), ',').into_iter().next().unwrap_or_default()
+}
+
+/// Active Directory may be asked to write `<GUID=…>;<SID=…>;` before a name ([MS-ADTS] 3.1.1.3.4.1.5).
+fn plain(dn: &str) -> &str {
+    let mut rest = dn.trim();
+    while let Some((_, after)) = rest.strip_prefix('<').and_then(|rest| rest.split_once(">;")) {
+        rest = after;
+    }
+    rest
 }
 
 /// The value of the first relative name, as it is written.
 pub fn first_value(dn: &str) -> Option<String> {
-    let first = split(dn, ',').into_iter().next()?;
-    let value = unescaped(first.split_once('=')?.1.trim());
+    let value = unescaped(first(dn).split_once('=')?.1).trim().to_owned();
     (!value.is_empty()).then_some(value)
 }
 
@@ -78,12 +99,17 @@ fn relative(text: &str) -> String {
     let mut pairs: Vec<String> = split(text, '+')
         .iter()
         .map(|pair| match pair.split_once('=') {
-            Some((name, value)) => format!("{}={}", name.trim(), unescaped(value.trim())).to_lowercase(),
-            None => pair.trim().to_lowercase(),
+            Some((name, value)) => format!("{}={}", name.trim().to_lowercase(), folded(&unescaped(value))),
+            None => folded(pair),
         })
         .collect();
     pairs.sort();
     pairs.join("+")
+}
+
+/// What values that a directory takes for equal have in common.
+pub fn folded(text: &str) -> String {
+    text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Split at `separator` where it is not escaped.
@@ -135,9 +161,12 @@ mod tests {
     #[test]
     fn spellings_of_one_name() {
         let dn = Dn::parse("cn=Ильина\\, Ольга,ou=Люди,dc=example,dc=org");
-        for text in
-            ["CN=Ильина\\2C Ольга, OU=Люди, DC=example, DC=org", "cn = ильина\\, ольга ,ou=люди,dc=EXAMPLE,dc=org"]
-        {
+        for text in [
+            "CN=Ильина\\2C Ольга, OU=Люди, DC=example, DC=org",
+            "cn = ильина\\, ольга ,ou=люди,dc=EXAMPLE,dc=org",
+            "cn=\\20Ильина\\,  Ольга\\ ,ou=Люди,dc=example,dc=org",
+            "<GUID=5b7b64ad-9508-4bb6-9288-6df8278d9d1b>;<SID=S-1-5-21-1>;CN=Ильина\\, Ольга,OU=Люди,DC=example,DC=org",
+        ] {
             assert_eq!(Dn::parse(text), dn, "{text}");
         }
         assert_eq!(Dn::parse("a=1+b=2,dc=x"), Dn::parse("B=2 + A=1, dc=x"));

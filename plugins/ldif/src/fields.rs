@@ -64,10 +64,10 @@ pub fn fields(settings: &Settings, kind: Kind) -> Vec<Field<'_>> {
     }
 }
 
-/// The first value of the first of these attributes that has one.
-pub fn first<'a>(values: &'a [Value], attributes: &[String]) -> Option<&'a Value> {
-    let of = |name: &String| values.iter().find(|value| value.attribute == *name && !value.bytes.is_empty());
-    attributes.iter().find_map(of)
+/// The values of these attributes, those of the first attribute first; the first one counts.
+pub fn candidates<'a>(values: &'a [Value], attributes: &'a [String]) -> impl Iterator<Item = &'a Value> {
+    let of = |name: &'a String| values.iter().filter(move |value| value.attribute == *name && !value.bytes.is_empty());
+    attributes.iter().flat_map(of)
 }
 
 /// Puts a value where its field is; `false` where it has not the field's form. References are the caller's.
@@ -93,13 +93,22 @@ pub fn set(data: &mut Map<String, Json>, field: &Field<'_>, value: &Value, count
         Form::Email => is_email(&text).then(|| json!(text)),
         Form::Day => day(&text).map(|day| json!(day)),
         Form::Moment => moment(&text).map(|moment| json!(moment)),
-        Form::Address => fits(&text, 500).then(|| json!({ "text": text.replace('$', ", ") })),
+        Form::Address => {
+            let address = address(&text);
+            fits(&address, 500).then(|| json!({ "text": address }))
+        }
     };
     let found = fitting.is_some();
     if let Some(fitting) = fitting {
         data.insert(field.name.to_owned(), fitting);
     }
     found
+}
+
+/// Lines with a dollar sign between them, which is `\24` in a line, and the backslash `\5C` (RFC 4517, 3.3.28).
+fn address(text: &str) -> String {
+    let lines = text.replace('$', ", ").replace("\\24", "$");
+    lines.replace("\\5C", "\\").replace("\\5c", "\\")
 }
 
 fn kind_of(data: &Map<String, Json>) -> Kind {

@@ -37,6 +37,8 @@ pub enum Change {
     Rename {
         rdn: String,
         superior: Option<String>,
+        /// The values of the old name stay values of the entry.
+        keeps_old: bool,
     },
 }
 
@@ -188,8 +190,15 @@ impl<'a, R: FnMut(u32) -> Vec<u8>> Records<'a, R> {
             Some((_, "delete")) => Change::Delete,
             Some((at, "modrdn" | "moddn")) => {
                 let text = |name: &str| values.iter().find(|value| value.attribute == name).map(Value::text);
-                let missing = || rejection("bad-structure", "a renaming without `newrdn:`", place(at));
-                Change::Rename { rdn: text("newrdn").ok_or_else(missing)?, superior: text("newsuperior") }
+                let missing =
+                    |what: &str| rejection("bad-structure", format!("a renaming without `{what}`"), place(at));
+                let keeps_old = match text("deleteoldrdn").as_deref() {
+                    Some("0") => true,
+                    Some("1") => false,
+                    _ => return Err(missing("deleteoldrdn: 0` or `1")),
+                };
+                let rdn = text("newrdn").ok_or_else(|| missing("newrdn:"))?;
+                Change::Rename { rdn, superior: text("newsuperior"), keeps_old }
             }
             Some((at, name)) => {
                 let name: String = name.chars().take(50).collect();

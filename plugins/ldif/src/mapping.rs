@@ -10,7 +10,7 @@ use crate::account::{self, Account};
 use crate::dn::{self, Dn};
 use crate::fields::{self, Form};
 use crate::ldif::{Change, Record, Records, Value, place};
-use crate::memory::{Kind, Memory};
+use crate::memory::{Kind, Marks, Memory, RENAMED};
 use crate::settings::Settings;
 
 mod changes;
@@ -93,6 +93,7 @@ struct Statement {
     data: Map<String, Json>,
     /// Fields whose value is another entry, by its name's key.
     references: Vec<(&'static str, Kind, u64)>,
+    marks: Option<Marks>,
 }
 
 /// A statement that waits for the end of the file, its data as text.
@@ -138,11 +139,22 @@ impl<H: Hub> Decoder<'_, H> {
         // A change of what was never stated is of no interest: a group, a computer.
         match self.memory.of_dn(dn.key()).cloned() {
             Some((kind, id)) => self.change(record, &dn, kind, id),
+            None if self.is_below_renamed(&dn) => {
+                let reason = "the unit above it was renamed, so nobody knows what the entry was called: send all whole";
+                Err(rejection("unclear-change", reason, place(record.line)))
+            }
             None => {
                 self.counts.others += 1;
                 Ok(())
             }
         }
+    }
+
+    /// Entries below a unit have new names when it gets one, and are known by the old ones.
+    fn is_below_renamed(&self, dn: &Dn) -> bool {
+        let units = std::iter::successors(dn.parent(), Dn::parent).filter_map(|above| self.memory.of_dn(above.key()));
+        let mut marks = units.filter_map(|(kind, id)| self.memory.marks(*kind, id).filter(|_| *kind == Kind::Unit));
+        marks.any(|marks| marks.signs & RENAMED != 0)
     }
 
     fn kind(&self, values: &[Value]) -> Option<Kind> {
@@ -163,7 +175,8 @@ impl<H: Hub> Decoder<'_, H> {
             self.counts.nobodies += 1;
             return Ok(());
         };
-        let id = match fields::first(values, self.id_attributes(kind)) {
+        let stated_id = fields::candidates(values, self.id_attributes(kind)).next();
+        let id = match stated_id {
             Some(value) => match fields::id_text(value) {
                 Some(id) => id,
                 None => {
@@ -178,24 +191,35 @@ impl<H: Hub> Decoder<'_, H> {
         self.once(record.line, dn, kind, &id)?;
         let mut data = named(kind, &id, &status);
         let mut references = Vec::new();
-        let settings = self.settings;
-        for field in fields::fields(settings, kind) {
-            let Some(value) = fields::first(values, field.attributes) else { continue };
-            match field.form {
-                Form::Reference(of) => references.push((field.name, of, Dn::parse(&value.text()))),
-                _ => self.set(&mut data, &field, value),
-            }
+        let mut marks = Marks::default();
+        if kind == Kind::Employee {
+            marks.signs = account::against(values, &mut || self.hub.now_ms());
         }
-        if kind == Kind::Unit && !data.contains_key("name") {
-            let name = dn::first_value(&record.dn).unwrap_or_else(|| id.clone());
-            data.insert("name".to_owned(), json!(name.chars().take(300).collect::<String>()));
+        let settings = self.settings;
+        for (number, field) in fields::fields(settings, kind).iter().enumerate() {
+            let mut candidates = fields::candidates(values, field.attributes);
+            let Some(value) = candidates.next() else { continue };
+            // The phone may have had one.
+            let is_second = field.form == Form::Extension && data.contains_key(field.name);
+            marks.first |= u32::from(field.attributes.first() == Some(&value.attribute)) << number;
+            let is_stated = match field.form {
+                Form::Reference(of) => {
+                    references.push((field.name, of, Dn::parse(&value.text())));
+                    true
+                }
+                _ => self.set(&mut data, field, value),
+            };
+            marks.several |= u32::from(!is_stated || is_second || candidates.next().is_some()) << number;
         }
         let above = if kind == Kind::Employee { "unit" } else { "parent" };
         if let Some(parent) = dn.parent().filter(|parent| parent.is_unit() && !data.contains_key(above)) {
             references.push((above, Kind::Unit, parent));
         }
         self.memory.learn(dn.key(), kind, &id)?;
-        let mut statement = Statement { line: record.line, kind, id, dn: dn.key(), data, references: Vec::new() };
+        let (line, references_to_come) = (record.line, Vec::new());
+        let (dn, marks) = (dn.key(), Some(marks));
+        let mut statement = Statement { line, kind, id, dn, data, references: references_to_come, marks };
+        named_anyhow(&mut statement, &record.dn);
         self.refer(&mut statement, references);
         self.state_or_hold(statement)
     }
@@ -249,15 +273,17 @@ impl<H: Hub> Decoder<'_, H> {
         }
     }
 
-    fn set(&mut self, data: &mut Map<String, Json>, field: &fields::Field<'_>, value: &Value) {
+    /// Whether it is what the field must be.
+    fn set(&mut self, data: &mut Map<String, Json>, field: &fields::Field<'_>, value: &Value) -> bool {
         if fields::set(data, field, value, &self.settings.country_code) {
-            return;
+            return true;
         }
         self.counts.warnings += 1;
         if self.counts.warnings <= WARNINGS_MAX {
             let Value { line, attribute, .. } = value;
             self.hub.warn(&format!("line {line}: {attribute} is no {:?}: left out", field.form));
         }
+        false
     }
 
     /// Puts in what is known of the entries referred to, and notes the others.
@@ -296,11 +322,11 @@ impl<H: Hub> Decoder<'_, H> {
     }
 
     fn state(&mut self, statement: &Statement) {
-        let Statement { line, kind, id, dn, data, .. } = statement;
+        let Statement { line, kind, id, dn, data, marks, .. } = statement;
         let mut content = data.clone();
         // The moment alone is no news: a directory touches its entries for reasons of its own.
         content.remove("changedAt");
-        let message_id = self.memory.note(*kind, id, *dn, &Json::Object(content).to_string());
+        let message_id = self.memory.note(*kind, id, *dn, &Json::Object(content).to_string(), *marks);
         let text = Json::Object(data.clone()).to_string();
         if self.recent.len() < RECENT_MAX {
             self.recent.insert((*kind, id.clone()), text.clone());
@@ -327,7 +353,14 @@ impl<H: Hub> Decoder<'_, H> {
                         let id = json!(id);
                         statement.data.insert(field.to_owned(), id);
                     }
-                    None => self.counts.unresolved += 1,
+                    None => {
+                        // There is a value, only none that can be stated.
+                        let mut fields = fields::fields(self.settings, statement.kind).into_iter();
+                        let several = fields.position(|of| of.name == field).map_or(0, |number| 1 << number);
+                        statement.marks =
+                            statement.marks.map(|marks| Marks { several: marks.several | several, ..marks });
+                        self.counts.unresolved += 1;
+                    }
                 }
             }
             self.state(&statement);
@@ -347,6 +380,14 @@ fn type_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Employee => "employee.changed.v1",
         Kind::Unit => "unit.changed.v1",
+    }
+}
+
+/// A unit without a name of its own has the first part of its entry's name.
+fn named_anyhow(statement: &mut Statement, dn: &str) {
+    if statement.kind == Kind::Unit && !statement.data.contains_key("name") {
+        let name = dn::first_value(dn).unwrap_or_else(|| statement.id.clone());
+        statement.data.insert("name".to_owned(), json!(name.chars().take(300).collect::<String>()));
     }
 }
 

@@ -1,8 +1,8 @@
 //! What was stated of each entry, so that an unchanged one is not stated again, and a state that comes back is.
 //!
-//! A line for each entry: `<e|u> <name's key> <content> <version> <id>`, spread over a fixed number of state values, each
-//! within what the host allows by default. The version counts the statements of an entry: it makes the ids of A, B and A
-//! again differ.
+//! A line for each entry: `<e|u> <name's key> <content> <version>+<marks> <id>`, spread over a fixed number of state values,
+//! each within what the host allows by default. The version counts the statements of an entry: it makes the ids of A, B and
+//! A again differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,11 +33,49 @@ impl Kind {
     }
 }
 
+/// What was not said of an entry, and a change of it needs: `<signs>.<several>.<first>`, zeros left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Signs of its account that speak against it, now or at a time to come; see [`crate::account::against`]. Of a unit
+    /// [`RENAMED`] alone.
+    pub signs: u32,
+    /// Fields, by their number, that had more values to choose from than the one stated.
+    pub several: u32,
+    /// Fields whose value is of the first of their attributes.
+    pub first: u32,
+}
+
+/// A unit that was renamed since it was stated whole.
+pub const RENAMED: u32 = 1 << 31;
+
+impl Marks {
+    fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.split('.').map(|text| match text {
+            "" => Some(0),
+            text => u32::from_str_radix(text, 16).ok(),
+        });
+        let mut next = || numbers.next()?;
+        Some(Self { signs: next()?, several: next()?, first: next()? })
+    }
+}
+
+impl std::fmt::Display for Marks {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = [self.signs, self.several, self.first].map(|number| match number {
+            0 => String::new(),
+            number => format!("{number:x}"),
+        });
+        to.write_str(&text.join("."))
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Row {
     dn: u64,
     content: u64,
     version: u32,
+    /// Nothing of entries that were stated before there were marks.
+    marks: Option<Marks>,
 }
 
 #[derive(Default)]
@@ -68,8 +106,9 @@ impl Memory {
         let mut shards: BTreeMap<u64, String> = self.changed.iter().map(|shard| (*shard, String::new())).collect();
         for ((kind, id), row) in &self.rows {
             if let Some(text) = shards.get_mut(&shard_of(*kind, id)) {
-                let Row { dn, content, version } = row;
-                text.push_str(&format!("{} {dn:x} {content:x} {version} {id}\n", kind.letter()));
+                let Row { dn, content, version, marks } = row;
+                let marks = marks.map(|marks| format!("+{marks}")).unwrap_or_default();
+                text.push_str(&format!("{} {dn:x} {content:x} {version}{marks} {id}\n", kind.letter()));
             }
         }
         for (shard, text) in shards {
@@ -100,8 +139,12 @@ impl Memory {
         Some(message_id(kind, id, row))
     }
 
+    pub fn marks(&self, kind: Kind, id: &str) -> Option<Marks> {
+        self.rows.get(&(kind, id.to_owned()))?.marks
+    }
+
     /// Notes what an entry is now: the id of the message to state, or nothing when it was stated already.
-    pub fn note(&mut self, kind: Kind, id: &str, dn: u64, data: &str) -> Option<String> {
+    pub fn note(&mut self, kind: Kind, id: &str, dn: u64, data: &str, marks: Option<Marks>) -> Option<String> {
         let content = ids::derived_number(&[data], 1 << 48);
         let key = (kind, id.to_owned());
         let before = self.rows.get(&key).copied();
@@ -110,7 +153,7 @@ impl Memory {
             Some(row) => row.version.saturating_add(1),
             None => 1,
         };
-        let row = Row { dn, content, version };
+        let row = Row { dn, content, version, marks };
         if before == Some(row) {
             return None;
         }
@@ -150,9 +193,14 @@ fn parse(line: &str) -> Option<((Kind, String), Row)> {
     };
     let dn = u64::from_str_radix(words.next()?, 16).ok()?;
     let content = u64::from_str_radix(words.next()?, 16).ok()?;
-    let version = words.next()?.parse().ok()?;
+    let version = words.next()?;
+    let (version, marks) = match version.split_once('+') {
+        Some((version, marks)) => (version, Some(Marks::parse(marks)?)),
+        None => (version, None),
+    };
+    let version = version.parse().ok()?;
     let id = words.next().filter(|id| is_id(id))?;
-    Some(((kind, id.to_owned()), Row { dn, content, version }))
+    Some(((kind, id.to_owned()), Row { dn, content, version, marks }))
 }
 
 #[cfg(test)]
@@ -160,13 +208,15 @@ mod tests {
     use super::*;
     use busbar_sdk::memory::MapStore;
 
+    const MARKS: Option<Marks> = Some(Marks { signs: 0x8000_0001, several: 0, first: 3 });
+
     #[test]
     fn a_state_that_comes_back_is_stated_again() {
         let mut store = MapStore::default();
         let mut stated = Vec::new();
         for data in ["A", "A", "B", "B", "A"] {
             let mut memory = Memory::load(&mut store);
-            stated.push(memory.note(Kind::Employee, "an id with blanks", 7, data));
+            stated.push(memory.note(Kind::Employee, "an id with blanks", 7, data, MARKS));
             memory.save(&mut store).unwrap();
         }
         assert_eq!(stated.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true, false, true]);
@@ -174,13 +224,14 @@ mod tests {
         let memory = Memory::load(&mut store);
         assert_eq!(memory.of_dn(7), Some(&(Kind::Employee, "an id with blanks".into())));
         assert_eq!(memory.last_message(Kind::Employee, "an id with blanks"), stated[4]);
+        assert_eq!(memory.marks(Kind::Employee, "an id with blanks"), MARKS);
     }
 
     #[test]
     fn a_new_name_alone_is_remembered_and_not_stated() {
         let mut memory = Memory::default();
-        assert!(memory.note(Kind::Unit, "1", 7, "A").is_some());
-        assert_eq!(memory.note(Kind::Unit, "1", 8, "A"), None);
+        assert!(memory.note(Kind::Unit, "1", 7, "A", None).is_some());
+        assert_eq!(memory.note(Kind::Unit, "1", 8, "A", None), None);
         assert_eq!((memory.of_dn(7), memory.of_dn(8).is_some()), (None, true));
     }
 
@@ -188,11 +239,11 @@ mod tests {
     fn it_is_full_at_some_point() {
         let mut memory = Memory::default();
         for number in 0..40_000 {
-            memory.note(Kind::Employee, &format!("employee{number:06}"), number, "A");
+            memory.note(Kind::Employee, &format!("employee{number:06}"), number, "A", MARKS);
         }
         memory.save(&mut MapStore::default()).unwrap();
         for number in 0..200_000 {
-            memory.note(Kind::Employee, &format!("employee{number:06}"), number, "A");
+            memory.note(Kind::Employee, &format!("employee{number:06}"), number, "A", MARKS);
         }
         assert_eq!(memory.save(&mut MapStore::default()).unwrap_err().code, "too-many-entries");
     }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::mapping::{self as resource, Kind, get};
 use crate::memory;
-use crate::settings::Settings;
+use crate::settings::{Settings, Unit};
 
 /// Resources of one answer: each may be a write of the state, of which the host allows 64.
 const RESOURCES_MAX: usize = 60;
@@ -48,7 +48,9 @@ impl Cursor {
 
     fn since<'a>(&'a self, settings: &Settings) -> Option<&'a str> {
         let seen = if self.groups { &self.groups_seen } else { &self.users_seen };
-        Some(seen.since.as_str()).filter(|since| settings.filter && !self.unfiltered && !since.is_empty())
+        // Who comes into a group, or is left by one that is deleted, is not modified by that (RFC 7643, 4.1.2).
+        let tells = self.groups || settings.unit != Unit::Group;
+        Some(seen.since.as_str()).filter(|since| settings.filter && tells && !self.unfiltered && !since.is_empty())
     }
 }
 

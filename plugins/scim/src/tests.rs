@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::mapping::Kind;
 use crate::poll::{self, Cursor, Page};
 use crate::push;
-use crate::settings::Settings;
+use crate::settings::{Settings, Unit};
 
 #[derive(Default, Clone)]
 struct Map(MapStore);
@@ -28,7 +28,7 @@ impl Map {
 
     fn page(&mut self, cursor: Cursor, status: u16, body: &Value) -> Result<Page, Failure> {
         let response = Response { status, headers: vec![], body: body.to_string().into_bytes() };
-        poll::page(&Settings::default(), cursor, &response, &mut self.0)
+        poll::page(&Settings { unit: Unit::None, ..Settings::default() }, cursor, &response, &mut self.0)
     }
 }
 
@@ -135,7 +135,11 @@ fn list(total: u64, users: &[(&str, &str)]) -> Value {
 }
 
 fn url(cursor: &Cursor) -> String {
-    let settings = Settings { base_url: "https://x/v2/".into(), ..Settings::default() };
+    url_of(Unit::None, cursor)
+}
+
+fn url_of(unit: Unit, cursor: &Cursor) -> String {
+    let settings = Settings { base_url: "https://x/v2/".into(), unit, ..Settings::default() };
     poll::request(&settings, cursor).unwrap().url
 }
 
@@ -164,6 +168,8 @@ fn rounds_overlap_by_one() {
         url(&page.cursor)
             .ends_with("Users?startIndex=1&count=50&filter=meta.lastModified+ge+%222026-01-03T00%3A00%3A00Z%22")
     );
+    // Who comes into a group is not modified by that.
+    assert!(url_of(Unit::Group, &page.cursor).ends_with("Users?startIndex=1&count=50"));
     let refused = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"], "status": "400", "scimType": "invalidFilter"});
     let page = store.page(page.cursor, 400, &refused).unwrap();
     assert!(page.more && !url(&page.cursor).contains("filter"));

@@ -138,7 +138,9 @@ fn changes_of_what_was_stated() {
     assert!(hub.data(&change("delete: mail\nmail: other@example.org\n-\n")).is_empty());
     assert!(hub.data(&change("replace: jpegPhoto\njpegPhoto:: AAAA\n-\n")).is_empty());
     assert_eq!(hub.data(&change("add: userAccountControl\nuserAccountControl: 514\n-\n"))[0]["status"], "suspended");
-    let unclear = hub.file("{}", change("replace: cn\ncn: x\n-\n").as_bytes()).unwrap_err();
+    assert_eq!(hub.data(&change("replace: cn\ncn: x\n-\n"))[0]["name"], "x");
+    hub.data(&change("add: cn\ncn: y\n-\n"));
+    let unclear = hub.file("{}", change("delete: cn\ncn: X\n-\n").as_bytes()).unwrap_err();
     assert_eq!((unclear.code.as_str(), unclear.place.as_deref()), ("unclear-change", Some("line 3")));
     let unclear = hub.file("{}", change("replace: uid\nuid: x\n-\n").as_bytes()).unwrap_err();
     assert_eq!(unclear.code, "unclear-change");
@@ -154,14 +156,28 @@ fn moves_renames_and_departures() {
     let moved = "dn: uid=ilina,ou=people,dc=org\nchangetype: moddn\nnewrdn: uid=ilina\ndeleteoldrdn: 1\nnewsuperior: ou=sales,dc=org\n";
     assert_eq!(hub.data(moved)[0]["unit"], Dn::parse("ou=sales,dc=org").derived_id());
     let renamed = "dn: uid=ilina,ou=sales,dc=org\nchangetype: modrdn\nnewrdn: uid=petrova\ndeleteoldrdn: 1\n";
+    let kept = hub.file("{}", renamed.replace("rdn: 1", "rdn: 0").as_bytes()).unwrap_err();
+    assert_eq!(kept.code, "unclear-change");
     let data = hub.data(renamed);
+    assert_eq!(data[1]["login"], "petrova");
     assert_eq!((data[0]["employee"].as_str(), data[0]["status"].as_str()), (Some("ilina"), Some("left")));
     assert_eq!((data[1]["employee"].as_str(), data[1]["status"].as_str()), (Some("petrova"), Some("active")));
+    // Not the value in the name is the id: it is still the same one.
+    let second = "dn: uid=second,ou=sales,dc=org\nobjectClass: person\nuid: first\nuid: second\n";
+    hub.data(second);
+    let moved = "dn: uid=second,ou=sales,dc=org\nchangetype: moddn\nnewrdn: uid=second\ndeleteoldrdn: 1\nnewsuperior: ou=people,dc=org\n";
+    assert_eq!((hub.data(moved)[0]["employee"].as_str(), hub.drafts.len()), (Some("first"), 0));
     let deleted = "dn: uid=petrova,ou=sales,dc=org\nchangetype: delete\n";
     assert_eq!(hub.data(deleted), [json!({"employee": "petrova", "status": "left"})]);
     assert!(hub.data(deleted).is_empty());
     let unit = "dn: ou=sales,dc=org\nobjectClass: organizationalUnit\nou: Sales\n";
-    let id = hub.data(unit)[0]["unit"].clone();
+    hub.data(unit);
+    let renamed = hub.data("dn: ou=sales,dc=org\nchangetype: modrdn\nnewrdn: ou=Shops\ndeleteoldrdn: 1\n");
+    assert_eq!((&renamed[0]["status"], &renamed[1]["name"]), (&json!("closed"), &json!("Shops")));
+    let below = "dn: uid=petrova,ou=shops,dc=org\nchangetype: modify\nreplace: title\ntitle: x\n-\n";
+    assert_eq!(hub.file("{}", below.as_bytes()).unwrap_err().code, "unclear-change");
+    let id =
+        hub.data("dn: ou=shops,dc=org\nchangetype: modrdn\nnewrdn: ou=Sales\ndeleteoldrdn: 1\n")[1]["unit"].clone();
     let closed = hub.data("dn: ou=Sales,dc=org\nchangetype: delete\n");
     assert_eq!(closed, [json!({"unit": id, "name": "Sales", "status": "closed"})]);
     assert!(hub.data("dn: cn=group,dc=org\nchangetype: delete\n").is_empty());
@@ -277,10 +293,17 @@ fn changes_of_the_sign() {
         ("add: nsAccountLock\nnsAccountLock: TRUE", Some("suspended")),
         ("delete: nsAccountLock", Some("active")),
         ("replace: krbPrincipalExpiration\nkrbPrincipalExpiration: 20201122065959Z", Some("suspended")),
-        ("replace: krbPrincipalExpiration\nkrbPrincipalExpiration: 20301122065959Z", Some("unknown")),
-        ("replace: userAccountControl\nuserAccountControl: 512", Some("active")),
+        ("replace: krbPrincipalExpiration\nkrbPrincipalExpiration: 20301122065959Z", Some("active")),
+        ("replace: userAccountControl\nuserAccountControl: 512", None),
         ("replace: pwdAccountLockedTime\npwdAccountLockedTime: 20261122065959Z", Some("unknown")),
-        ("replace: pwdAccountLockedTime", Some("active")),
+        // The end that was set may have come by now.
+        ("replace: pwdAccountLockedTime", None),
+        ("delete: krbPrincipalExpiration", Some("active")),
+        ("replace: userAccountControl\nuserAccountControl: 514", Some("suspended")),
+        // An account that is off is not on because something else does not speak against it.
+        ("replace: accountExpires\naccountExpires: 0", None),
+        ("add: nsAccountLock\nnsAccountLock: FALSE", None),
+        ("replace: userAccountControl\nuserAccountControl: 66048", Some("active")),
         ("delete: shadowExpire", None),
     ] {
         assert_eq!(status(change).as_deref(), expected, "{change}");
