@@ -7,6 +7,7 @@ mod connection;
 mod drift;
 mod entries;
 mod files;
+mod limits;
 mod new;
 mod out;
 mod poll;

@@ -157,12 +157,18 @@ impl Server {
 
     /// A RabbitMQ server with virtual hosts `t0`, `t1` …; `url` names the default one.
     pub fn rabbitmq() -> Self {
+        Self::rabbitmq_with("")
+    }
+
+    /// The same with further lines of its configuration.
+    pub fn rabbitmq_with(more: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("busbar-rabbitmq-").tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         let (port, epmd_port, dist_port) = (free_port(), free_port(), free_port());
         std::fs::write(at("enabled_plugins"), "[].\n").unwrap();
         std::fs::write(at("definitions.json"), definitions()).unwrap();
-        let config = format!("load_definitions = {}\ndisk_free_limit.absolute = 50MB\n", at("definitions.json"));
+        let config =
+            format!("load_definitions = {}\ndisk_free_limit.absolute = 50MB\n{more}\n", at("definitions.json"));
         std::fs::write(at("rabbitmq.conf"), config).unwrap();
         let environment = vec![
             ("HOME", at("")),

@@ -57,6 +57,7 @@ codes! {
     Busy "busy" 503 Retry "A bound of the hub is reached; nothing was taken." "Try again after Retry-After.";
     StoreUnavailable "store-unavailable" 503 Retry "The store cannot be written." "Try again; see /readyz and the hub's log.";
     BrokerUnavailable "broker-unavailable" 503 Retry "The broker cannot be reached." "The hub reconnects by itself; see /readyz.";
+    BrokerRefused "broker-refused" 422 Reject "The broker does not take this message: it is larger than its limits allow." "See the detail; make the message smaller, or raise the broker's limit, then retry.";
     BrokerUnsafe "broker-unsafe" 503 Retry "The broker is not set up so that nothing is lost." "See the detail; mend it and start the hub again.";
     NotParked "not-parked" 409 Reject "The delivery is not in a state that fits the operation." "See its state: waiting deliveries are only skipped, finished ones left, and ready ones edited only while nothing was done by them.";
     UnderWay "under-way" 409 Reject "The delivery is being made just now." "See how that ends, then decide.";
@@ -82,6 +83,20 @@ codes! {
     Internal "internal" 500 Bug "Something that should not happen." "Report it with the hub's log.";
 }
 
+/// A detail may quote what came in, and goes into headers, log and journal.
+const DETAIL_BYTES_MAX: usize = 2_000;
+const PLACE_BYTES_MAX: usize = 500;
+
+/// At most so many bytes of a text, the rest for three dots.
+pub fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 /// One error: a stable code, a text for a person, and the place in the input.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{}: {detail}{}", code.as_str(), place.as_ref().map(|p| format!(" (at {p})")).unwrap_or_default())]
@@ -99,11 +114,11 @@ pub struct Problem {
 
 impl Problem {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), place: None, own_code: None, retry_after_ms: None }
+        Self { code, detail: cut(detail.into(), DETAIL_BYTES_MAX), place: None, own_code: None, retry_after_ms: None }
     }
 
     pub fn at(mut self, place: impl Into<String>) -> Self {
-        self.place = Some(place.into());
+        self.place = Some(cut(place.into(), PLACE_BYTES_MAX));
         self
     }
 

@@ -15,6 +15,8 @@ use time::format_description::well_known::Rfc3339;
 
 const ATTRIBUTE_CHARS_MAX: usize = 1024;
 const EXTENSIONS_MAX: usize = 32;
+/// Names and values together: half of what one AMQP header frame of the usual 128 KiB carries.
+const ATTRIBUTES_BYTES_MAX: usize = 65_536;
 const DEPTH_MAX: usize = 64;
 
 /// One CloudEvents 1.0 event.
@@ -114,7 +116,13 @@ impl Message {
         {
             return Err(bad("time", format!("`{time}` is not RFC 3339 with an offset")));
         }
+        let mut bytes = 0;
         for (name, value) in self.each_attribute() {
+            bytes += name.len() + value.len();
+            if bytes > ATTRIBUTES_BYTES_MAX {
+                let text = format!("the attributes have over {ATTRIBUTES_BYTES_MAX} bytes together");
+                return Err(Problem::new(Code::TooLarge, text).at(name));
+            }
             // Characters are counted only where there may be too many.
             let is_long = value.len() > ATTRIBUTE_CHARS_MAX && value.chars().count() > ATTRIBUTE_CHARS_MAX;
             if is_long || value.chars().any(char::is_control) {

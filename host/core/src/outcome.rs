@@ -1,8 +1,11 @@
 //! How a call of an adapter ended, and what follows.
 
-use crate::error::{Code, Problem};
+use crate::error::{Code, Problem, cut};
 use crate::mutant::{Mutant, broken};
 use serde::{Deserialize, Serialize};
+
+/// Of an adapter's own code.
+const CODE_BYTES_MAX: usize = 100;
 
 /// Input that can never succeed as it is (WIT `types.rejection`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +46,11 @@ impl Failure {
                 Problem { retry_after_ms: *retry_after_ms, ..of(Code::RateLimited, reason) }
             }
             Self::Rejected(rejection) => Problem {
-                place: rejection.place.clone(),
-                own_code: Some(rejection.code.clone()),
-                ..of(Code::Rejected, &rejection.reason)
+                own_code: Some(cut(rejection.code.clone(), CODE_BYTES_MAX)),
+                ..match &rejection.place {
+                    Some(place) => of(Code::Rejected, &rejection.reason).at(place),
+                    None => of(Code::Rejected, &rejection.reason),
+                }
             },
             Self::Unauthorized(text) => of(Code::SystemUnauthorized, text),
             Self::UnknownOutcome(text) => of(Code::UnknownOutcome, text),

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod consume;
+mod fit;
 mod intake;
 mod link;
 mod publish;

@@ -140,6 +140,7 @@ async fn rabbitmq() {
     let server = tokio::task::spawn_blocking(Server::rabbitmq).await.unwrap();
     let url = server.url.clone();
     let config = AmqpConfig {
+        body_bytes_max: 1 << 20,
         url: TextOrReference::Text(url.clone()),
         prefix: "busbar".into(),
         prefetch: 100,
@@ -203,6 +204,7 @@ async fn start(url: &str) -> Result<RabbitTransport, busbar_core::Problem> {
 
 async fn start_owning(url: &str, owned: watch::Receiver<Shards>) -> Result<RabbitTransport, busbar_core::Problem> {
     let config = AmqpConfig {
+        body_bytes_max: 1 << 20,
         url: TextOrReference::Text(url.into()),
         prefix: "busbar".into(),
         prefetch: 100,

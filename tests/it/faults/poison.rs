@@ -135,6 +135,7 @@ async fn one_percent_of_poison_is_put_aside_and_slows_nobody() {
 async fn exactly_the_unroutable_ones_are_reported() {
     let url = tokio::task::spawn_blocking(vhost).await.unwrap();
     let config = AmqpConfig {
+        body_bytes_max: 1 << 20,
         url: TextOrReference::Text(url.clone()),
         prefix: "busbar".into(),
         prefetch: 1_000,

@@ -3,7 +3,7 @@
 
 use super::publish::down;
 use super::topology::Topology;
-use super::transport::incoming;
+use super::transport::{Reading, incoming};
 use busbar_core::ports::{Received, Tag};
 use busbar_core::{Ack, Acks, Problem, Shards};
 use futures::StreamExt;
@@ -18,6 +18,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 const ACK_MAX: Duration = Duration::from_secs(10);
+/// Bytes of messages that are handed out at once, about: RabbitMQ has no such limit of its own (`prefetch-size`).
+const TOGETHER_BYTES: usize = 64 << 20;
+/// So many small messages in a row, and as many as ever are taken at once again.
+const CALM: u32 = 1_000;
 
 /// The channels that messages come from, by the number that stands in their tags.
 #[derive(Default)]
@@ -27,6 +31,7 @@ pub struct Takers {
     /// a prefix after a longer one.
     acknowledging: tokio::sync::Mutex<()>,
     last: AtomicU64,
+    acknowledged: AtomicU64,
 }
 
 impl Takers {
@@ -47,6 +52,11 @@ impl Takers {
     /// The connection is gone: all its tags are stale.
     pub fn clear(&self) {
         self.open().clear();
+    }
+
+    /// Grows with every acknowledgement.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
     }
 
     fn arrived(&self, tag: Tag) {
@@ -77,6 +87,7 @@ impl Takers {
                 let sent = tokio::time::timeout(ACK_MAX, channel.basic_ack(tag, BasicAckOptions { multiple }));
                 let sent = sent.await.map_err(|_| down("not acknowledged in time, comes again"))?;
                 sent.map_err(|e| down(&format!("not acknowledged, comes again: {e}")))?;
+                self.acknowledged.fetch_add(1, Ordering::Relaxed);
             }
         }
         Ok(())
@@ -87,7 +98,9 @@ impl Takers {
 pub struct Taking<'a> {
     pub topology: &'a Topology,
     pub prefetch: u16,
-    pub bare: &'a [String],
+    pub reading: &'a Reading,
+    /// One message at a time until one was acknowledged.
+    pub cautious: bool,
     pub takers: &'a Takers,
     pub received: &'a mpsc::Sender<Received>,
 }
@@ -99,17 +112,41 @@ impl Taking<'_> {
     /// # Errors
     /// `broker-unavailable`, for whatever reason nothing comes any more.
     pub async fn run(&self, connection: &Connection, mut owned: watch::Receiver<Shards>) -> Result<(), Problem> {
+        let mut pace = if self.cautious { 1 } else { self.prefetch };
         loop {
             let any = owned.wait_for(|owned| *owned != Shards::NONE).await.map(drop);
             any.map_err(|_| down("the hub is stopping"))?;
-            let (number, mut messages) = self.take(connection).await?;
-            while let Some(message) = self.next(&mut messages, &mut owned).await? {
-                let message = incoming(number, message, self.bare);
-                self.takers.arrived(message.tag);
-                self.received.send(message).await.map_err(|_| down("the hub is stopping"))?;
-            }
+            let (number, messages) = self.take(connection, pace).await?;
+            pace = self.pass_on(number, messages, pace, &mut owned).await?;
             self.give_up(number).await;
         }
+    }
+
+    /// Passes messages on until they are to be given up; says how many to take at once afterwards.
+    async fn pass_on(
+        &self,
+        number: u64,
+        mut messages: Consumer,
+        pace: u16,
+        owned: &mut watch::Receiver<Shards>,
+    ) -> Result<u16, Problem> {
+        let before = self.takers.acknowledged();
+        let (mut calm, enough) = (0, if self.cautious { 1 } else { CALM });
+        while let Some(message) = self.next(&mut messages, owned).await? {
+            let together = TOGETHER_BYTES / message.data.len().max(1);
+            if usize::from(pace) > together.max(1) {
+                // It comes again, with fewer beside it.
+                return Ok(pace / 2);
+            }
+            calm = if usize::from(self.prefetch) > together { 0 } else { calm + 1 };
+            if pace < self.prefetch && calm > enough && self.takers.acknowledged() != before {
+                return Ok(self.prefetch);
+            }
+            let message = incoming(number, message, self.reading);
+            self.takers.arrived(message.tag);
+            self.received.send(message).await.map_err(|_| down("the hub is stopping"))?;
+        }
+        Ok(pace)
     }
 
     /// The next message; nothing when all was given up.
@@ -130,10 +167,10 @@ impl Taking<'_> {
         }
     }
 
-    async fn take(&self, connection: &Connection) -> Result<(u64, Consumer), Problem> {
+    async fn take(&self, connection: &Connection, pace: u16) -> Result<(u64, Consumer), Problem> {
         let failed = |e: lapin::Error| down(&format!("cannot consume: {e}"));
         let channel = connection.create_channel().await.map_err(failed)?;
-        channel.basic_qos(self.prefetch, BasicQosOptions::default()).await.map_err(failed)?;
+        channel.basic_qos(pace, BasicQosOptions::default()).await.map_err(failed)?;
         let queue = self.topology.incoming();
         let number = self.takers.add(channel.clone());
         let consumer = channel

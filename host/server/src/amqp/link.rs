@@ -2,7 +2,7 @@
 
 use super::consume::{Takers, Taking};
 use super::topology::Topology;
-use super::transport::reply;
+use super::transport::{Reading, reply};
 use busbar_core::ports::Received;
 use busbar_core::{Code, Payload, Problem, Shards};
 use futures::StreamExt;
@@ -12,14 +12,18 @@ use lapin::{Channel, Connection, ConnectionProperties, Consumer};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 const CONNECT_MAX: Duration = Duration::from_secs(15);
-/// Channels for publishing. One batch is on its way on each, so that confirms are waited for side by side, and a
+/// A connection that lived so long without anything to acknowledge was a good one.
+const LASTING: Duration = Duration::from_secs(60);
+/// Between attempts where the first message ends each connection: long enough for somebody else to move it.
+const STEP_ASIDE: Duration = Duration::from_secs(30);
+/// Publishers, each with a channel of its own. One batch is on its way on each, so that confirms are waited for side by side, and a
 /// return can only be of the batch that waits on its channel.
 pub const PUBLISHERS: usize = 4;
 
@@ -30,16 +34,37 @@ pub type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Result<Payload, Pro
 pub struct Live {
     /// Grows with every connection.
     pub number: u64,
-    pub publishing: Vec<Channel>,
     pub asking: Channel,
     connection: Connection,
 }
 
 impl Live {
     pub fn works(&self) -> bool {
-        self.connection.status().connected()
-            && self.publishing.iter().chain([&self.asking]).all(|c| c.status().connected())
+        self.connection.status().connected() && self.asking.status().connected()
     }
+
+    /// A channel with confirms.
+    ///
+    /// # Errors
+    /// `broker-unavailable`.
+    pub async fn confirmed(&self) -> Result<Channel, Problem> {
+        confirmed(&self.connection).await
+    }
+
+    /// Bytes that the properties of a message may have.
+    pub fn room(&self) -> usize {
+        super::fit::room(self.connection.configuration().frame_max())
+    }
+}
+
+async fn confirmed(connection: &Connection) -> Result<Channel, Problem> {
+    let channel = connection.create_channel().await.map_err(|e| failed("no channel", &e))?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(|e| failed("no confirms", &e))?;
+    Ok(channel)
+}
+
+fn failed(what: &str, error: &lapin::Error) -> Problem {
+    Problem::new(Code::BrokerUnavailable, format!("{what}: {error}"))
 }
 
 /// What the supervisor needs.
@@ -47,8 +72,7 @@ pub struct Link {
     pub url: SecretString,
     pub topology: Topology,
     pub prefetch: u16,
-    /// Attributes that are written without a prefix.
-    pub bare: Vec<String>,
+    pub reading: Reading,
     pub received: mpsc::Sender<Received>,
     pub takers: Arc<Takers>,
     /// A hub without any shard takes no messages either.
@@ -60,27 +84,17 @@ pub struct Link {
 
 impl Link {
     async fn connect_once(&self, number: u64) -> Result<(Arc<Live>, Consumer), Problem> {
-        let failed = |what: &str, e: &lapin::Error| Problem::new(Code::BrokerUnavailable, format!("{what}: {e}"));
         let properties = ConnectionProperties::default().with_connection_name("busbar".into());
         let url = self.url.expose_secret();
         let connection = Connection::connect(url, properties).await.map_err(|e| failed("cannot connect", &e))?;
-        let channel = async || connection.create_channel().await.map_err(|e| failed("no channel", &e));
-        let confirmed = async || {
-            let channel = channel().await?;
-            channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(|e| failed("no confirms", &e))?;
-            Ok::<_, Problem>(channel)
-        };
-        self.topology.declare(&channel().await?).await?;
-        let asking = confirmed().await?;
-        let mut publishing = Vec::with_capacity(PUBLISHERS);
-        for _ in 0..PUBLISHERS {
-            publishing.push(confirmed().await?);
-        }
+        let declaring = connection.create_channel().await.map_err(|e| failed("no channel", &e))?;
+        self.topology.declare(&declaring).await?;
+        let asking = confirmed(&connection).await?;
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
         let replies =
             asking.basic_consume("amq.rabbitmq.reply-to".into(), "".into(), options, FieldTable::default()).await;
         let replies = replies.map_err(|e| failed("cannot take answers", &e))?;
-        Ok((Arc::new(Live { number, publishing, asking, connection }), replies))
+        Ok((Arc::new(Live { number, asking, connection }), replies))
     }
 
     /// Connects. A broker that is just starting may take the connection and never greet: that must not be the end, neither
@@ -98,6 +112,7 @@ impl Link {
         let mut next = Some(first);
         let mut number = 1;
         let mut pause = RETRY_FIRST;
+        let mut trouble = Trouble::default();
         while !self.stop.is_cancelled() {
             let (live, replies) = match next.take() {
                 Some(connected) => connected,
@@ -114,12 +129,12 @@ impl Link {
                     }
                 },
             };
-            pause = RETRY_FIRST;
             number = live.number + 1;
+            let began = (Instant::now(), self.takers.acknowledged());
             tracing::info!(connection = live.number, "connected to the broker");
             metrics::counter!("busbar_broker_connections_total").increment(1);
             self.live.send_replace(Some(live.clone()));
-            let taking = self.taking();
+            let taking = self.taking(trouble.cautious);
             tokio::select! {
                 ended = taking.run(&live.connection, self.owned.clone()) => {
                     if let Err(problem) = ended {
@@ -133,17 +148,32 @@ impl Link {
             self.live.send_replace(None);
             self.takers.clear();
             self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            if !self.stop.is_cancelled() {
-                tracing::warn!(connection = live.number, "the connection to the broker ended");
+            if self.stop.is_cancelled() {
+                return;
             }
+            let settled = self.takers.acknowledged() != began.1;
+            let lasted = began.0.elapsed() > LASTING;
+            if settled || lasted {
+                pause = RETRY_FIRST;
+            }
+            if lasted {
+                trouble = Trouble::default();
+            }
+            trouble.note(&live, &self.topology.incoming(), settled);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stop.cancelled() => return,
+            }
+            pause = (pause * 2).min(if trouble.cautious { STEP_ASIDE } else { RETRY_MAX });
         }
     }
 
-    fn taking(&self) -> Taking<'_> {
+    fn taking(&self, cautious: bool) -> Taking<'_> {
         Taking {
             topology: &self.topology,
             prefetch: self.prefetch,
-            bare: &self.bare,
+            reading: &self.reading,
+            cautious,
             takers: &self.takers,
             received: &self.received,
         }
@@ -158,6 +188,31 @@ impl Link {
                 let _ = waiting.send(payload);
             }
         }
+    }
+}
+
+/// Connections that did not last, one after another.
+#[derive(Default)]
+struct Trouble {
+    ended: u32,
+    /// Messages are taken one at a time: should one of them end the connection, its neighbours are not handed out in vain.
+    cautious: bool,
+}
+
+impl Trouble {
+    fn note(&mut self, live: &Live, queue: &str, settled: bool) {
+        self.ended += 1;
+        if self.cautious && !settled {
+            metrics::counter!("busbar_broker_stuck_total").increment(1);
+            tracing::error!(
+                connection = live.number,
+                "the connection ends before the first message of `{queue}` is acknowledged: look at the queue's head, move or drop it; the hub \
+                 leaves the queue alone for up to 30 seconds each time"
+            );
+        } else {
+            tracing::warn!(connection = live.number, "the connection to the broker ended");
+        }
+        self.cautious = self.ended > 1;
     }
 }
 

@@ -2,6 +2,7 @@
 //! confirmed together.
 
 use super::attributes::fields;
+use super::fit;
 use super::link::{Live, PUBLISHERS};
 use super::transport::is_live;
 use busbar_core::ports::Outgoing;
@@ -10,7 +11,7 @@ use futures::future::maybe_done;
 use futures::poll;
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
+use lapin::{BasicProperties, Channel, Confirmation, ErrorKind, PublisherConfirm};
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ const BATCH_MAX: usize = 256;
 const PUBLISHED: &str = "busbar-published";
 const DIRECT_REPLY: &str = "amq.rabbitmq.reply-to";
 const QUEUE_MAX: usize = 512;
+/// AMQP 0-9-1, section 1.2, constants.
+const PRECONDITION_FAILED: u16 = 406;
 
 pub type Job = (Outgoing, oneshot::Sender<Result<(), Problem>>);
 
@@ -33,9 +36,9 @@ pub struct Publishers {
 
 impl Publishers {
     pub fn start(live: &watch::Receiver<Option<Arc<Live>>>, timeout: Duration) -> Self {
-        let start = |place| {
+        let start = |_| {
             let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-            tokio::spawn(run(jobs, live.clone(), place, timeout));
+            tokio::spawn(run(jobs, live.clone(), timeout));
             queue
         };
         Self { queues: (0..PUBLISHERS).map(start).collect() }
@@ -62,16 +65,12 @@ impl Publishers {
 }
 
 /// Publishes until nobody can hand over any more.
-async fn run(mut jobs: mpsc::Receiver<Job>, live: watch::Receiver<Option<Arc<Live>>>, place: usize, timeout: Duration) {
+async fn run(mut jobs: mpsc::Receiver<Job>, live: watch::Receiver<Option<Arc<Live>>>, timeout: Duration) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut own = None;
     while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let (outgoing, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-        let count = outgoing.len();
-        let now = is_live(&live);
-        let results = match now.as_ref().and_then(|live| live.publishing.get(place)) {
-            Some(channel) => publish(channel, outgoing, timeout).await,
-            None => vec![Err(down("no connection to the broker")); count],
-        };
+        let results = publish_apart(&live, &mut own, outgoing, timeout).await;
         for (result, answer) in results.into_iter().zip(answers) {
             metrics::counter!("busbar_published_total", "outcome" => result.as_ref().err().map_or("ok", |p| p.code.as_str())).increment(1);
             let _ = answer.send(result);
@@ -79,16 +78,61 @@ async fn run(mut jobs: mpsc::Receiver<Job>, live: watch::Receiver<Option<Arc<Liv
     }
 }
 
+/// Publishes a batch on a channel of this publisher's own. One that the broker refuses closes the channel, and with it all
+/// that comes after: those are published once more, one by one, so that it is known which one it was.
+async fn publish_apart(
+    live: &watch::Receiver<Option<Arc<Live>>>,
+    own: &mut Option<(u64, Channel)>,
+    batch: Vec<Outgoing>,
+    timeout: Duration,
+) -> Vec<Result<(), Problem>> {
+    let mut results = match open(live, own).await {
+        Ok((channel, room)) => publish(&channel, room, batch.clone(), timeout).await,
+        Err(problem) => vec![Err(problem); batch.len()],
+    };
+    let closed = own.as_ref().is_some_and(|(_, channel)| !channel.status().connected());
+    if batch.len() < 2 || !closed || is_live(live).is_none() {
+        return results;
+    }
+    for (result, outgoing) in results.iter_mut().zip(batch).filter(|(result, _)| result.is_err()) {
+        *result = match open(live, own).await {
+            Ok((channel, room)) => publish(&channel, room, vec![outgoing], timeout).await.pop().unwrap_or(Ok(())),
+            Err(problem) => Err(problem),
+        };
+    }
+    results
+}
+
+/// The publisher's channel on the connection that works now, and how much of properties fits there.
+async fn open(
+    live: &watch::Receiver<Option<Arc<Live>>>,
+    own: &mut Option<(u64, Channel)>,
+) -> Result<(Channel, usize), Problem> {
+    let live = is_live(live).ok_or_else(|| down("no connection to the broker"))?;
+    let works = |(number, channel): &&(u64, Channel)| *number == live.number && channel.status().connected();
+    let channel = match own.as_ref().filter(works) {
+        Some((_, channel)) => channel.clone(),
+        None => live.confirmed().await?,
+    };
+    *own = Some((live.number, channel.clone()));
+    Ok((channel, live.room()))
+}
+
 /// Publishes a batch; a message is a success only after its confirm, and only when it was not returned.
 /// Unroutable messages are confirmed too, and lapin hands a return to whichever confirm comes next, so
 /// returns are matched by `message_id` over the whole batch.
-pub async fn publish(channel: &Channel, batch: Vec<Outgoing>, timeout: Duration) -> Vec<Result<(), Problem>> {
+pub async fn publish(
+    channel: &Channel,
+    room: usize,
+    batch: Vec<Outgoing>,
+    timeout: Duration,
+) -> Vec<Result<(), Problem>> {
     // A broker short of memory or disk stops reading: handing over may hang as well as the confirm.
     let deadline = Instant::now() + timeout;
     let ids: Vec<_> = batch.iter().map(|_| crate::hub::new_id()).collect();
     let mut handed_over = Vec::with_capacity(batch.len());
     for (outgoing, id) in batch.iter().zip(&ids) {
-        let mut sent = Box::pin(maybe_done(hand_over(channel, outgoing, id)));
+        let mut sent = Box::pin(maybe_done(hand_over(channel, room, outgoing, id)));
         // The first poll puts it in its place among the frames; to wait for each would be a write of the socket and two
         // switches of threads a message.
         let _ = poll!(sent.as_mut());
@@ -100,8 +144,10 @@ pub async fn publish(channel: &Channel, batch: Vec<Outgoing>, timeout: Duration)
         let confirm = sent.as_mut().take_output().filter(|_| !elapsed);
         confirms.push(async move {
             match confirm {
-                Some(Ok(confirm)) => timeout_at(deadline, confirm).await,
-                Some(Err(error)) => Ok(Err(error)),
+                Some(Ok(confirm)) => {
+                    timeout_at(deadline, confirm).await.map(|confirmed| confirmed.map_err(|e| refusal(&e)))
+                }
+                Some(Err(refused)) => Ok(Err(refused)),
                 None => timeout_at(deadline, std::future::pending()).await,
             }
         });
@@ -118,7 +164,7 @@ pub async fn publish(channel: &Channel, batch: Vec<Outgoing>, timeout: Duration)
                 }
                 if acked && requested { Ok(()) } else { Err(down("the broker did not take the message")) }
             }
-            Ok(Err(error)) => Err(down(&error.to_string())),
+            Ok(Err(problem)) => Err(problem),
             Err(_) => Err(down("no confirm in time (amqp.confirm-timeout-ms)")),
         });
     }
@@ -131,13 +177,37 @@ pub async fn publish(channel: &Channel, batch: Vec<Outgoing>, timeout: Duration)
     results
 }
 
-async fn hand_over(channel: &Channel, outgoing: &Outgoing, id: &str) -> lapin::Result<PublisherConfirm> {
+/// What the broker says by closing the channel (AMQP 0-9-1, `precondition-failed`) it says of the message.
+fn refusal(error: &lapin::Error) -> Problem {
+    match error.kind() {
+        ErrorKind::ProtocolError(refused) if refused.get_id() == PRECONDITION_FAILED => {
+            Problem::new(Code::BrokerRefused, refused.get_message().to_string())
+        }
+        _ => down(&error.to_string()),
+    }
+}
+
+async fn hand_over(channel: &Channel, room: usize, outgoing: &Outgoing, id: &str) -> Result<PublisherConfirm, Problem> {
     let Outgoing { exchange, routing_key, payload, .. } = outgoing;
     // A broker's own replying queue is none that it finds: RabbitMQ 3.10 delivers such an answer and returns it as well.
     let direct = exchange.is_empty() && routing_key.starts_with(DIRECT_REPLY);
     let options = BasicPublishOptions { mandatory: !direct, ..BasicPublishOptions::default() };
-    let properties = properties(outgoing, id);
-    channel.basic_publish(exchange.as_str().into(), short(routing_key), options, &payload.body, properties).await
+    let properties = fit(properties(outgoing, id), outgoing, room)?;
+    let sent = channel.basic_publish(exchange.as_str().into(), short(routing_key), options, &payload.body, properties);
+    sent.await.map_err(|e| refusal(&e))
+}
+
+/// A copy is cut to what fits; a message of the hub's own must stay as it is.
+fn fit(properties: BasicProperties, outgoing: &Outgoing, room: usize) -> Result<BasicProperties, Problem> {
+    if outgoing.original.0.is_some() {
+        return Ok(fit::cut(properties, room));
+    }
+    let bytes = fit::bytes(&properties);
+    if bytes <= room {
+        return Ok(properties);
+    }
+    let text = format!("its properties have {bytes} bytes, and the broker's frame_max leaves {room}");
+    Err(Problem::new(Code::BrokerRefused, text))
 }
 
 fn properties(outgoing: &Outgoing, id: &str) -> BasicProperties {

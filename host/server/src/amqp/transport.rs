@@ -48,7 +48,7 @@ impl RabbitTransport {
             url,
             topology,
             prefetch: config.prefetch,
-            bare: config.bare_attributes.clone(),
+            reading: Reading { bare: config.bare_attributes.clone(), body_bytes_max: config.body_bytes_max },
             received,
             takers: takers.clone(),
             owned,
@@ -112,7 +112,7 @@ impl Transport for RabbitTransport {
             ..question
         };
         let asked = async {
-            let published = publish::publish(&live.asking, vec![question], self.timeout).await;
+            let published = publish::publish(&live.asking, live.room(), vec![question], self.timeout).await;
             published.into_iter().next().unwrap_or_else(|| Err(down("not published")))?;
             answered.await.map_err(|_| down("the connection ended before the answer came"))?
         };
@@ -122,11 +122,22 @@ impl Transport for RabbitTransport {
     }
 }
 
-/// A message as it came. `bare`: attributes that are written without a prefix.
-pub(super) fn incoming(connection: u64, delivery: Delivery, bare: &[String]) -> Received {
+/// How messages are read.
+pub(super) struct Reading {
+    /// Attributes that are written without a prefix.
+    pub bare: Vec<String>,
+    pub body_bytes_max: usize,
+}
+
+/// A message as it came.
+pub(super) fn incoming(connection: u64, delivery: Delivery, reading: &Reading) -> Received {
     let Delivery { delivery_tag, routing_key, properties, data, .. } = delivery;
     let optional = |text: &Option<lapin::types::ShortString>| text.as_ref().map(ToString::to_string);
-    let (payload, fault) = payload(&properties, data, bare);
+    let (payload, fault) = payload(&properties, data, &reading.bare);
+    let (bytes, most) = (payload.body.len(), reading.body_bytes_max);
+    let too_large =
+        || Problem::new(Code::TooLarge, format!("the body has {bytes} bytes, over {most} (amqp.body-bytes-max)"));
+    let fault = (bytes > most).then(too_large).or(fault);
     Received {
         tag: Tag { connection, number: delivery_tag },
         routing_key: routing_key.to_string(),

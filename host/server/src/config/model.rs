@@ -177,6 +177,10 @@ pub struct AmqpConfig {
     #[serde(default = "default_prefetch")]
     #[schemars(range(min = 1))]
     pub prefetch: u16,
+    /// Largest message that is taken, in bytes; a larger one goes to `busbar.dead` before it is looked at.
+    #[serde(default = "default_amqp_body_bytes_max")]
+    #[schemars(range(min = 1))]
+    pub body_bytes_max: usize,
     /// Milliseconds to wait for a publisher confirm.
     #[serde(default = "default_confirm_timeout_ms")]
     #[schemars(range(min = 1))]
@@ -193,6 +197,10 @@ fn default_prefix() -> String {
 
 fn default_prefetch() -> u16 {
     1000
+}
+
+fn default_amqp_body_bytes_max() -> usize {
+    4 << 20
 }
 
 fn default_confirm_timeout_ms() -> u64 {

@@ -155,7 +155,14 @@ impl ViaAmqp {
         };
         let outcome = result.as_ref().err().map_or("ok", |problem| problem.code.as_str());
         let calls = vec![call("publish", attempt, shown, None, outcome, started, self.clock.now_ms())];
-        single(result.map_err(|p| Failure::Transient { reason: p.to_string(), retry_after_ms: None }), calls)
+        single(
+            result.map_err(|problem| match problem.code {
+                // It is refused again each time.
+                Code::BrokerRefused => Failure::Hub(problem),
+                _ => Failure::Transient { reason: problem.to_string(), retry_after_ms: None },
+            }),
+            calls,
+        )
     }
 }
 
