@@ -123,6 +123,7 @@ async fn outbox(behaviour: &str) -> (TempDir, Arc<MemoryStore>, Outbox) {
         adapters: Arc::new(adapters),
         clock: Arc::new(FakeClock::at(1_000_000)),
         gate: Gate::new(Turn(tokio::sync::watch::channel(Shards::ALL).1)),
+        board: Arc::default(),
     };
     outbox.prepare().unwrap();
     (folder, store, outbox)
@@ -223,4 +224,39 @@ async fn a_file_that_the_far_end_has_not_fetched_is_not_written_over() {
     assert!(later.once(true).await.unwrap());
     assert_eq!(written(&later.folder)["payments.csv"], WHOLE);
     all_done(&store).await;
+}
+
+/// The far end has the folder, and may put there what it likes.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_outside_the_folder_is_written() {
+    let hub = Hub::prepared(&files("every-ms = 100"), |folder| {
+        std::fs::create_dir(folder.join("out")).unwrap();
+        std::fs::write(folder.join("outside"), "mine").unwrap();
+        std::os::unix::fs::symlink(folder.join("outside"), folder.join("out/.busbar-files.part")).unwrap();
+    });
+    let taken = hub.publish(&payment("p-1", "1", "1.00")).await;
+    hub.settled(&taken["seq"], &["done"]).await;
+    assert_eq!(std::fs::read_to_string(hub.path("outside")).unwrap(), "mine");
+    assert!(hub.path("out/p-1.csv").symlink_metadata().unwrap().is_file(), "the far end got a link");
+    assert_eq!(written(&hub.path("out"))["p-1.csv"], "p-1;1\n");
+    // A link to nowhere has the name as well.
+    std::os::unix::fs::symlink(hub.path("nowhere"), hub.path("out/p-2.csv")).unwrap();
+    let taken = hub.publish(&payment("p-2", "1", "1.00")).await;
+    hub.settled(&taken["seq"], &["parked"]).await;
+    assert!(hub.path("out/p-2.csv").symlink_metadata().unwrap().is_symlink() && !hub.path("nowhere").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_written_to_is_told_once() {
+    let hub = Hub::start(&files("every-ms = 100"));
+    std::fs::create_dir_all(hub.path("out/.busbar-files.part/in-the-way")).unwrap();
+    let taken = hub.publish(&payment("p-1", "1", "1.00")).await;
+    wait_for("it is told", async || hub.log().contains("it must wait").then_some(())).await;
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    assert_eq!(hub.log().matches("it must wait").count(), 1, "{}", hub.log());
+    let systems = hub.get(crate::hub::READER, "/v1/systems").await.body;
+    let shown = systems.as_array().unwrap().iter().find(|s| s["name"] == "files").unwrap();
+    assert_eq!(shown["files"]["held"], 1, "{systems}");
+    std::fs::remove_dir_all(hub.path("out/.busbar-files.part")).unwrap();
+    hub.settled(&taken["seq"], &["done"]).await;
 }
