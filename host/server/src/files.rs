@@ -70,7 +70,7 @@ impl Watch {
         OURS.iter().for_each(|name| drop(folder.below(name)));
         match folder.lock() {
             Ok(None) => {
-                let detail = format!("another hub watches the folder {}", self.folder.display());
+                let detail = format!("another hub, or another system, watches the folder {}", self.folder.display());
                 return Err(Problem::new(Code::InUse, detail));
             }
             Ok(lock) => self.lock = lock,

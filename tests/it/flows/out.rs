@@ -260,3 +260,26 @@ async fn a_folder_that_cannot_be_written_to_is_told_once() {
     std::fs::remove_dir_all(hub.path("out/.busbar-files.part")).unwrap();
     hub.settled(&taken["seq"], &["done"]).await;
 }
+
+/// Whoever clears the folder up may do so before a file has its name: then nobody has fetched it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_removed_before_it_has_its_name_is_made_again() {
+    const COUNT: usize = 3_000;
+    let hub = Hub::start(&files("every-ms = 100\nmessages-max = 10000"));
+    let hidden = hub.path("out/.busbar-files.part");
+    let removing = std::thread::spawn(move || {
+        let began = std::time::Instant::now();
+        while std::fs::remove_file(&hidden).is_err() {
+            assert!(began.elapsed() < std::time::Duration::from_secs(30), "there never was one");
+        }
+    });
+    let batch: Vec<_> = (0..COUNT).map(|n| payment(&format!("p-{n:04}"), &n.to_string(), "1.00")).collect();
+    assert_eq!(hub.post("application/cloudevents-batch+json", Value::from(batch).to_string()).await.status, 202);
+    removing.join().unwrap();
+    wait_for("all", async || hub.messages("state=ready").await.is_empty().then_some(())).await;
+    let mut all = lines(&written(&hub.path("out")));
+    all.sort();
+    assert_eq!(all.len(), COUNT, "{:?}\n{}", all.first(), hub.log());
+    all.dedup();
+    assert_eq!(all.len(), COUNT, "some are in two files");
+}

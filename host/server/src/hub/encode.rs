@@ -97,20 +97,17 @@ impl Outbox {
         while !stop.is_cancelled() {
             let due = last.is_none_or(|at: Instant| at.elapsed() >= every);
             let mine = self.gate.turn.is_mine(&self.system) && holdup.as_ref().is_none_or(Holdup::is_over);
-            match if mine { self.once(due).await } else { Ok(false) } {
-                // There may be enough for another one.
-                Ok(true) => {
-                    last = Some(Instant::now());
+            match if mine { Some(self.once(due).await) } else { None } {
+                Some(Ok(made)) => {
                     holdup = None;
                     self.show(None);
-                    continue;
+                    if made {
+                        // There may be enough for another one.
+                        last = Some(Instant::now());
+                        continue;
+                    }
                 }
-                Ok(false) if mine => {
-                    holdup = None;
-                    self.show(None);
-                }
-                Ok(false) => {}
-                Err(problem) => {
+                Some(Err(problem)) => {
                     let (next, news) = Holdup::next(holdup.take(), problem.to_string());
                     if news {
                         lines.warn(&self.system, "a file", &next.reason);
@@ -118,6 +115,7 @@ impl Outbox {
                     self.show(Some(next.reason.clone()));
                     holdup = Some(next);
                 }
+                None => {}
             }
             tokio::select! {
                 () = tokio::time::sleep(every.min(LOOK_EVERY)) => {}
@@ -141,7 +139,7 @@ impl Outbox {
         let _making = self.gate.making.lock().await;
         if let Some(note) = self.store.state(&self.system, &key()).await? {
             let note = serde_json::from_slice(&note).map_err(|e| Problem::new(Code::Internal, format!("note: {e}")))?;
-            self.finish(note).await?;
+            self.finish(note, false).await?;
         }
         let found = self.store.ready(&self.system, Shards::ALL, 0, self.config.messages_max).await?;
         let mut waiting = found.deliveries;
@@ -152,7 +150,7 @@ impl Outbox {
         while !waiting.is_empty() {
             match self.write(&waiting).await? {
                 Ok(note) => {
-                    self.finish(note).await?;
+                    self.finish(note, true).await?;
                     return Ok(true);
                 }
                 Err(failure) => self.failed(&mut waiting, failure).await?,
@@ -213,10 +211,15 @@ impl Outbox {
         }
     }
 
-    /// Gives the file its name, and writes down that its deliveries are done.
-    async fn finish(&self, note: Note) -> Result<(), Problem> {
+    /// Gives the file its name, and writes down that its deliveries are done. `fresh`: it cannot have its name yet.
+    async fn finish(&self, note: Note, fresh: bool) -> Result<(), Problem> {
         let (hidden, folder) = (self.hidden(), self.open()?);
         let (hidden, name) = (OsStr::new(&hidden), OsStr::new(&note.name));
+        if fresh && !folder.has(hidden).map_err(|e| self.unwritable(&note.name, &e))? {
+            // Somebody clears the folder up. What nobody can have fetched is made again.
+            self.commit(vec![Commit { state: vec![self.note(None)], ..Commit::default() }]).await?;
+            return Err(self.unwritable(&note.name, &std::io::Error::other("it was removed before it had its name")));
+        }
         let named =
             folder.has(hidden).and_then(|there| if there { folder.rename(hidden, &folder, name) } else { Ok(()) });
         named.and_then(|()| folder.sync()).map_err(|e| self.unwritable(&note.name, &e))?;
