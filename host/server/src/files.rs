@@ -3,7 +3,7 @@
 //! and taking it again changes nothing. What cannot be taken waits, and holds nothing else up.
 
 use crate::config::model::FolderConfig;
-use crate::folder::holdup::{FilesShown, Holdup, Lines};
+use crate::folder::holdup::{FilesShown, HeldShown, Holdup, Lines};
 use crate::folder::{Folder, Look, shown};
 use crate::hub::{Board, FileResult, Hub, new_id};
 use busbar_core::{Code, IntakeOutcome, Problem};
@@ -65,7 +65,7 @@ impl Watch {
     /// `in-use` when another hub watches it, `file-unreadable` when it cannot be made.
     pub fn prepare(&mut self) -> Result<(), Problem> {
         let folder = std::fs::create_dir_all(&self.folder).and_then(|()| Folder::open(&self.folder));
-        let folder = folder.map_err(|e| unreadable(&self.folder.display().to_string(), &e))?;
+        let folder = folder.map_err(|e| unreadable(&format!("{}: ", self.folder.display()), &e))?;
         // What its owner may have put in their places is told of when a file is to be moved there.
         OURS.iter().for_each(|name| drop(folder.below(name)));
         match folder.lock() {
@@ -131,19 +131,19 @@ impl Watch {
     }
 
     fn show(&self, names: &Names, itself: Option<&Holdup>) {
-        let held = |(name, seen): (&OsString, &Seen)| Some((shown(name), seen.holdup.as_ref()?.reason.clone()));
-        let mut all = names.iter().filter_map(held).chain(itself.map(|itself| (".".into(), itself.reason.clone())));
-        let first = all.next();
-        let held = all.count() + usize::from(first.is_some());
-        metrics::gauge!("busbar_files_held", "system" => self.system.clone()).set(held as f64);
-        let reason = first.map(|(name, reason)| format!("{name}: {reason}"));
-        self.board.change(&self.system, |shown| *shown = FilesShown { held, reason });
+        let held = names.iter().filter_map(|(name, seen)| Some((name.as_os_str(), seen.holdup.as_ref()?)));
+        let mut held = held.chain(itself.map(|holdup| (OsStr::new("."), holdup)));
+        let first = held.next().map(|(name, holdup)| format!("{}: {}", shown(name), holdup.reason));
+        let held = held.count() + usize::from(first.is_some());
+        let inbox = HeldShown::new(&self.system, "in", held, first);
+        self.board.change(&self.system, |shown| shown.inbox = Some(inbox));
     }
 
     /// The names of files that stood still long enough, oldest first.
     fn look(&mut self, names: &mut Names, lines: &mut Lines) -> std::io::Result<(Folder, Vec<OsString>)> {
         let folder = Folder::open(&self.folder)?;
-        if self.lock.is_none() {
+        // Its owner may have removed the lock, or put another folder there.
+        if !self.lock.as_ref().is_some_and(|lock| folder.is_locked_by(lock)) {
             self.lock = folder.lock()?;
         }
         if self.lock.is_none() {
@@ -189,14 +189,14 @@ impl Watch {
             Some(taken) => taken,
             None => self.decode(folder, name, look).await?,
         };
-        let moved = settle(folder, name, &taken).map_err(|e| unreadable(&format!("moving it to {}/", taken.to), &e));
+        let moved = settle(folder, name, &taken).map_err(|e| unreadable(&format!("moving it to {}/: ", taken.to), &e));
         seen.taken = Some(taken);
         moved
     }
 
     async fn decode(&self, folder: &Folder, name: &OsStr, look: Look) -> Result<Taken, Problem> {
         let started = Instant::now();
-        let file = folder.read(name, look).map_err(|e| unreadable("reading it", &e))?;
+        let file = folder.read(name, look).map_err(|e| unreadable("", &e))?;
         let result = self.hub.decode_file(&self.system, &shown(name), &file).await?;
         let to = match result.intake.outcome {
             IntakeOutcome::Refused => "failed",
@@ -233,7 +233,7 @@ impl Seen {
 }
 
 fn unreadable(what: &str, error: &std::io::Error) -> Problem {
-    Problem::new(Code::FileUnreadable, format!("{what}: {error}"))
+    Problem::new(Code::FileUnreadable, format!("{what}{error}"))
 }
 
 /// Writes the report, then moves the file: whoever sees the file there finds the report as well.

@@ -15,6 +15,7 @@ use std::path::Path;
 
 /// The file by whose lock a folder belongs to one process.
 const LOCK: &str = ".busbar.lock";
+const LINK: &str = "it is a symbolic link, which is not followed";
 const ALWAYS: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// An open folder.
@@ -43,7 +44,7 @@ impl Look {
                     inode: (stat.st_dev, stat.st_ino),
                 });
             }
-            FileType::Symlink => "it is a symbolic link, which is not followed",
+            FileType::Symlink => LINK,
             FileType::Directory => "it is a folder",
             _ => "it is no file",
         };
@@ -135,7 +136,8 @@ impl Folder {
     /// Opens the very file that was looked at.
     pub fn read(&self, name: &OsStr, look: Look) -> Result<Standing> {
         // By way of a link nothing is opened, and a pipe without a writer does not hold the hub up.
-        let file = fs::openat(&self.0, name, OFlags::RDONLY | ALWAYS, Mode::empty())?;
+        let file = fs::openat(&self.0, name, OFlags::RDONLY | ALWAYS, Mode::empty());
+        let file = file.map_err(|e| if e == Errno::LOOP { Error::other(LINK) } else { e.into() })?;
         let standing = Standing { file: file.into(), look };
         standing.still()?;
         Ok(standing)
@@ -198,6 +200,12 @@ impl Folder {
     /// So that names survive a power cut as well.
     pub fn sync(&self) -> Result<()> {
         Ok(fs::fsync(&self.0)?)
+    }
+
+    /// Whether this is the lock that [`Self::lock`] gave.
+    pub fn is_locked_by(&self, lock: &File) -> bool {
+        let there = self.look(OsStr::new(LOCK)).ok().flatten();
+        there.is_some() && there == fs::fstat(lock).ok().and_then(|stat| Look::of(&stat).ok())
     }
 
     /// Makes the folder this process's, until it ends; `None` when it is another one's.

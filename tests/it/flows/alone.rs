@@ -38,12 +38,12 @@ async fn the_second_hub_on_a_store_does_not_start() {
     let restored = busbar(&["journal", "restore", folder, backup]);
     let said = String::from_utf8(restored.stderr).unwrap();
     assert!(!restored.status.success() && said.contains("in-use"), "{said}");
-    assert_eq!(first.trace(&accepted["seq"]).await["event"]["id"], "p-1");
+    assert_eq!(first.trace(&accepted["seq"]).await["message"]["id"], "p-1");
     // The lock goes with its process, however that ends.
     first.kill();
     let mut second = Hub::unstarted(&format!("[store]\nurl = \"sqlite:{}\"", store.display()));
     assert!(second.try_run(), "{}", second.log());
-    assert_eq!(second.trace(&accepted["seq"]).await["event"]["id"], "p-1");
+    assert_eq!(second.trace(&accepted["seq"]).await["message"]["id"], "p-1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,9 +68,28 @@ impl Lines {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct FilesShown {
-    /// Names in the folder that cannot be taken now; in a folder for files out, 1 while none can be written.
+    /// The folder that is watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inbox: Option<HeldShown>,
+    /// The folder that files are written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outbox: Option<HeldShown>,
+}
+
+/// What one folder holds up.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct HeldShown {
+    /// Names that cannot be taken now; 1 while no file can be written.
     pub held: usize,
     /// One of them and why. A name may be a customer's: only for those with the right to see personal data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl HeldShown {
+    pub fn new(system: &str, direction: &'static str, held: usize, reason: Option<String>) -> Self {
+        metrics::gauge!("busbar_files_held", "system" => system.to_string(), "direction" => direction).set(held as f64);
+        Self { held, reason }
+    }
 }

@@ -9,7 +9,7 @@ use super::Board;
 use super::shards::Turn;
 use crate::config::model::OutConfig;
 use crate::folder::Folder;
-use crate::folder::holdup::{FilesShown, Holdup, Lines};
+use crate::folder::holdup::{FilesShown, HeldShown, Holdup, Lines};
 use crate::wasm::RESERVED;
 use busbar_core::outcome::decide;
 use busbar_core::ports::{Adapters, Clock, Store};
@@ -126,8 +126,8 @@ impl Outbox {
 
     fn show(&self, reason: Option<String>) {
         let held = usize::from(reason.is_some());
-        metrics::gauge!("busbar_files_held", "system" => self.system.clone()).set(held as f64);
-        self.board.change(&self.system, |shown| *shown = FilesShown { held, reason });
+        let outbox = HeldShown::new(&self.system, "out", held, reason);
+        self.board.change(&self.system, |shown| shown.outbox = Some(outbox));
     }
 
     /// Finishes a file that was begun, then makes one of what waits, if `due` or there is enough for one.

@@ -37,7 +37,7 @@ impl Hub {
     /// Only when the hub itself cannot go on now (`store-unavailable`, `file-unreadable`), or the file was changed while it
     /// was read; it must be tried again. What is wrong with the file is in the result.
     pub async fn decode_file(&self, system: &str, name: &str, file: &Standing) -> Result<FileResult, Problem> {
-        let unreadable = |e: std::io::Error| Problem::new(Code::FileUnreadable, format!("reading it: {e}"));
+        let unreadable = |e: std::io::Error| Problem::new(Code::FileUnreadable, e.to_string());
         let bytes = file.bytes();
         std::fs::create_dir_all(&self.spool).map_err(unreadable)?;
         let spool = Spool::new(&self.spool, self.rules.clone()).map_err(unreadable)?;

@@ -102,7 +102,7 @@ pub async fn systems(State(api): State<Shared>, caller: Caller) -> Result<Json<V
     for (name, system) in &mut shown {
         system.files = api.files.of(name);
         if let Some(files) = system.files.as_mut().filter(|_| !caller.may(Right::ReadPersonal)) {
-            files.reason = None;
+            [&mut files.inbox, &mut files.outbox].into_iter().flatten().for_each(|held| held.reason = None);
         }
     }
     Ok(Json(shown.into_values().collect()))
