@@ -1,7 +1,6 @@
 //! `busbar`, the integration hub.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// With the C library's, threads that free what others allocated wait for its locks: here that is every message.
 #[global_allocator]
@@ -13,12 +12,7 @@ fn main() -> ExitCode {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(4).global_queue_interval(4).build();
     match runtime {
-        Ok(runtime) => {
-            let code = runtime.block_on(busbar_server::cli::main());
-            // Whatever a thread may be stuck in, the process ends; what was confirmed is written.
-            runtime.shutdown_timeout(Duration::from_secs(2));
-            code
-        }
+        Ok(runtime) => runtime.block_on(busbar_server::cli::main()),
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE

@@ -52,6 +52,12 @@ async fn the_second_hub_on_an_inbox_does_not_start() {
     let toml = LINES.replace("\"inbox\"", &format!("\"{}\"", first.path("inbox").display()));
     let said = refused(&toml);
     assert!(said.contains("in-use") && said.contains("inbox"), "{said}");
+    // Whoever removes the lock does not let a second one in: the first one takes it again.
+    std::fs::remove_file(first.path("inbox/.busbar.lock")).unwrap();
+    let lock = first.path("inbox/.busbar.lock");
+    crate::hub::wait_for("the lock", async || lock.exists().then_some(())).await;
+    let said = refused(&toml);
+    assert!(said.contains("in-use"), "{said}");
     first.kill();
     let mut second = Hub::unstarted(&toml);
     assert!(second.try_run(), "{}", second.log());

@@ -2,12 +2,13 @@
 
 use super::entries::LINES;
 use crate::hub::{Hub, OFFICER, READER, wait_for, wait_for_at_most};
+use busbar_server::folder::Folder;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::Permissions;
-use std::io::Write as _;
+use std::io::{Read, Write as _};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -263,4 +264,41 @@ async fn a_folder_full_of_links_holds_nothing_up() {
     }
     assert!(hub.log().lines().filter(|line| line.contains("must wait")).count() <= 40, "{}", hub.log().len());
     stops(hub);
+}
+
+/// Its owner puts another file in the place of the one that was read, between any two steps: what nobody has read is
+/// never moved away.
+#[test]
+fn only_what_was_read_is_moved() {
+    let place = tempfile::tempdir().unwrap();
+    let (path, aside) = (place.path().join("in.txt"), place.path().join(".aside"));
+    let folder = Folder::open(place.path()).unwrap();
+    let done = folder.below("done").unwrap();
+    let until = Instant::now() + Duration::from_secs(3);
+    let owner = std::thread::spawn(move || {
+        for number in 0.. {
+            if Instant::now() > until {
+                return;
+            }
+            std::fs::write(&aside, number.to_string()).unwrap();
+            std::fs::rename(&aside, &path).unwrap();
+        }
+    });
+    let name = OsStr::new("in.txt");
+    let (mut moved, mut replaced) = (0, 0);
+    while Instant::now() < until {
+        let Some(look) = folder.look(name).ok().flatten() else { continue };
+        let Ok(file) = folder.read(name, look) else { continue };
+        let mut text = String::new();
+        file.reader().unwrap().read_to_string(&mut text).unwrap();
+        let new = format!("{moved}.txt");
+        if folder.rename_looked_at(name, &look, &done, OsStr::new(&new)).is_err() {
+            replaced += 1;
+            continue;
+        }
+        assert_eq!(std::fs::read_to_string(place.path().join("done").join(&new)).unwrap(), text, "{moved}");
+        moved += 1;
+    }
+    owner.join().unwrap();
+    assert!(moved > 100 && replaced > 0, "{moved} moved, {replaced} replaced");
 }
