@@ -19,9 +19,8 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-const FILES_AT_A_LOOK_MAX: usize = 10_000;
-/// Names that wait and are remembered; of more, each look takes up what it comes across.
-const HELD_MAX: usize = 10_000;
+/// Names that wait, and as many that do not: those that cannot be taken leave room for the others.
+const NAMES_AT_A_LOOK_MAX: usize = 10_000;
 const OURS: [&str; 3] = ["done", "review", "failed"];
 const NAME_BYTES_MAX: usize = 255;
 const REPORT: &str = ".report.txt";
@@ -149,7 +148,7 @@ impl Watch {
         if self.lock.is_none() {
             return Err(std::io::Error::other("another hub watches it"));
         }
-        let (mut found, mut there, mut held) = (Vec::new(), Names::new(), 0);
+        let (mut found, mut there, mut held, mut others) = (Vec::new(), Names::new(), 0, 0);
         for name in folder.names()? {
             let ends = |end: &String| name.as_bytes().ends_with(end.as_bytes());
             let ours = OURS.iter().any(|ours| name.as_bytes() == ours.as_bytes());
@@ -164,8 +163,9 @@ impl Watch {
                 Err(e) => Seen::held_up(before, e.to_string()),
             };
             let must_wait = seen.holdup.as_ref().is_some_and(|holdup| seen.look.is_none() || !holdup.is_over());
-            held += usize::from(must_wait);
-            if if must_wait { held > HELD_MAX } else { there.len().saturating_sub(held) >= FILES_AT_A_LOOK_MAX } {
+            let count = if must_wait { &mut held } else { &mut others };
+            *count += 1;
+            if *count > NAMES_AT_A_LOOK_MAX {
                 continue;
             }
             if let (true, Some(holdup)) = (news, &seen.holdup) {
