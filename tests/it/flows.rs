@@ -1,12 +1,15 @@
 //! Whole ways through the running hub: over a real broker, through files, and the demo itself.
 
+mod alone;
 mod amqp;
 mod attributes;
 pub mod broker;
+mod clock;
 mod connection;
 mod drift;
 mod entries;
 mod files;
+mod inbox;
 mod limits;
 mod new;
 mod out;

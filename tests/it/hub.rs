@@ -85,13 +85,22 @@ impl Hub {
         Self::made("", toml, prepare)
     }
 
+    /// A folder with all that a hub needs.
+    pub fn unstarted(toml: &str) -> Self {
+        Self::furnished("", toml)
+    }
+
     fn made(http: &str, toml: &str, prepare: impl FnOnce(&Path)) -> Self {
-        let folder = tempfile::Builder::new().prefix("busbar-hub-").tempdir().unwrap();
-        furnish(folder.path(), &format!("{}{toml}", head(http)));
-        prepare(folder.path());
-        let mut hub = Self { url: String::new(), folder, client: client(), process: None };
+        let mut hub = Self::furnished(http, toml);
+        prepare(hub.folder.path());
         hub.run();
         hub
+    }
+
+    fn furnished(http: &str, toml: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("busbar-hub-").tempdir().unwrap();
+        furnish(folder.path(), &format!("{}{toml}", head(http)));
+        Self { url: String::new(), folder, client: client(), process: None }
     }
 
     fn run(&mut self) {
@@ -103,7 +112,13 @@ impl Hub {
         let log = std::fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
         // Should the tests be killed, the hub must not stay.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(binary()).arg("run").arg(self.folder.path());
+        command.args(["--pdeathsig", "KILL"]);
+        if rustix::process::geteuid().is_root() {
+            // As any other user, it may not read what nobody may.
+            let rights = "-dac_override,-dac_read_search";
+            command.args(["--bounding-set", rights, "--inh-caps", rights]);
+        }
+        command.arg("--").arg(binary()).arg("run").arg(self.folder.path());
         command.args(["--listen", "127.0.0.1:0", "--json"]).env_remove("BUSBAR_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();

@@ -79,6 +79,8 @@ codes! {
     MissingGrant "missing-grant" 403 Reject "The adapter asked for something the system has no grant for." "Add the grant under the system's `grants`, if it should have it.";
     InvalidEmit "invalid-emit" 502 Bug "The adapter stated a message that its schema refuses." "Report it with the input; nothing was taken over.";
     NoSuchEntry "no-such-entry" 404 Reject "The system's adapter has no such entry point." "See `busbar adapter inspect`.";
+    InUse "in-use" 409 Reject "Another hub has the store or the folder." "Stop that one, or give each hub a store and folders of its own.";
+    ClockJumped "clock-jumped" 503 Retry "The clock is further ahead of the journal than retention.clock-jump-days." "Set the clock right, or confirm it: `busbar journal trust-clock <deployment>`.";
     FileUnreadable "file-unreadable" 500 Retry "The file could not be read or moved." "Check the folder's permissions and free space.";
     Internal "internal" 500 Bug "Something that should not happen." "Report it with the hub's log.";
 }

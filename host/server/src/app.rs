@@ -5,14 +5,15 @@ use crate::config::model::Via as ViaKind;
 use crate::config::{Deployment, System};
 use crate::egress::Egress;
 use crate::files::Watch;
+use crate::folder::holdup::FilesShown;
 use crate::hub::{
-    Attempter, ConnectionBoard, Connections, Driver, Gate, Hub, HubEffects, Lease, Line, Outbox, Poller, Questions,
-    Sharing, SystemClock, SystemSecrets, Trouble, Turn, Via, ViaAmqp, ViaHttp, Waiting, WasmAdapters, WriteAhead,
-    WriterThread, new_id,
+    Attempter, Board, ConnectionShown, Connections, Driver, Gate, Hub, HubEffects, Lease, Line, Outbox, Poller,
+    Questions, Sharing, SystemClock, SystemSecrets, Trouble, Turn, Via, ViaAmqp, ViaHttp, Waiting, WasmAdapters,
+    WriteAhead, WriterThread, new_id,
 };
 use crate::rest::{Api, Hook, Keys, serve};
 use crate::retention::Retention;
-use crate::store::SqlStore;
+use crate::store::{self, SqlStore};
 use crate::tcp::Endpoint;
 use crate::wasm::{Caller, Loaded, Runtime, SystemSpec};
 use anyhow::Context;
@@ -22,6 +23,7 @@ use busbar_core::{Policy, Rules, Shards};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -46,6 +48,8 @@ pub struct Running {
     tasks: JoinSet<()>,
     sharing: JoinSet<()>,
     driver: Arc<Driver>,
+    /// The store is this process's as long as this is there.
+    _lock: Option<File>,
 }
 
 impl Running {
@@ -81,7 +85,9 @@ struct Base {
     lease: Arc<Lease>,
     /// The sessions' ends of the lines to systems with a connection.
     waiting: BTreeMap<String, Waiting>,
-    board: Arc<ConnectionBoard>,
+    board: Arc<Board<ConnectionShown>>,
+    files: Arc<Board<FilesShown>>,
+    clock_jumped: Arc<AtomicBool>,
 }
 
 /// Starts a deployment.
@@ -90,11 +96,12 @@ struct Base {
 /// With what was being done, when a part cannot start.
 pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) -> anyhow::Result<Running> {
     let (intake, delivery) = (CancellationToken::new(), CancellationToken::new());
+    let url = store_url(&deployment);
+    let lock = store::lock(&url).context("taking the store")?;
     let listen = &deployment.config.http.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
     let address = listener.local_addr()?;
     let writer = WriterThread::start().context("starting the store's thread")?;
-    let url = store_url(&deployment);
     let opened = writer.run(async move { SqlStore::open(&url).await }).await.context("opening the store")?;
     let store = Arc::new(opened.context("opening the store")?);
     let mut base = base(&deployment, store.clone()).await?;
@@ -136,6 +143,8 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         driver: driver.clone(),
         transport: base.transport.clone(),
         connections: base.board.clone(),
+        files: base.files.clone(),
+        clock_jumped: base.clock_jumped.clone(),
         metrics,
         limits: deployment.config.http.clone(),
         stopping: AtomicBool::new(false),
@@ -150,7 +159,7 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
     }
     tasks.spawn(retention);
     tasks.spawn(serve(listener, api.clone(), intake.clone()));
-    Ok(Running { address, api, intake, delivery, leases, tasks, sharing, driver })
+    Ok(Running { address, api, intake, delivery, leases, tasks, sharing, driver, _lock: lock })
 }
 
 async fn base(deployment: &Deployment, store: Arc<dyn Store>) -> anyhow::Result<Base> {
@@ -169,12 +178,15 @@ async fn base(deployment: &Deployment, store: Arc<dyn Store>) -> anyhow::Result<
         lease: Arc::new(if shared { Lease::none() } else { Lease::for_ever() }),
         waiting: BTreeMap::new(),
         board: Arc::default(),
+        files: Arc::default(),
+        clock_jumped: Arc::default(),
     })
 }
 
 fn retention(deployment: &Deployment, store: Arc<SqlStore>, base: &Base) -> Retention {
     let (clock, folder) = (base.clock.clone(), deployment.folder.clone());
-    Retention { store, clock, config: deployment.config.retention.clone(), folder }
+    let clock_jumped = base.clock_jumped.clone();
+    Retention { store, clock, config: deployment.config.retention.clone(), folder, clock_jumped }
 }
 
 /// Starts the deliveries: all of them, or this hub's share where several may use the store.
@@ -274,8 +286,9 @@ fn intakes(
         deployment.systems.iter().filter_map(|(n, s)| s.config.folder.clone().map(|f| (n.clone(), f)))
     {
         let folder = deployment.folder.join(&config.path);
-        let watch = Watch { hub: hub.clone(), system, folder, config, stop: stop.clone() };
-        watch.prepare().with_context(|| format!("making {}", watch.folder.display()))?;
+        let (board, stop) = (base.files.clone(), stop.clone());
+        let mut watch = Watch { hub: hub.clone(), system, folder, config, board, stop, lock: None };
+        watch.prepare().context("taking the folders")?;
         tasks.spawn(watch.run());
     }
     for (name, system) in &deployment.systems {
@@ -295,6 +308,7 @@ fn intakes(
                 adapters: hub.adapters.clone(),
                 clock: hub.clock.clone(),
                 gate: gate.clone(),
+                board: base.files.clone(),
             };
             outbox.prepare().with_context(|| format!("making {}", outbox.folder.display()))?;
             tasks.spawn(outbox.run(stop.clone()));

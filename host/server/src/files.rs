@@ -1,19 +1,31 @@
 //! Folders: a file is taken when it is complete, decoded, and moved to `done/`, `review/` (parts of it
 //! wait for a person) or `failed/` with a report beside it. It stays where it is until its messages are durable, so a crash loses nothing,
-//! and taking it again changes nothing.
+//! and taking it again changes nothing. What cannot be taken waits, and holds nothing else up.
 
 use crate::config::model::FolderConfig;
-use crate::hub::{FileResult, Hub};
-use busbar_core::{IntakeOutcome, Problem};
+use crate::folder::holdup::{FilesShown, HeldShown, Holdup, Lines};
+use crate::folder::{Folder, Look, shown};
+use crate::hub::{Board, FileResult, Hub, new_id};
+use busbar_core::{Code, IntakeOutcome, Problem};
 use std::collections::HashMap;
-use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-const FILES_AT_A_LOOK_MAX: usize = 10_000;
+/// Names that wait, and as many that do not: those that cannot be taken leave room for the others.
+const NAMES_AT_A_LOOK_MAX: usize = 10_000;
+const OURS: [&str; 3] = ["done", "review", "failed"];
+const NAME_BYTES_MAX: usize = 255;
+const REPORT: &str = ".report.txt";
+/// Files of one name that get numbers; later ones get something unique.
+const NUMBERS_MAX: u32 = 1_000;
 
 /// Watches one system's folder until `stop`.
 pub struct Watch {
@@ -21,37 +33,68 @@ pub struct Watch {
     pub system: String,
     pub folder: PathBuf,
     pub config: FolderConfig,
+    pub board: Arc<Board<FilesShown>>,
     pub stop: CancellationToken,
+    /// Held as long as the folder is watched.
+    pub lock: Option<File>,
 }
 
-/// What a file looked like, and since when.
-type Seen = HashMap<PathBuf, (u64, SystemTime, Instant)>;
+/// A name in the folder.
+struct Seen {
+    /// How its file stood, and since when.
+    look: Option<Look>,
+    since: Instant,
+    holdup: Option<Holdup>,
+    taken: Option<Taken>,
+}
+
+/// A file whose messages are durable, and which is still to be moved.
+struct Taken {
+    look: Look,
+    to: &'static str,
+    report: String,
+}
+
+type Names = HashMap<OsString, Seen>;
 
 impl Watch {
-    /// Makes the folders, so that they are there when the hub says that it is ready.
+    /// Makes the folder and takes it for this process, so that it is there when the hub says that it is ready.
     ///
     /// # Errors
-    /// When one cannot be made.
-    pub fn prepare(&self) -> std::io::Result<()> {
-        for outcome in ["", "done", "review", "failed"] {
-            std::fs::create_dir_all(self.folder.join(outcome))?;
+    /// `in-use` when another hub watches it, `file-unreadable` when it cannot be made.
+    pub fn prepare(&mut self) -> Result<(), Problem> {
+        let folder = std::fs::create_dir_all(&self.folder).and_then(|()| Folder::open(&self.folder));
+        let folder = folder.map_err(|e| unreadable(&format!("{}: ", self.folder.display()), &e))?;
+        // What its owner may have put in their places is told of when a file is to be moved there.
+        OURS.iter().for_each(|name| drop(folder.below(name)));
+        match folder.lock() {
+            Ok(None) => {
+                let detail = format!("another hub, or another system, watches the folder {}", self.folder.display());
+                return Err(Problem::new(Code::InUse, detail));
+            }
+            Ok(lock) => self.lock = lock,
+            // The owner's doing, perhaps: it must not keep the hub from starting.
+            Err(error) => tracing::warn!(system = self.system, %error, "the folder cannot be locked"),
         }
         Ok(())
     }
 
-    pub async fn run(self) {
-        let mut seen = Seen::new();
+    pub async fn run(mut self) {
+        let (mut names, mut lines, mut itself) = (Names::new(), Lines::default(), None::<Holdup>);
         while !self.stop.is_cancelled() {
-            for path in self.complete(&mut seen) {
-                if self.stop.is_cancelled() {
-                    return;
-                }
-                match self.take(&path).await {
-                    Ok(()) => drop(seen.remove(&path)),
-                    Err(problem) => {
-                        tracing::error!(system = self.system, path = %path.display(), %problem, "a file must wait")
+            if itself.as_ref().is_none_or(Holdup::is_over) {
+                // Reading a large folder takes a while, and nothing else is to wait for that.
+                match tokio::task::block_in_place(|| self.look(&mut names, &mut lines)) {
+                    Ok((folder, complete)) => {
+                        itself = None;
+                        self.take_all(&folder, complete, &mut names, &mut lines).await;
+                    }
+                    Err(error) => {
+                        let reason = error.to_string();
+                        itself = Some(self.held(&mut lines, OsStr::new("."), itself.take(), reason));
                     }
                 }
+                self.show(&names, itself.as_ref());
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -60,46 +103,106 @@ impl Watch {
         }
     }
 
-    /// Files that stood still long enough, oldest first.
-    fn complete(&self, seen: &mut Seen) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        let mut now_there = Seen::new();
-        let entries = match std::fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) => {
-                tracing::error!(system = self.system, folder = %self.folder.display(), %error, "the folder cannot be read");
-                return Vec::new();
+    async fn take_all(&self, folder: &Folder, complete: Vec<OsString>, names: &mut Names, lines: &mut Lines) {
+        for name in complete {
+            let Some(seen) = names.get_mut(&name) else { continue };
+            if self.stop.is_cancelled() {
+                return;
             }
-        };
-        for entry in entries.flatten().take(FILES_AT_A_LOOK_MAX) {
-            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-            let unfinished = name.starts_with('.') || self.config.unfinished.iter().any(|end| name.ends_with(end));
-            // A link could lead anywhere on the machine.
-            let Some(meta) = entry.metadata().ok().filter(|m| m.is_file() && !unfinished) else { continue };
-            let changed = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            let since = match seen.get(&path) {
-                Some((size, time, since)) if *size == meta.len() && *time == changed => *since,
-                _ => Instant::now(),
+            let Err(problem) = self.take(folder, &name, seen).await else {
+                names.remove(&name);
+                continue;
             };
-            if since.elapsed() >= Duration::from_millis(self.config.settle_ms) {
-                found.push((changed, path.clone()));
+            seen.holdup = Some(self.held(lines, &name, seen.holdup.take(), problem.detail));
+            if problem.code != Code::FileUnreadable {
+                // The hub cannot go on now, and the others would find the same; a while later the next one is tried.
+                return;
             }
-            now_there.insert(path, (meta.len(), changed, since));
         }
-        *seen = now_there;
-        found.sort();
-        found.into_iter().map(|(_, path)| path).collect()
     }
 
-    async fn take(&self, path: &Path) -> Result<(), Problem> {
+    fn held(&self, lines: &mut Lines, name: &OsStr, before: Option<Holdup>, reason: String) -> Holdup {
+        let (holdup, news) = Holdup::next(before, reason);
+        if news {
+            lines.warn(&self.system, &shown(name), &holdup.reason);
+        }
+        holdup
+    }
+
+    fn show(&self, names: &Names, itself: Option<&Holdup>) {
+        let held = names.iter().filter_map(|(name, seen)| Some((name.as_os_str(), seen.holdup.as_ref()?)));
+        let mut held = held.chain(itself.map(|holdup| (OsStr::new("."), holdup)));
+        let first = held.next().map(|(name, holdup)| format!("{}: {}", shown(name), holdup.reason));
+        let held = held.count() + usize::from(first.is_some());
+        let inbox = HeldShown::new(&self.system, "in", held, first);
+        self.board.change(&self.system, |shown| shown.inbox = Some(inbox));
+    }
+
+    /// The names of files that stood still long enough, oldest first.
+    fn look(&mut self, names: &mut Names, lines: &mut Lines) -> std::io::Result<(Folder, Vec<OsString>)> {
+        let folder = Folder::open(&self.folder)?;
+        // Its owner may have removed the lock, or put another folder there.
+        if !self.lock.as_ref().is_some_and(|lock| folder.is_locked_by(lock)) {
+            self.lock = folder.lock()?;
+        }
+        if self.lock.is_none() {
+            return Err(std::io::Error::other("another hub watches it"));
+        }
+        let (mut found, mut there, mut held, mut others) = (Vec::new(), Names::new(), 0, 0);
+        for name in folder.names()? {
+            let ends = |end: &String| name.as_bytes().ends_with(end.as_bytes());
+            let ours = OURS.iter().any(|ours| name.as_bytes() == ours.as_bytes());
+            if ours || name.as_bytes().starts_with(b".") || self.config.unfinished.iter().any(ends) {
+                continue;
+            }
+            let before = names.remove(&name);
+            let (seen, news) = match folder.look(&name) {
+                Ok(None) => continue,
+                Ok(Some(look)) => (Seen::file(before, look), false),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(e) => Seen::held_up(before, e.to_string()),
+            };
+            let must_wait = seen.holdup.as_ref().is_some_and(|holdup| seen.look.is_none() || !holdup.is_over());
+            let count = if must_wait { &mut held } else { &mut others };
+            *count += 1;
+            if *count > NAMES_AT_A_LOOK_MAX {
+                continue;
+            }
+            if let (true, Some(holdup)) = (news, &seen.holdup) {
+                lines.warn(&self.system, &shown(&name), &holdup.reason);
+            }
+            let still = seen.since.elapsed() >= Duration::from_millis(self.config.settle_ms);
+            if let (Some(look), true, false) = (seen.look, still, must_wait) {
+                found.push((look, name.clone()));
+            }
+            there.insert(name, seen);
+        }
+        *names = there;
+        found.sort();
+        Ok((folder, found.into_iter().map(|(_, name)| name).collect()))
+    }
+
+    async fn take(&self, folder: &Folder, name: &OsStr, seen: &mut Seen) -> Result<(), Problem> {
+        let Some(look) = seen.look else { return Ok(()) };
+        // One that could not be moved is not decoded once more for that.
+        let taken = match seen.taken.take().filter(|taken| taken.look == look) {
+            Some(taken) => taken,
+            None => self.decode(folder, name, look).await?,
+        };
+        let moved = settle(folder, name, &taken).map_err(|e| unreadable(&format!("moving it to {}/: ", taken.to), &e));
+        seen.taken = Some(taken);
+        moved
+    }
+
+    async fn decode(&self, folder: &Folder, name: &OsStr, look: Look) -> Result<Taken, Problem> {
         let started = Instant::now();
-        let result = self.hub.decode_file(&self.system, path).await?;
+        let file = folder.read(name, look).map_err(|e| unreadable("", &e))?;
+        let result = self.hub.decode_file(&self.system, &shown(name), &file).await?;
         let to = match result.intake.outcome {
             IntakeOutcome::Refused => "failed",
             IntakeOutcome::Accepted | IntakeOutcome::Repeated => "done",
             _ => "review",
         };
-        let text = report(&self.system, &result, started.elapsed());
         tracing::info!(
             system = self.system,
             file = result.intake.name,
@@ -108,25 +211,74 @@ impl Watch {
             "a file was taken"
         );
         metrics::counter!("busbar_files_total", "system" => self.system.clone(), "outcome" => result.intake.outcome.as_str()).increment(1);
-        let moved = settle(path, &self.folder.join(to), &result.intake.name, &text);
-        moved.map_err(|e| {
-            Problem::new(busbar_core::Code::FileUnreadable, format!("{} cannot be moved to {to}/: {e}", path.display()))
-        })
+        Ok(Taken { look, to, report: report(&self.system, &result, started.elapsed()) })
     }
 }
 
-/// Writes the report, then moves the file: whoever sees the file there finds the report as well.
-fn settle(path: &Path, folder: &Path, name: &str, report: &str) -> std::io::Result<()> {
-    let mut target = folder.join(name);
-    let mut number = 1;
-    while target.exists() {
-        number += 1;
-        target = folder.join(format!("{name}.{number}"));
+impl Seen {
+    fn file(before: Option<Self>, look: Look) -> Self {
+        let before = before.unwrap_or(Self { look: None, since: Instant::now(), holdup: None, taken: None });
+        if before.look == Some(look) {
+            return before;
+        }
+        // What held it up may be gone with the change, but is told only once.
+        Self { look: Some(look), since: Instant::now(), holdup: before.holdup.map(Holdup::ended), taken: before.taken }
     }
-    let mut beside = target.clone().into_os_string();
-    beside.push(".report.txt");
-    std::fs::write(beside, report)?;
-    std::fs::rename(path, target)
+
+    /// What is no file, and whether that is news.
+    fn held_up(before: Option<Self>, reason: String) -> (Self, bool) {
+        let (holdup, news) = Holdup::next(before.and_then(|seen| seen.holdup), reason);
+        (Self { look: None, since: Instant::now(), holdup: Some(holdup), taken: None }, news)
+    }
+}
+
+fn unreadable(what: &str, error: &std::io::Error) -> Problem {
+    Problem::new(Code::FileUnreadable, format!("{what}{error}"))
+}
+
+/// Writes the report, then moves the file: whoever sees the file there finds the report as well.
+fn settle(folder: &Folder, name: &OsStr, taken: &Taken) -> std::io::Result<()> {
+    let there = folder.below(taken.to)?;
+    let numbered = (1..=NUMBERS_MAX).map(|number| if number == 1 { String::new() } else { format!(".{number}") });
+    for suffix in numbered.chain([format!(".{}", new_id())]) {
+        let Some(new) = name_there(name, &suffix) else { continue };
+        if there.has(&new)? {
+            continue;
+        }
+        let mut beside = new.clone();
+        beside.push(REPORT);
+        // There is no such file, so this is what a hub left that was killed before it moved it.
+        there.remove(&beside)?;
+        let written = there.create(&beside).and_then(|mut file| file.write_all(taken.report.as_bytes()));
+        let moved = written.and_then(|()| folder.rename_looked_at(name, &taken.look, &there, &new));
+        match moved {
+            Ok(()) => return Ok(()),
+            Err(error) => {
+                there.remove(&beside)?;
+                if error.kind() != std::io::ErrorKind::AlreadyExists {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Err(std::io::Error::other("every name is taken there"))
+}
+
+/// The name with a suffix, so short that its report has a name as well; `None` when that is a report's own name.
+fn name_there(name: &OsStr, suffix: &str) -> Option<OsString> {
+    let mut bytes = name.as_bytes().to_vec();
+    let most = NAME_BYTES_MAX.saturating_sub(suffix.len() + REPORT.len());
+    if bytes.len() > most {
+        // Not in the middle of a letter.
+        let middle = |bytes: &[u8], at: usize| bytes.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
+        let mut end = most;
+        while end > most.saturating_sub(4) && middle(&bytes, end) {
+            end -= 1;
+        }
+        bytes.truncate(end);
+    }
+    bytes.extend_from_slice(suffix.as_bytes());
+    (!bytes.ends_with(REPORT.as_bytes())).then(|| OsString::from_vec(bytes))
 }
 
 fn report(system: &str, result: &FileResult, took: Duration) -> String {

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod attempt;
+mod board;
 mod connection;
 mod driver;
 mod effects;
@@ -20,7 +21,8 @@ mod writer;
 
 pub use adapters::WasmAdapters;
 pub use attempt::Attempter;
-pub use connection::{ConnectionBoard, ConnectionShown, Connections, Line, Trouble};
+pub use board::Board;
+pub use connection::{ConnectionShown, Connections, Line, Trouble};
 pub use driver::{Committer, Driver, Pending};
 pub use effects::{HubEffects, SystemSecrets, WriteAhead};
 pub use encode::{Gate, Outbox};

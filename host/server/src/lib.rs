@@ -8,6 +8,7 @@ pub mod cloudevents;
 pub mod config;
 pub mod egress;
 pub mod files;
+pub mod folder;
 pub mod hub;
 pub mod rest;
 pub mod retention;

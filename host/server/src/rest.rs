@@ -17,7 +17,8 @@ pub use problem::ApiProblem;
 pub use serve::{Limits, serve};
 
 use crate::config::model::{HookConfig, HttpConfig};
-use crate::hub::{ConnectionBoard, Driver, Hub, SystemSecrets};
+use crate::folder::holdup::FilesShown;
+use crate::hub::{Board, ConnectionShown, Driver, Hub, SystemSecrets};
 use axum::Router;
 use axum::extract::Request;
 use axum::routing::any;
@@ -38,7 +39,10 @@ pub struct Api {
     pub hooks: BTreeMap<String, Hook>,
     pub driver: Arc<Driver>,
     pub transport: Option<Arc<dyn Transport>>,
-    pub connections: Arc<ConnectionBoard>,
+    pub connections: Arc<Board<ConnectionShown>>,
+    pub files: Arc<Board<FilesShown>>,
+    /// The clock is too far ahead of the journal for retention: see [`crate::retention`].
+    pub clock_jumped: Arc<AtomicBool>,
     pub metrics: Option<PrometheusHandle>,
     pub limits: HttpConfig,
     pub stopping: AtomicBool,

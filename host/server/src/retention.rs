@@ -3,10 +3,11 @@
 use crate::config::model::RetentionConfig;
 use crate::hub::Turn;
 use crate::store::{Day, SqlStore, day_of};
-use busbar_core::Problem;
 use busbar_core::ports::Clock;
+use busbar_core::{Code, Problem};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,7 @@ const AHEAD: i64 = 2;
 /// How often it looks whether it is due, and this hub's turn.
 const LOOK: Duration = Duration::from_secs(5);
 const EVERY: Duration = Duration::from_secs(3_600);
+const DAY_MS: i64 = 86_400_000;
 
 /// What is to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,18 +72,30 @@ pub struct Retention {
     pub config: RetentionConfig,
     /// The deployment's folder; archives go to `archive/` in it.
     pub folder: PathBuf,
+    /// Whether the clock cannot be believed: shown in `/readyz`.
+    pub clock_jumped: Arc<AtomicBool>,
 }
 
 impl Retention {
     /// At once and then every hour until `stop`; of several hubs on one store, one does it. What fails is logged and
-    /// tried again; nothing is removed that is not archived.
+    /// tried again; nothing is removed that is not archived. A clock that jumped is looked at all the time, and told of once.
     pub async fn hourly(self, turn: Turn, stop: CancellationToken) {
         let mut last: Option<Instant> = None;
         while !stop.is_cancelled() {
             if last.is_none_or(|at| at.elapsed() >= EVERY) && turn.is_mine("retention") {
                 last = Some(Instant::now());
-                match self.run().await {
+                let result = self.run().await;
+                let jumped = result.as_ref().is_err_and(|problem| problem.code == Code::ClockJumped);
+                let before = self.clock_jumped.swap(jumped, Ordering::SeqCst);
+                metrics::gauge!("busbar_retention_clock_jumped").set(f64::from(u8::from(jumped)));
+                match result {
                     Ok(done) => report(&done),
+                    Err(problem) if jumped => {
+                        last = None;
+                        if !before {
+                            tracing::error!(%problem, remedy = problem.code.remedy(), "nothing is let go");
+                        }
+                    }
                     Err(problem) => {
                         metrics::counter!("busbar_retention_failures_total").increment(1);
                         tracing::error!(%problem, "retention failed; it is tried again in an hour");
@@ -99,10 +113,20 @@ impl Retention {
     ///
     /// # Errors
     /// `store-unavailable`, or `internal` when an archive cannot be written: what comes after it is left for later.
+    /// `clock-jumped`: nothing is removed.
     pub async fn run(&self) -> Result<Done, Problem> {
-        let plan = plan(&self.config, day_of(self.clock.now_ms()), &self.store.days().await?);
-        self.store.make_days(plan.make).await?;
+        let now_ms = self.clock.now_ms();
+        // What every message makes of the clock follows it; so this must be asked before, and kept apart.
+        let jump_max_ms = i64::from(self.config.clock_jump_days).saturating_mul(DAY_MS);
+        let believed_ms = self.store.believe(now_ms, jump_max_ms).await?;
         let emptied = self.store.sweep().await?;
+        if now_ms.saturating_sub(believed_ms) > jump_max_ms {
+            let (clock, known) = (date(day_of(now_ms)), date(day_of(believed_ms)));
+            let detail = format!("the clock says {clock}, and the newest day that the journal knows is {known}");
+            return Err(Problem::new(Code::ClockJumped, detail));
+        }
+        let plan = plan(&self.config, day_of(now_ms), &self.store.days().await?);
+        self.store.make_days(plan.make).await?;
         let mut done = Done { kept: plan.kept, emptied, ..Done::default() };
         for day in plan.remove {
             let archived = self.archive(day).await?;

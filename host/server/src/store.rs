@@ -26,6 +26,7 @@ pub use backup::{Counts, Reconciliation};
 pub use days::day_of;
 pub use prune::Day;
 
+use crate::folder::try_lock;
 use backend::Pool;
 use busbar_core::ports::{Chunks, Claim, Claimed, Ready, Store};
 use busbar_core::*;
@@ -35,9 +36,10 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
 use std::fmt::Display;
+use std::fs::File;
 use std::future::Future;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -70,7 +72,7 @@ impl SqlStore {
     /// `store-unavailable` saying why, never with the URL's password.
     pub async fn open(url: &str) -> Result<Self, Problem> {
         sqlx::any::install_default_drivers();
-        let (dialect, url) = prepare(url)?;
+        let (dialect, url, _) = prepare(url)?;
         let options = AnyConnectOptions::from_url(&url).map_err(unavailable)?;
         check(&options, dialect).await?;
         let writer = Pool::new(dialect, url.as_str(), WRITE_WAIT_MAX)?;
@@ -148,8 +150,27 @@ fn pool(connections: u32, wait_max: Duration, setup: &'static str) -> AnyPoolOpt
     })
 }
 
-/// Finds the dialect; for SQLite also makes the folder.
-fn prepare(url: &str) -> Result<(Dialect, Url), Problem> {
+/// Takes a SQLite store for this process, until the file is dropped or the process ends. PostgreSQL is made to be shared.
+///
+/// # Errors
+/// `in-use` when another process has it, `store-unavailable`.
+pub fn lock(url: &str) -> Result<Option<File>, Problem> {
+    let (_, _, Some(store)) = prepare(url)? else { return Ok(None) };
+    // One lock for one file, by whatever name.
+    let store = store.canonicalize().unwrap_or(store);
+    let mut path = store.clone().into_os_string();
+    path.push(".lock");
+    // Beside the store: SQLite locks parts of its own file, which some file systems take for the same thing.
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    match file.and_then(try_lock) {
+        Ok(Some(file)) => Ok(Some(file)),
+        Ok(None) => Err(Problem::new(Code::InUse, format!("another hub has the store {}", store.display()))),
+        Err(e) => Err(Problem::new(Code::StoreUnavailable, format!("store: {}: {e}", Path::new(&path).display()))),
+    }
+}
+
+/// Finds the dialect; for SQLite also makes the folder, and gives the file.
+fn prepare(url: &str) -> Result<(Dialect, Url, Option<PathBuf>), Problem> {
     let wrong = |detail: String| Problem::new(Code::StoreUnavailable, detail);
     let Some((scheme, rest)) = url.split_once(':') else {
         return Err(wrong("the store's URL has no scheme; use sqlite:<file> or postgres://…".into()));
@@ -157,29 +178,33 @@ fn prepare(url: &str) -> Result<(Dialect, Url), Problem> {
     match scheme {
         "postgres" | "postgresql" => {
             let parsed = url.parse().map_err(|e| wrong(format!("the store's URL is not a URL: {e}")))?;
-            Ok((Dialect::Postgres, parsed))
+            Ok((Dialect::Postgres, parsed, None))
         }
         "sqlite" => {
             let file = Path::new(rest.strip_prefix("//").unwrap_or(rest));
             if rest.contains('?') || rest.starts_with(":memory:") {
                 return Err(wrong("a SQLite store is a file: sqlite:<file>, without options".into()));
             }
-            let url = sqlite_url(file).map_err(|e| wrong(format!("the store `{}`: {e}", file.display())))?;
-            Ok((Dialect::Sqlite, url))
+            let found = sqlite_file(file).and_then(|file| Ok((sqlite_url(&file)?, file)));
+            let (url, file) = found.map_err(|e| wrong(format!("the store `{}`: {e}", file.display())))?;
+            Ok((Dialect::Sqlite, url, Some(file)))
         }
         other => Err(wrong(format!("no store for `{other}:`; use sqlite:<file> or postgres://…"))),
     }
 }
 
-/// The file is taken literally; sqlx wants it percent-encoded.
-fn sqlite_url(file: &Path) -> std::io::Result<Url> {
+fn sqlite_file(file: &Path) -> std::io::Result<PathBuf> {
     let (Some(name), Some(folder)) = (file.file_name(), file.parent()) else {
         return Err(std::io::Error::other("not a file's name"));
     };
     let folder = std::path::absolute(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?;
     private_folder(&folder)?;
-    let file =
-        Url::from_file_path(folder.canonicalize()?.join(name)).map_err(|()| std::io::Error::other("not a path"))?;
+    Ok(folder.canonicalize()?.join(name))
+}
+
+/// The file is taken literally; sqlx wants it percent-encoded.
+fn sqlite_url(file: &Path) -> std::io::Result<Url> {
+    let file = Url::from_file_path(file).map_err(|()| std::io::Error::other("not a path"))?;
     Url::parse(&format!("sqlite://{}?mode=rwc", file.path())).map_err(std::io::Error::other)
 }
 

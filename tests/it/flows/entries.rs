@@ -5,7 +5,7 @@ use crate::hub::{Hub, OFFICER, OPERATOR, PUBLISHER, READER, payment, wait_for};
 use serde_json::{Value, json};
 
 /// A system whose files state what they say: one payment a line, `id account sum`; `-` leaves a line out.
-const LINES: &str = r#"
+pub const LINES: &str = r#"
     [systems.bank]
     adapter = "hostile"
     config = { behaviour = "lines" }

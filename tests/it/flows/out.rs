@@ -123,6 +123,7 @@ async fn outbox(behaviour: &str) -> (TempDir, Arc<MemoryStore>, Outbox) {
         adapters: Arc::new(adapters),
         clock: Arc::new(FakeClock::at(1_000_000)),
         gate: Gate::new(Turn(tokio::sync::watch::channel(Shards::ALL).1)),
+        board: Arc::default(),
     };
     outbox.prepare().unwrap();
     (folder, store, outbox)
@@ -223,4 +224,64 @@ async fn a_file_that_the_far_end_has_not_fetched_is_not_written_over() {
     assert!(later.once(true).await.unwrap());
     assert_eq!(written(&later.folder)["payments.csv"], WHOLE);
     all_done(&store).await;
+}
+
+/// The far end has the folder, and may put there what it likes.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_outside_the_folder_is_written() {
+    let hub = Hub::prepared(&files("every-ms = 100"), |folder| {
+        std::fs::create_dir(folder.join("out")).unwrap();
+        std::fs::write(folder.join("outside"), "mine").unwrap();
+        std::os::unix::fs::symlink(folder.join("outside"), folder.join("out/.busbar-files.part")).unwrap();
+    });
+    let taken = hub.publish(&payment("p-1", "1", "1.00")).await;
+    hub.settled(&taken["seq"], &["done"]).await;
+    assert_eq!(std::fs::read_to_string(hub.path("outside")).unwrap(), "mine");
+    assert!(hub.path("out/p-1.csv").symlink_metadata().unwrap().is_file(), "the far end got a link");
+    assert_eq!(written(&hub.path("out"))["p-1.csv"], "p-1;1\n");
+    // A link to nowhere has the name as well.
+    std::os::unix::fs::symlink(hub.path("nowhere"), hub.path("out/p-2.csv")).unwrap();
+    let taken = hub.publish(&payment("p-2", "1", "1.00")).await;
+    hub.settled(&taken["seq"], &["parked"]).await;
+    assert!(hub.path("out/p-2.csv").symlink_metadata().unwrap().is_symlink() && !hub.path("nowhere").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_written_to_is_told_once() {
+    let hub = Hub::start(&files("every-ms = 100"));
+    std::fs::create_dir_all(hub.path("out/.busbar-files.part/in-the-way")).unwrap();
+    let taken = hub.publish(&payment("p-1", "1", "1.00")).await;
+    wait_for("it is told", async || hub.log().contains("it must wait").then_some(())).await;
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    assert_eq!(hub.log().matches("it must wait").count(), 1, "{}", hub.log());
+    let systems = hub.get(crate::hub::READER, "/v1/systems").await.body;
+    let shown = systems.as_array().unwrap().iter().find(|s| s["name"] == "files").unwrap();
+    assert_eq!(shown["files"]["outbox"]["held"], 1, "{systems}");
+    std::fs::remove_dir_all(hub.path("out/.busbar-files.part")).unwrap();
+    hub.settled(&taken["seq"], &["done"]).await;
+}
+
+/// Whoever clears the folder up may do so before a file has its name: then nobody has fetched it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_removed_before_it_has_its_name_is_made_again() {
+    const COUNT: usize = 3_000;
+    let hub = Hub::start(&files("every-ms = 100\nmessages-max = 10000"));
+    let hidden = hub.path("out/.busbar-files.part");
+    let removing = std::thread::spawn(move || {
+        let began = std::time::Instant::now();
+        while std::fs::remove_file(&hidden).is_err() {
+            assert!(began.elapsed() < std::time::Duration::from_secs(30), "there never was one");
+        }
+    });
+    for from in (0..COUNT).step_by(300) {
+        let batch: Vec<_> = (from..from + 300).map(|n| payment(&format!("p-{n:04}"), &n.to_string(), "1.00")).collect();
+        assert_eq!(hub.post("application/cloudevents-batch+json", Value::from(batch).to_string()).await.status, 202);
+    }
+    removing.join().unwrap();
+    wait_for("all", async || hub.messages("state=ready").await.is_empty().then_some(())).await;
+    let mut all = lines(&written(&hub.path("out")));
+    all.sort();
+    assert_eq!(all.len(), COUNT, "{:?}\n{}", all.first(), hub.log());
+    all.dedup();
+    assert_eq!(all.len(), COUNT, "some are in two files");
 }

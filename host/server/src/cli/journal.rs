@@ -2,10 +2,11 @@
 
 use crate::app::store_url;
 use crate::config::{self, Deployment};
-use crate::store::SqlStore;
+use crate::store::{self, SqlStore};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use serde_json::json;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,6 +20,8 @@ pub enum JournalCommand {
     Restore(RestoreArgs),
     /// Tell what a restored journal cannot know, before the hub runs again.
     Reconcile(ReconcileArgs),
+    /// Say that this machine's clock is right, although it is far ahead of the journal; the hub may run.
+    TrustClock(TrustClockArgs),
 }
 
 #[derive(Args)]
@@ -46,6 +49,12 @@ pub struct ReconcileArgs {
     deployment: PathBuf,
 }
 
+#[derive(Args)]
+pub struct TrustClockArgs {
+    /// Folder with `busbar.toml`.
+    deployment: PathBuf,
+}
+
 pub async fn journal(command: JournalCommand, json: bool) -> anyhow::Result<ExitCode> {
     let now_ms = i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000)?;
     match command {
@@ -56,11 +65,21 @@ pub async fn journal(command: JournalCommand, json: bool) -> anyhow::Result<Exit
             show(json, &counts, |c| format!("{} messages written to {}", c.messages, args.target.display()))?;
         }
         JournalCommand::Restore(args) => {
-            let (_, store) = open(&args.deployment).await?;
+            let deployment = load(&args.deployment)?;
+            let url = store_url(&deployment);
+            let _lock = store::lock(&url).context("taking the store")?;
+            let store = SqlStore::open(&url).await.context("opening the store")?;
             let counts = store.restore(&args.source, args.make_again, now_ms).await?;
             store.close().await;
             let fate = if args.make_again { "are made again" } else { "are parked as `unknown-outcome`" };
             show(json, &counts, |c| format!("{} messages restored; {} deliveries {fate}", c.messages, c.in_flight))?;
+        }
+        JournalCommand::TrustClock(args) => {
+            let (_, store) = open(&args.deployment).await?;
+            store.trust_clock(now_ms).await?;
+            store.close().await;
+            let now = crate::wasm::rfc3339(now_ms).unwrap_or_default();
+            show(json, &json!({ "clock": now }), |_| format!("the journal goes by {now}; retention goes on"))?;
         }
         JournalCommand::Reconcile(args) => {
             let (deployment, store) = open(&args.deployment).await?;
@@ -84,13 +103,17 @@ pub async fn journal(command: JournalCommand, json: bool) -> anyhow::Result<Exit
 }
 
 async fn open(folder: &Path) -> anyhow::Result<(Deployment, SqlStore)> {
+    let deployment = load(folder)?;
+    let store = SqlStore::open(&store_url(&deployment)).await.context("opening the store")?;
+    Ok((deployment, store))
+}
+
+fn load(folder: &Path) -> anyhow::Result<Deployment> {
     let (deployment, report) = config::load(folder);
     if report.has_errors() {
         eprintln!("{}", report.render(std::io::stderr().is_terminal()));
     }
-    let deployment = deployment.with_context(|| format!("{} has mistakes", report.path))?;
-    let store = SqlStore::open(&store_url(&deployment)).await.context("opening the store")?;
-    Ok((deployment, store))
+    deployment.with_context(|| format!("{} has mistakes", report.path))
 }
 
 fn show<T: Serialize>(json: bool, value: &T, text: impl Fn(&T) -> String) -> anyhow::Result<()> {

@@ -6,8 +6,8 @@ use super::source::{Source, escape};
 use busbar_core::Catalog;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 /// Holds the document against the generated JSON Schema and takes out what does not fit, so that the
 /// rest can still be checked.
@@ -252,6 +252,24 @@ pub fn systems(config: &Config, source: &Source, report: &mut Report) {
                 source.value_span(&format!("{at}/limits/memory-bytes")),
                 "more memory than an instance can have",
                 format!("at most {}", crate::wasm::MEMORY_BYTES_MAX),
+            );
+        }
+    }
+}
+
+/// Of two systems that watch one folder each file would go to one of them, whichever comes first.
+pub fn folders(config: &Config, source: &Source, report: &mut Report) {
+    let mut watched = BTreeMap::new();
+    for (name, system) in &config.systems {
+        let Some(folder) = system.folder.as_ref().filter(|folder| !folder.path.is_empty()) else { continue };
+        // Below something, so that a `.` at its start is left out as well.
+        let path: PathBuf = Path::new("deployment").join(&folder.path).components().collect();
+        if let Some(other) = watched.insert(path, name) {
+            report.error(
+                "same-folder",
+                source.value_span(&format!("/systems/{}/folder/path", escape(name))),
+                format!("`{other}` watches this folder as well"),
+                "give every system a folder of its own",
             );
         }
     }

@@ -98,6 +98,7 @@ fn assemble(folder: &Path, config: Config, source: &Source, report: &mut Report)
     }
     check::http(&config, source, report);
     check::systems(&config, source, report);
+    check::folders(&config, source, report);
     check_adapters(folder, &catalog, &mut systems, source, report);
     let routes = check_routes(&config, &catalog, &systems, source, report);
     let rules = Arc::new(Rules::new(catalog, routes));

@@ -82,6 +82,11 @@ pub struct RetentionConfig {
     /// Days within which a message that comes again is known; not less than `days`.
     #[schemars(range(min = 1))]
     pub dedup_days: u32,
+    /// Nothing is let go while the clock is more days than this ahead of the newest time by which the journal went, which
+    /// also happens when the hub was off for so long: until the clock is right again, or a person confirms it
+    /// (`busbar journal trust-clock`).
+    #[schemars(range(min = 1))]
+    pub clock_jump_days: u32,
     /// Types that are known for ever; `*` at the end stands for anything.
     pub dedup_forever: Vec<String>,
     /// Whether a day is written to `archive/<day>.ndjson.zst` in the deployment's folder before the journal lets it go.
@@ -91,7 +96,7 @@ pub struct RetentionConfig {
 impl Default for RetentionConfig {
     fn default() -> Self {
         let forever = ["payment.*", "refund.*"].map(str::to_string).to_vec();
-        Self { days: 90, dedup_days: 400, dedup_forever: forever, archive: true }
+        Self { days: 90, dedup_days: 400, clock_jump_days: 7, dedup_forever: forever, archive: true }
     }
 }
 

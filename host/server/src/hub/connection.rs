@@ -3,13 +3,12 @@
 
 use super::session::{Serving, Waiting};
 use super::shards::Turn;
-use super::{Hub, poll::pause_after};
+use super::{Board, Hub, poll::pause_after};
 use crate::tcp::{Connected, Dialer, Door, Endpoint};
 use crate::wasm::{Caller, Session};
 use busbar_core::ports::{Attempting, Run};
 use busbar_core::{ErrorRecord, Failure, Policy, Problem, Shards};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -97,20 +96,6 @@ pub struct ConnectionShown {
     pub retry_at_ms: Option<i64>,
 }
 
-/// How the connections of all systems are.
-#[derive(Default)]
-pub struct ConnectionBoard(Mutex<BTreeMap<String, ConnectionShown>>);
-
-impl ConnectionBoard {
-    pub fn of(&self, system: &str) -> Option<ConnectionShown> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(system).cloned()
-    }
-
-    fn change(&self, system: &str, change: impl FnOnce(&mut ConnectionShown)) {
-        change(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(system.to_string()).or_default());
-    }
-}
-
 /// The connections of one system.
 pub struct Connections {
     pub hub: Arc<Hub>,
@@ -124,7 +109,7 @@ pub struct Connections {
     pub turn: Turn,
     /// Deliveries of every hub need a connection there; what only listens is done by one of them.
     pub every_hub: bool,
-    pub board: Arc<ConnectionBoard>,
+    pub board: Arc<Board<ConnectionShown>>,
     pub trouble: Trouble,
     /// What the connection has come to, whatever is shown.
     pub reached: Mutex<String>,

@@ -5,8 +5,11 @@
 //! After a crash the note says what is left to do, so that there is never a second file: while the hidden
 //! file is there it has not got its name yet, and when it is not, it has.
 
+use super::Board;
 use super::shards::Turn;
 use crate::config::model::OutConfig;
+use crate::folder::Folder;
+use crate::folder::holdup::{FilesShown, HeldShown, Holdup, Lines};
 use crate::wasm::RESERVED;
 use busbar_core::outcome::decide;
 use busbar_core::ports::{Adapters, Clock, Store};
@@ -17,7 +20,7 @@ use busbar_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::HashSet;
-use std::fs::File;
+use std::ffi::OsStr;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,6 +66,7 @@ pub struct Outbox {
     pub adapters: Arc<dyn Adapters>,
     pub clock: Arc<dyn Clock>,
     pub gate: Arc<Gate>,
+    pub board: Arc<Board<FilesShown>>,
 }
 
 /// A file that is whole, and whose deliveries are not done yet.
@@ -89,23 +93,41 @@ impl Outbox {
     pub async fn run(self, stop: CancellationToken) {
         let every = Duration::from_millis(self.config.every_ms);
         // What an earlier run left is finished at once, and what waits since then is due.
-        let mut last = None;
+        let (mut last, mut holdup, mut lines) = (None, None::<Holdup>, Lines::default());
         while !stop.is_cancelled() {
             let due = last.is_none_or(|at: Instant| at.elapsed() >= every);
-            match if self.gate.turn.is_mine(&self.system) { self.once(due).await } else { Ok(false) } {
-                // There may be enough for another one.
-                Ok(true) => {
-                    last = Some(Instant::now());
-                    continue;
+            let mine = self.gate.turn.is_mine(&self.system) && holdup.as_ref().is_none_or(Holdup::is_over);
+            match if mine { Some(self.once(due).await) } else { None } {
+                Some(Ok(made)) => {
+                    holdup = None;
+                    self.show(None);
+                    if made {
+                        // There may be enough for another one.
+                        last = Some(Instant::now());
+                        continue;
+                    }
                 }
-                Ok(false) => {}
-                Err(problem) => tracing::error!(system = self.system, %problem, "a file must wait"),
+                Some(Err(problem)) => {
+                    let (next, news) = Holdup::next(holdup.take(), problem.to_string());
+                    if news {
+                        lines.warn(&self.system, "a file", &next.reason);
+                    }
+                    self.show(Some(next.reason.clone()));
+                    holdup = Some(next);
+                }
+                None => {}
             }
             tokio::select! {
                 () = tokio::time::sleep(every.min(LOOK_EVERY)) => {}
                 () = stop.cancelled() => return,
             }
         }
+    }
+
+    fn show(&self, reason: Option<String>) {
+        let held = usize::from(reason.is_some());
+        let outbox = HeldShown::new(&self.system, "out", held, reason);
+        self.board.change(&self.system, |shown| shown.outbox = Some(outbox));
     }
 
     /// Finishes a file that was begun, then makes one of what waits, if `due` or there is enough for one.
@@ -117,7 +139,7 @@ impl Outbox {
         let _making = self.gate.making.lock().await;
         if let Some(note) = self.store.state(&self.system, &key()).await? {
             let note = serde_json::from_slice(&note).map_err(|e| Problem::new(Code::Internal, format!("note: {e}")))?;
-            self.finish(note).await?;
+            self.finish(note, false).await?;
         }
         let found = self.store.ready(&self.system, Shards::ALL, 0, self.config.messages_max).await?;
         let mut waiting = found.deliveries;
@@ -128,7 +150,7 @@ impl Outbox {
         while !waiting.is_empty() {
             match self.write(&waiting).await? {
                 Ok(note) => {
-                    self.finish(note).await?;
+                    self.finish(note, true).await?;
                     return Ok(true);
                 }
                 Err(failure) => self.failed(&mut waiting, failure).await?,
@@ -154,17 +176,20 @@ impl Outbox {
 
     /// Writes the hidden file and its note.
     async fn write(&self, waiting: &[StoredDelivery]) -> Result<Result<Note, Failure>, Problem> {
-        let hidden = self.hidden();
-        let file = File::create(&hidden).map_err(|e| unwritable(&hidden, &e))?;
-        let synced = file.try_clone().map_err(|e| unwritable(&hidden, &e))?;
+        let (hidden, folder) = (self.hidden(), self.open()?);
+        // What an earlier attempt left, or somebody put there to lead the hub elsewhere.
+        let file = folder.remove(OsStr::new(&hidden)).and_then(|()| folder.create(OsStr::new(&hidden)));
+        let file = file.map_err(|e| self.unwritable(&hidden, &e))?;
+        let synced = file.try_clone().map_err(|e| self.unwritable(&hidden, &e))?;
         let messages: Vec<_> = waiting.iter().map(|d| d.message.clone()).collect();
         let run = self.adapters.encode(&self.system, &messages, Box::new(BufWriter::new(file))).await;
-        let name = match run.result.and_then(|name| self.free(name).map_err(Failure::Hub)) {
+        let name = match run.result.and_then(|name| self.free(&folder, name).map_err(Failure::Hub)) {
             Ok(name) => name,
             Err(failure) => return Ok(Err(failure)),
         };
-        let meta = synced.sync_all().and_then(|()| synced.metadata()).map_err(|e| unwritable(&hidden, &e))?;
-        self.sync_folder()?;
+        let meta = synced.sync_all().and_then(|()| synced.metadata()).map_err(|e| self.unwritable(&hidden, &e))?;
+        // The name itself must survive a power cut as well.
+        folder.sync().map_err(|e| self.unwritable(&hidden, &e))?;
         let deliveries = waiting.iter().map(|d| (d.id, d.attempts, d.version)).collect();
         let note = Note { name, deliveries, calls: run.calls, bytes: meta.len() };
         let value = serde_json::to_vec(&note).map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
@@ -174,25 +199,30 @@ impl Outbox {
     }
 
     // A file that the far end has not taken yet must not be written over.
-    fn free(&self, name: String) -> Result<String, Problem> {
+    fn free(&self, folder: &Folder, name: String) -> Result<String, Problem> {
         let plain = Path::new(&name).file_name().is_some_and(|n| n == name.as_str()) && !name.starts_with('.');
         if !plain || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
             return Err(Problem::new(Code::AdapterOther, format!("the adapter named its file {name:?}")));
         }
-        let path = self.folder.join(&name);
-        if path.exists() {
-            return Err(Problem::new(Code::FileUnreadable, format!("{} is there already", path.display())));
+        match folder.has(OsStr::new(&name)) {
+            Ok(false) => Ok(name),
+            Ok(true) => Err(self.unwritable(&name, &std::io::ErrorKind::AlreadyExists.into())),
+            Err(e) => Err(self.unwritable(&name, &e)),
         }
-        Ok(name)
     }
 
-    /// Gives the file its name, and writes down that its deliveries are done.
-    async fn finish(&self, note: Note) -> Result<(), Problem> {
-        let (hidden, path) = (self.hidden(), self.folder.join(&note.name));
-        if hidden.exists() {
-            std::fs::rename(&hidden, &path).map_err(|e| unwritable(&path, &e))?;
-            self.sync_folder()?;
+    /// Gives the file its name, and writes down that its deliveries are done. `fresh`: it cannot have its name yet.
+    async fn finish(&self, note: Note, fresh: bool) -> Result<(), Problem> {
+        let (hidden, folder) = (self.hidden(), self.open()?);
+        let (hidden, name) = (OsStr::new(&hidden), OsStr::new(&note.name));
+        if fresh && !folder.has(hidden).map_err(|e| self.unwritable(&note.name, &e))? {
+            // Somebody clears the folder up. What nobody can have fetched is made again.
+            self.commit(vec![Commit { state: vec![self.note(None)], ..Commit::default() }]).await?;
+            return Err(self.unwritable(&note.name, &std::io::Error::other("it was removed before it had its name")));
         }
+        let named =
+            folder.has(hidden).and_then(|there| if there { folder.rename(hidden, &folder, name) } else { Ok(()) });
+        named.and_then(|()| folder.sync()).map_err(|e| self.unwritable(&note.name, &e))?;
         let at_ms = self.clock.now_ms();
         let count = note.deliveries.len();
         let mut commits: Vec<_> = (0u32..)
@@ -283,13 +313,16 @@ impl Outbox {
         StateWrite { system: self.system.clone(), key: key(), value }
     }
 
-    fn hidden(&self) -> PathBuf {
-        self.folder.join(format!(".busbar-{}.part", self.system))
+    fn hidden(&self) -> String {
+        format!(".busbar-{}.part", self.system)
     }
 
-    // The name itself must survive a power cut as well.
-    fn sync_folder(&self) -> Result<(), Problem> {
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(|e| unwritable(&self.folder, &e))
+    fn open(&self) -> Result<Folder, Problem> {
+        Folder::open(&self.folder).map_err(|e| self.unwritable("", &e))
+    }
+
+    fn unwritable(&self, name: &str, error: &std::io::Error) -> Problem {
+        Problem::new(Code::FileUnreadable, format!("{}: {error}", self.folder.join(name).display()))
     }
 }
 
@@ -309,8 +342,4 @@ fn given_up_state(delivery: &StoredDelivery) -> DeliveryState {
 fn at_fault(failure: &Failure) -> Option<usize> {
     let Failure::Rejected(rejection) = failure else { return None };
     rejection.place.as_deref()?.strip_prefix('/')?.split('/').next()?.parse().ok()
-}
-
-fn unwritable(path: &Path, error: &std::io::Error) -> Problem {
-    Problem::new(Code::FileUnreadable, format!("{}: {error}", path.display()))
 }

@@ -1,10 +1,10 @@
 //! Decoding a file: its messages go to a spool first, and into the store all or none.
 
 use super::{Hub, entries};
+use crate::folder::Standing;
 use busbar_core::ports::{Emitted, InputFile};
 use busbar_core::{
-    Code, Commit, ErrorRecord, Intake, IntakeKind, IntakeOutcome, Journal, Message, NewMessage, Planned, Problem,
-    Rules, parse_json,
+    Code, Commit, Intake, IntakeKind, IntakeOutcome, Journal, Message, NewMessage, Planned, Problem, Rules, parse_json,
 };
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -31,25 +31,33 @@ struct Line {
 }
 
 impl Hub {
-    /// Decodes `path` with the system's adapter and writes all of its messages or none.
+    /// Decodes `file` with the system's adapter and writes all of its messages or none.
     ///
     /// # Errors
-    /// Only when the hub itself cannot go on now (`store-unavailable`, `file-unreadable`); the file must
-    /// be tried again. What is wrong with the file is in the result.
-    pub async fn decode_file(&self, system: &str, path: &Path) -> Result<FileResult, Problem> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let unreadable = |e: std::io::Error| Problem::new(Code::FileUnreadable, format!("{}: {e}", path.display()));
-        let file = File::open(path).map_err(unreadable)?;
-        let bytes = file.metadata().map_err(unreadable)?.len();
+    /// Only when the hub itself cannot go on now (`store-unavailable`, `file-unreadable`), or the file was changed while it
+    /// was read; it must be tried again. What is wrong with the file is in the result.
+    pub async fn decode_file(&self, system: &str, name: &str, file: &Standing) -> Result<FileResult, Problem> {
+        let unreadable = |e: std::io::Error| Problem::new(Code::FileUnreadable, e.to_string());
+        let bytes = file.bytes();
         std::fs::create_dir_all(&self.spool).map_err(unreadable)?;
         let spool = Spool::new(&self.spool, self.rules.clone()).map_err(unreadable)?;
         let sink = spool.clone();
-        let input = InputFile { name: name.clone(), size_bytes: bytes, reader: Box::new(file) };
+        let input = InputFile {
+            name: name.to_string(),
+            size_bytes: bytes,
+            reader: Box::new(file.reader().map_err(unreadable)?),
+        };
         let run = self.adapters.decode(system, input, Box::new(move |emitted| sink.write(emitted))).await;
-        let mut intake = self.new_intake(IntakeKind::File, system, &name);
+        // What was read of a file that was written to meanwhile is neither right nor wrong.
+        file.still().map_err(unreadable)?;
+        let mut intake = self.new_intake(IntakeKind::File, system, name);
         let mut head = Commit { calls: run.calls, state: run.state, at_ms: intake.at_ms, ..Commit::default() };
         if let Err(failure) = run.result {
             let problem = failure.problem();
+            // That the hub could not read, ask or write just now says nothing about the file.
+            if matches!(problem.code, Code::FileUnreadable | Code::StoreUnavailable | Code::BrokerUnavailable) {
+                return Err(problem);
+            }
             metrics::counter!("busbar_refused_total", "kind" => "file", "code" => problem.code.as_str()).increment(1);
             intake.outcome = IntakeOutcome::Refused;
             intake.error = Some(problem.record());
@@ -63,17 +71,6 @@ impl Hub {
         let written = self.committer.commit_stream(head, &mut || chunk(&mut reader)).await?.unwrap_or(intake);
         entries::count(written.left_out, written.differing);
         Ok(FileResult { intake: written, bytes })
-    }
-
-    /// Writes down that a file could not be taken at all.
-    pub async fn refuse_file(&self, system: &str, name: &str, error: ErrorRecord) -> Result<(), Problem> {
-        let intake = Intake {
-            outcome: IntakeOutcome::Refused,
-            error: Some(error),
-            ..self.new_intake(IntakeKind::File, system, name)
-        };
-        let commit = Commit { at_ms: intake.at_ms, intake: Some(intake), ..Commit::default() };
-        self.committer.commit(commit).await.map(drop)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::auth::Caller;
 use super::{ApiProblem, Shared};
 use crate::config::model::Right;
+use crate::folder::holdup::FilesShown;
 use crate::hub::ConnectionShown;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -61,6 +62,9 @@ pub struct SystemShown {
     /// Of a system with a TCP connection: how that is.
     #[serde(skip_serializing_if = "Option::is_none")]
     connection: Option<ConnectionShown>,
+    /// Of a system with a folder, in or out: what is held up there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<FilesShown>,
 }
 
 /// The systems of the deployment.
@@ -77,8 +81,16 @@ pub async fn systems(State(api): State<Shared>, caller: Caller) -> Result<Json<V
         if let Some(shown) = connection.as_mut().filter(|_| !caller.may(Right::ReadPersonal)) {
             shown.reason = None;
         }
-        let system =
-            SystemShown { name: name.clone(), in_flight, down_since_ms, held_until_ms, paused, deliveries, connection };
+        let system = SystemShown {
+            name: name.clone(),
+            in_flight,
+            down_since_ms,
+            held_until_ms,
+            paused,
+            deliveries,
+            connection,
+            files: None,
+        };
         shown.insert(name, system);
     }
     for depth in api.hub.store.depths().await? {
@@ -86,6 +98,12 @@ pub async fn systems(State(api): State<Shared>, caller: Caller) -> Result<Json<V
             .entry(depth.system.clone())
             .or_insert_with(|| SystemShown { name: depth.system, ..SystemShown::default() });
         system.deliveries.insert(depth.state.as_str().to_string(), depth.count);
+    }
+    for (name, system) in &mut shown {
+        system.files = api.files.of(name);
+        if let Some(files) = system.files.as_mut().filter(|_| !caller.may(Right::ReadPersonal)) {
+            [&mut files.inbox, &mut files.outbox].into_iter().flatten().for_each(|held| held.reason = None);
+        }
     }
     Ok(Json(shown.into_values().collect()))
 }
@@ -96,16 +114,19 @@ pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The hub takes messages: the store answers, the broker is connected, and it is not stopping.
+/// The hub takes messages: the store answers, the broker is connected, and it is not stopping. `clock` is false while the
+/// clock is too far ahead of the journal for retention (`clock-jumped`); the hub takes messages all the same.
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses((status = 200, body = Value), (status = 503, body = Value)))]
 pub async fn readyz(State(api): State<Shared>) -> Response {
     let probe = busbar_core::IntakeFilter { limit: 1, ..Default::default() };
     let store = api.hub.store.intakes(&probe).await.is_ok();
     let broker = api.transport.as_ref().map(|t| t.connected());
     let running = !api.stopping.load(Ordering::SeqCst);
+    let clock = !api.clock_jumped.load(Ordering::SeqCst);
     let ready = store && broker != Some(false) && running;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": ready, "store": store, "broker": broker, "running": running }))).into_response()
+    (status, Json(json!({ "ready": ready, "store": store, "broker": broker, "running": running, "clock": clock })))
+        .into_response()
 }
 
 /// Prometheus text format.

@@ -259,7 +259,7 @@ impl Write {
 
     /// Ends a restore: ids go on behind the backup's, and what was in flight is parked, with the time of that.
     async fn restored(&mut self, head: BackupLine, park_at_ms: Option<i64>) -> Result<()> {
-        let counters = [("seq", head.last_id), ("operations", head.operations)];
+        let counters = [("seq", head.last_id), ("operations", head.operations), ("clock", head.at_ms)];
         let rows = Rows::default().text("name", &counters, |c| c.0).int("value", &counters, |c| c.1);
         let sql = "UPDATE counters SET value = r.value FROM {rows} WHERE counters.name = r.name";
         self.tx.execute(sql, rows).await?;

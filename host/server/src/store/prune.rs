@@ -183,6 +183,38 @@ impl SqlStore {
         Ok(forgotten)
     }
 
+    /// The newest time that the journal goes by, moved on to `now_ms` unless that is more than `jump_max_ms` ahead.
+    pub async fn believe(&self, now_ms: i64, jump_max_ms: i64) -> Result<i64> {
+        self.set_clock(
+            "CASE WHEN counters.value = 0 OR (r.now > counters.value AND r.now - counters.value <= r.most) \
+             THEN r.now ELSE counters.value END",
+            now_ms,
+            jump_max_ms,
+        )
+        .await
+    }
+
+    /// A person says that the clock is right: the journal goes by `now_ms`.
+    pub async fn trust_clock(&self, now_ms: i64) -> Result<()> {
+        self.set_clock("r.now", now_ms, 0).await.map(drop)
+    }
+
+    async fn set_clock(&self, value: &'static str, now_ms: i64, jump_max_ms: i64) -> Result<i64> {
+        let writer: Pool = self.writer.clone();
+        whole(async move {
+            let mut tx = writer.begin().await?;
+            let row = [(now_ms, jump_max_ms)];
+            let rows = Rows::default().int("now", &row, |r| r.0).int("most", &row, |r| r.1);
+            let sql = format!(
+                "UPDATE counters SET value = {value} FROM {{rows}} WHERE counters.name = 'clock' RETURNING counters.value"
+            );
+            let set = tx.fetch::<(i64,)>(&sql, rows).await;
+            let set = set.and_then(|set| set.first().map(|row| row.0).ok_or_else(|| internal("no clock")));
+            tx.end(set).await
+        })
+        .await
+    }
+
     async fn in_transaction<F>(&self, write: impl FnOnce(Tx) -> F + Send + 'static) -> Result<()>
     where
         F: Future<Output = Result<()>> + Send + 'static,

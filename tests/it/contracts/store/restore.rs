@@ -114,6 +114,7 @@ async fn archived_after_the_backup(from: &Arc<SqlStore>, third: &Arc<SqlStore>, 
         clock: Arc::new(busbar_core::fakes::FakeClock::at(400 * 86_400_000)),
         config: Default::default(),
         folder: folder.to_path_buf(),
+        clock_jumped: Default::default(),
     };
     assert_eq!(retention.run().await.unwrap().removed, [(0, Some(1_207))]);
     let found = third.reconcile(&folder.join("archive")).await.unwrap();

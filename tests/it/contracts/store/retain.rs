@@ -48,6 +48,7 @@ async fn days_go(sql: SqlStore, folder: &Path) {
         clock: Arc::new(FakeClock::at(today * DAY_MS)),
         config: config.clone(),
         folder: folder.to_path_buf(),
+        clock_jumped: Arc::default(),
     };
     let done = retention(&config, 200).run().await.unwrap();
     assert_eq!((done.removed, done.kept), (vec![(100, Some(1_299))], vec![Day { day: 101, unfinished: 1 }]));
