@@ -82,6 +82,21 @@ async fn headers_over_their_limit_are_a_problem_and_up_to_it_are_taken() {
 }
 
 #[tokio::test]
+async fn an_attribute_that_stands_twice_is_refused() {
+    let hub = Hub::start("");
+    for twice in [("ce-id", "p-2"), ("ce-branch", "5"), ("content-type", "application/json")] {
+        let request = hub.client.post(format!("{}/v1/messages", hub.url)).bearer_auth(PUBLISHER);
+        let request =
+            request.header("ce-specversion", "1.0").header("ce-source", "/test/cash").header("ce-branch", "4");
+        let request = request.header("ce-id", "p-1").header("ce-type", "payment.received.v1");
+        let request = request.header(CONTENT_TYPE, "application/json").header(twice.0, twice.1);
+        let answer = hub.send(request.body(payment("", "1", "1.00")["data"].to_string())).await;
+        assert_eq!(answer.problem(400, "invalid-event"), twice.0);
+    }
+    assert!(hub.messages("").await.is_empty());
+}
+
+#[tokio::test]
 async fn a_name_that_stands_twice_is_refused_at_hooks_as_well() {
     let hub = Hub::start(HOOK);
     for (kind, body, status) in [

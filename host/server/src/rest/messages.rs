@@ -157,10 +157,14 @@ pub fn media(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// # Errors
-/// `invalid-event` naming the attribute whose header is no text: leaving it out would change the message.
+/// `invalid-event` naming the attribute whose header stands twice or is no text: leaving one out would change the message.
 fn payload(headers: &HeaderMap, body: Vec<u8>) -> Result<Payload, Problem> {
     let mut texts = Vec::with_capacity(headers.len());
     for (name, value) in headers {
+        let is_read = name.as_str().starts_with(cloudevents::HTTP_PREFIX) || *name == header::CONTENT_TYPE;
+        if is_read && headers.get_all(name).iter().nth(1).is_some() {
+            return Err(Problem::new(Code::InvalidEvent, format!("header `{name}` stands twice")).at(name.as_str()));
+        }
         match std::str::from_utf8(value.as_bytes()) {
             Ok(text) => texts.push((name.as_str(), text)),
             Err(_) => {
