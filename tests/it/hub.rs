@@ -147,10 +147,14 @@ impl Hub {
         &self.process.as_ref().unwrap().0
     }
 
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child().id().try_into().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
     /// Ends it in order and says how.
     pub fn stop(&mut self) -> std::process::ExitStatus {
-        let pid = Pid::from_raw(self.child().id().try_into().unwrap()).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         let (mut child, _) = self.process.take().unwrap();
         child.wait().unwrap()
     }

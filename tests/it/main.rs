@@ -6,6 +6,7 @@ mod contracts {
 }
 mod check;
 mod conformance;
+mod egress;
 mod faults;
 mod field;
 mod flows;

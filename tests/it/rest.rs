@@ -3,6 +3,7 @@
 mod bad;
 mod bounds;
 mod journal;
+mod malformed;
 
 use crate::hub::{Hub, OFFICER, PUBLISHER, READER, payment};
 use reqwest::header::CONTENT_TYPE;
@@ -238,4 +239,51 @@ async fn health_readiness_and_metrics_answer() {
         assert!(name.starts_with("busbar_") && value.parse::<f64>().is_ok(), "{line}");
     }
     assert!(text.contains("busbar_refused_total{") && text.contains("code=\"invalid-json\""), "{text}");
+}
+
+#[test]
+fn the_description_names_who_may_and_how_errors_look() {
+    let described: Value = serde_json::from_str(&busbar_server::rest::openapi()).unwrap();
+    let paths = described["paths"].as_object().unwrap();
+    let operations = paths.iter().flat_map(|(path, of)| of.as_object().unwrap().values().map(move |of| (path, of)));
+    let mut seen = 0;
+    for (path, operation) in operations {
+        let responses = operation["responses"].as_object().unwrap();
+        let needs_key = !["/healthz", "/readyz", "/metrics"].contains(&path.as_str());
+        // A schema is shown to every key.
+        let needs_right = needs_key && !path.starts_with("/v1/schemas");
+        assert_eq!(responses.contains_key("401"), needs_key, "{path}");
+        assert_eq!(responses.contains_key("403"), needs_right, "{path}");
+        for (status, response) in responses.iter().filter(|(status, _)| status.starts_with(['4', '5'])) {
+            let schema = &response["content"]["application/problem+json"]["schema"]["$ref"];
+            let is_problem = schema == "#/components/schemas/Problem";
+            assert!(is_problem || path == "/readyz" && status == "503", "{path} {status}: {response}");
+            assert!(response["content"]["application/json"].is_null() || path == "/readyz", "{path} {status}");
+            seen += usize::from(is_problem);
+        }
+    }
+    assert!(seen > 40, "{seen}");
+}
+
+#[tokio::test]
+async fn a_hangup_is_said_in_the_log_and_ends_nothing() {
+    let mut hub = quiet();
+    hub.signal(rustix::process::Signal::HUP);
+    crate::hub::wait_for("the hangup in the log", async || hub.log().contains("SIGHUP").then_some(())).await;
+    assert_eq!(hub.get(READER, "/v1/messages").await.status, 200);
+    assert!(hub.stop().success());
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_output_quietly() {
+    for arguments in [["print", "openapi"], ["print", "errors"], ["check", "deploy/demo"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output =
+            Command::new(crate::hub::binary()).args(arguments).current_dir(crate::hub::root()).stdout(writer).output();
+        let output = output.unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
+        // As the shell says it of a program that SIGPIPE ended.
+        assert_eq!(output.status.code(), Some(141), "{arguments:?}");
+    }
 }

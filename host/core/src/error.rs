@@ -40,6 +40,10 @@ macro_rules! codes {
 
 codes! {
     InvalidJson "invalid-json" 400 Reject "The body is not JSON." "Send valid JSON, nested at most 64 deep.";
+    RepeatedName "repeated-name" 400 Reject "A name stands twice in one JSON object." "Send each name once: programs disagree about which value counts.";
+    BadRequest "bad-request" 400 Reject "The request is no well-formed HTTP/1.1: its chunks, or not exactly one Host." "See RFC 9112, sections 3.2 and 7.1; a proxy in between may have damaged it.";
+    HeadersTooLarge "headers-too-large" 431 Reject "The headers are over their limit." "Send fewer or shorter ones, or raise http.header-bytes-max.";
+    UnsupportedEncoding "unsupported-encoding" 415 Reject "The body is compressed, or encoded in another way." "Send it as it is, without Content-Encoding.";
     InvalidEvent "invalid-event" 400 Reject "A CloudEvents attribute is missing or malformed." "See CloudEvents 1.0; `place` names the attribute.";
     InvalidData "invalid-data" 422 Reject "The data does not match the schema of its type." "`place` names the field; the schema is under /v1/schemas/<type>.";
     UnknownType "unknown-type" 422 Reject "No schema is known for this type." "Use a released type, or add its schema to the deployment.";

@@ -5,9 +5,9 @@
 
 use crate::data::Data;
 use crate::error::{Code, Problem};
+use crate::json::parse_json;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
@@ -17,7 +17,6 @@ const ATTRIBUTE_CHARS_MAX: usize = 1024;
 const EXTENSIONS_MAX: usize = 32;
 /// Names and values together: half of what one AMQP header frame of the usual 128 KiB carries.
 const ATTRIBUTES_BYTES_MAX: usize = 65_536;
-const DEPTH_MAX: usize = 64;
 
 /// One CloudEvents 1.0 event.
 #[derive(Clone, Debug, PartialEq)]
@@ -183,41 +182,6 @@ pub fn valid_type(name: &str) -> bool {
 fn from_base64(value: &Value) -> Result<Vec<u8>, Problem> {
     let text = value.as_str().ok_or_else(|| bad("data_base64", "must be a string"))?;
     STANDARD.decode(text).map_err(|e| bad("data_base64", format!("is no base64: {e}")))
-}
-
-/// JSON from bytes, nested at most 64 deep. A byte order mark before it is passed over: several platforms write one.
-///
-/// # Errors
-/// `invalid-json` naming line and column, or the depth.
-pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    check_depth(bytes)?;
-    serde_json::from_slice(bytes).map_err(|e| {
-        let text = e.to_string();
-        let text = text.split(" at line").next().unwrap_or_default().to_string();
-        Problem::new(Code::InvalidJson, text).at(format!("line {}, column {}", e.line(), e.column()))
-    })
-}
-
-// Counted on the bytes, so that a deep body costs nothing before it is refused.
-fn check_depth(bytes: &[u8]) -> Result<(), Problem> {
-    let (mut depth, mut in_text, mut escaped, mut line) = (0usize, false, false, 1usize);
-    for byte in bytes {
-        match byte {
-            b'\n' => line += 1,
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'{' | b'[' if !in_text => depth += 1,
-            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > DEPTH_MAX {
-            return Err(Problem::new(Code::InvalidJson, format!("nested more than {DEPTH_MAX} deep"))
-                .at(format!("line {line}")));
-        }
-    }
-    Ok(())
 }
 
 fn bad(attribute: &str, detail: impl Into<String>) -> Problem {

@@ -1,5 +1,15 @@
 //! The command line.
 
+/// Like that of the standard library, which panics when the reader of a pipe has seen enough (`busbar … | head`).
+macro_rules! print {
+    ($($text:tt)*) => { $crate::cli::output::write(format_args!($($text)*)) };
+}
+
+macro_rules! println {
+    () => { print!("\n") };
+    ($($text:tt)*) => { $crate::cli::output::write(format_args!("{}\n", format_args!($($text)*))) };
+}
+
 mod adapter;
 mod asyncapi;
 mod bench;
@@ -11,6 +21,7 @@ mod fuzz;
 mod journal;
 mod key;
 mod new;
+mod output;
 mod parked;
 mod print;
 mod run;

@@ -9,7 +9,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 use rustls::ClientConfig;
 use rustls_platform_verifier::ConfigVerifierExt;
 use std::error::Error;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -182,44 +182,64 @@ impl Resolve for Guard {
     }
 }
 
-/// Why an address is not for adapters, if it is not: special purposes of RFC 6890 and what cloud
-/// providers put there.
+/// Why an address is not for adapters, if it is not: every range of IANA's special-purpose registries (RFC 6890 and its updates,
+/// <https://www.iana.org/assignments/iana-ipv4-special-registry> and `iana-ipv6-special-registry`, read 2026-11), multicast, what is
+/// reserved, and forms of IPv6 that lead to an IPv4 address.
 pub fn forbidden(ip: IpAddr) -> Option<&'static str> {
     match ip {
         IpAddr::V4(v4) => forbidden_v4(v4),
-        IpAddr::V6(v6) => {
-            let segments = v6.segments();
-            let embedded = v6.to_ipv4_mapped().or_else(|| match segments {
-                // NAT64, RFC 6052.
-                [0x64, 0xff9b, 0, 0, 0, 0, a, b] => Some(Ipv4Addr::from((u32::from(a) << 16) | u32::from(b))),
-                _ => None,
-            });
-            match embedded {
-                Some(v4) => forbidden_v4(v4),
-                None if v6.is_loopback() => Some("loopback"),
-                None if v6.is_unspecified() => Some("unspecified"),
-                None if v6.is_multicast() => Some("multicast"),
-                None if v6.is_unique_local() => Some("private"),
-                None if v6.is_unicast_link_local() => Some("link-local"),
-                None => None,
-            }
-        }
+        IpAddr::V6(v6) => forbidden_v6(v6),
+    }
+}
+
+fn forbidden_v6(ip: Ipv6Addr) -> Option<&'static str> {
+    let segments = ip.segments();
+    let embedded = ip.to_ipv4_mapped().or_else(|| match segments {
+        // NAT64, RFC 6052.
+        [0x64, 0xff9b, 0, 0, 0, 0, a, b] => Some(Ipv4Addr::from((u32::from(a) << 16) | u32::from(b))),
+        _ => None,
+    });
+    if let Some(v4) = embedded {
+        return forbidden_v4(v4);
+    }
+    match segments {
+        _ if ip.is_loopback() => Some("loopback"),
+        _ if ip.is_unspecified() => Some("unspecified"),
+        _ if ip.is_multicast() => Some("multicast"),
+        _ if ip.is_unique_local() => Some("private"),
+        // The second is site-local, which some networks still have (RFC 3879).
+        _ if ip.is_unicast_link_local() => Some("link-local"),
+        [0xfec0..=0xfeff, ..] => Some("private"),
+        // Protocol assignments with Teredo, benchmarking and ORCHID; documentation; 6to4, which has an IPv4 address in it; AS112.
+        [0x2001, 0..0x200, ..]
+        | [0x2001, 0xdb8, ..]
+        | [0x2002, ..]
+        | [0x2620, 0x4f, 0x8000, ..]
+        | [0x3fff, 0..0x1000, ..] => Some("special-purpose"),
+        [0x2000..0x4000, ..] => None,
+        // Global unicast is 2000::/3; `::a.b.c.d`, `64:ff9b:1::`, `100::` and `5f00::` are outside of it.
+        _ => Some("special-purpose"),
     }
 }
 
 fn forbidden_v4(ip: Ipv4Addr) -> Option<&'static str> {
-    let [a, b, ..] = ip.octets();
-    if ip.is_loopback() {
-        Some("loopback")
-    } else if ip.is_private() || (a == 100 && (64..128).contains(&b)) {
-        Some("private")
-    } else if ip.is_link_local() {
-        Some("link-local")
-    } else if a == 0 {
-        Some("unspecified")
-    } else if ip.is_multicast() || ip.is_broadcast() || a >= 240 {
-        Some("multicast or reserved")
-    } else {
-        None
+    match ip.octets() {
+        _ if ip.is_loopback() => Some("loopback"),
+        _ if ip.is_private() => Some("private"),
+        // Behind a provider's address translation.
+        [100, 64..128, ..] => Some("private"),
+        _ if ip.is_link_local() => Some("link-local"),
+        [0, ..] => Some("unspecified"),
+        [224..=255, ..] => Some("multicast or reserved"),
+        // Protocol assignments, documentation, AS112, multicast tunnels, 6to4 relays, benchmarking.
+        [192, 0, 0 | 2, _]
+        | [198, 51, 100, _]
+        | [203, 0, 113, _]
+        | [192, 31, 196, _]
+        | [192, 175, 48, _]
+        | [192, 52, 193, _]
+        | [192, 88, 99, _]
+        | [198, 18 | 19, ..] => Some("special-purpose"),
+        _ => None,
     }
 }

@@ -1,6 +1,7 @@
 //! The REST interface, the hooks, and what operators look at.
 
 mod auth;
+mod described;
 mod entries;
 mod hooks;
 mod journal;
@@ -11,8 +12,8 @@ mod serve;
 mod system;
 mod views;
 
-use auth::BearerKey;
 pub use auth::{Keys, key_digest};
+use described::Alike;
 pub use problem::ApiProblem;
 pub use serve::{Limits, serve};
 
@@ -28,7 +29,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
-use utoipa::OpenApi;
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -66,16 +67,18 @@ pub type Shared = Arc<Api>;
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "busbar", description = "Integration hub of an electricity utility: messages in, the journal, and what operators look at. Errors are RFC 9457 problems with a stable `code` and a `remedy`."),
-    components(schemas(problem::Body)),
-    modifiers(&BearerKey),
+    info(
+        title = "busbar",
+        description = "Integration hub of an electricity utility: messages in, the journal, and what operators look at. Errors are RFC 9457 problems with a stable `code` and a `remedy`."
+    ),
+    components(schemas(problem::Body))
 )]
 struct Described;
 
 /// All routes, and their description.
 pub fn router(api: Shared) -> Router {
     let (router, description) = routes().split_for_parts();
-    let description: Arc<str> = serialize(&description).into();
+    let description: Arc<str> = serialize(description).into();
     router
         .route("/openapi.json", axum::routing::get(move || system::json_text(description.clone())))
         .route("/hooks/{system}", any(hooks::hook))
@@ -111,9 +114,10 @@ fn routes() -> OpenApiRouter<Shared> {
 
 /// The OpenAPI 3.1 document, for `busbar print openapi`.
 pub fn openapi() -> String {
-    serialize(&routes().split_for_parts().1)
+    serialize(routes().split_for_parts().1)
 }
 
-fn serialize(description: &utoipa::openapi::OpenApi) -> String {
+fn serialize(mut description: utoipa::openapi::OpenApi) -> String {
+    Alike.modify(&mut description);
     description.to_pretty_json().unwrap_or_default()
 }

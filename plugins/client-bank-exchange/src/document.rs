@@ -1,6 +1,8 @@
 //! One `СекцияДокумент … КонецДокумента`: its fields, where they stood, and its identity.
 
-use busbar_sdk::texts::{is_plain, squeezed};
+use std::borrow::Cow;
+
+use busbar_sdk::texts::{first_chars, is_plain, squeezed};
 use busbar_sdk::{Rejection, dates, ids, money, rejection};
 use time::Date;
 
@@ -261,22 +263,25 @@ impl Document {
         first_filled([self.text(Key::ReceiverAccount), self.text(Key::ReceiverAccount2)])
     }
 
-    pub fn payer_name(&self) -> String {
-        let name = first_filled([self.text(Key::Payer1), self.text(Key::Payer)]);
-        first_chars(&name.replace(LINE, " "), NAME_CHARS)
+    pub fn payer_name(&self) -> Cow<'_, str> {
+        let name = first_chars(first_filled([self.text(Key::Payer1), self.text(Key::Payer)]), NAME_CHARS);
+        if name.contains(LINE) { name.replace(LINE, " ").into() } else { name.into() }
     }
 
     /// НазначениеПлатежа, or the lines НазначениеПлатежа1 to 6 of a bank that only fills those.
-    pub fn purpose(&self) -> String {
-        first_chars(&self.purpose_lines().join(" "), PURPOSE_CHARS)
+    pub fn purpose(&self) -> Cow<'_, str> {
+        match *self.purpose_lines() {
+            [line] => first_chars(line, PURPOSE_CHARS).into(),
+            ref lines => first_chars(&lines.join(" "), PURPOSE_CHARS).to_owned().into(),
+        }
     }
 
     /// The same in the lines that it was broken over.
     pub fn purpose_lines(&self) -> Vec<&str> {
         let whole = self.text(Key::Purpose);
-        let lines = PURPOSES.iter().map(|key| self.text(*key));
-        let texts: Vec<&str> = if whole.is_empty() { lines.collect() } else { vec![whole] };
-        texts.into_iter().flat_map(|text| text.split(LINE)).filter(|line| !line.is_empty()).collect()
+        let numbered: &[Key] = if whole.is_empty() { &PURPOSES } else { &[] };
+        let texts = std::iter::once(whole).chain(numbered.iter().map(|key| self.text(*key)));
+        texts.flat_map(|text| text.split(LINE)).filter(|line| !line.is_empty()).collect()
     }
 
     /// The same for the same document in any file. The format has no reference of the bank, so all that a bank states alike whenever it
@@ -317,10 +322,6 @@ pub fn parse_day(text: &str, place: impl FnOnce() -> String) -> Result<Date, Rej
 
 fn first_filled(texts: [&str; 2]) -> &str {
     texts.into_iter().find(|text| !text.is_empty()).unwrap_or("")
-}
-
-fn first_chars(text: &str, chars: usize) -> String {
-    text.chars().take(chars).collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use busbar_sdk::dates::Offset;
 use busbar_sdk::encoding::{self, Encoding};
 use busbar_sdk::purpose::{self, Found};
+use busbar_sdk::texts::first_chars;
 use busbar_sdk::{Control, Line, Lines, Rejection, Sink, dates, rejection};
 use time::Date;
 
@@ -159,7 +160,7 @@ impl<'a, O: Sink> Decoder<'a, O> {
             _ => self.head(line, name, value)?,
         };
         if !known && self.unknown_keys.len() < UNKNOWN_KEYS_MAX && self.unknown_keys.insert(name.to_owned()) {
-            let name: String = name.chars().take(100).collect();
+            let name = first_chars(name, 100);
             self.output.warn(&format!("line {line}: unknown key {name}, ignored"));
         }
         Ok(())
@@ -313,9 +314,10 @@ impl<'a, O: Sink> Decoder<'a, O> {
 
     fn pay(&mut self, id: String, account: &str, day: Date, checked: &Checked) -> Result<(), Rejection> {
         let payment = self.payment(account, day, checked)?;
-        let draft = match purpose::is_return(&self.document.purpose()) {
-            true => payment.returned(id),
-            false => payment.draft(id, self.found()),
+        let purpose = self.document.purpose();
+        let draft = match purpose::is_return(&purpose) {
+            true => payment.returned(id, &purpose),
+            false => payment.draft(id, self.found(), &purpose),
         };
         let received = draft.type_ == "payment.received.v1";
         self.output.emit(draft);
@@ -437,7 +439,7 @@ fn unreadable(line: u64) -> Rejection {
 }
 
 fn unknown_currency(account: &str, place: String) -> Rejection {
-    let account: String = account.chars().take(34).collect();
+    let account = first_chars(account, 34);
     let reason = format!("digits 6 to 8 of {account} are no currency of ISO 4217, and the settings name none");
     rejection("unknown-currency", reason, place)
 }

@@ -133,7 +133,16 @@ pub fn parse_russian_date_time(text: &str, separator: char) -> Option<PrimitiveD
 
 /// `2026-12-31`.
 pub fn iso_date(date: Date) -> String {
-    format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
+    let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
+    // Several in each document of a statement, of whose time the formatter would take a twentieth.
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(year * 10_000 + i32::from(month) * 100 + i32::from(day));
+    match (digits.get(..4), digits.get(4..6), digits.get(6..)) {
+        (Some(year), Some(month), Some(day)) if digits.len() == 8 && !digits.starts_with('-') => {
+            [year, "-", month, "-", day].concat()
+        }
+        _ => format!("{year:04}-{month:02}-{day:02}"),
+    }
 }
 
 /// `31.12.2026`.
@@ -226,7 +235,11 @@ mod tests {
 
     #[test]
     fn iso_dates_come_back() {
-        assert_eq!(parse_iso_date("2024-02-29").map(iso_date).as_deref(), Some("2024-02-29"));
+        for text in ["2024-02-29", "0999-12-31", "0000-01-01", "9999-12-31"] {
+            assert_eq!(parse_iso_date(text).map(iso_date).as_deref(), Some(text));
+        }
+        let before_christ = [-5, -1234].map(|year| Date::from_calendar_date(year, Month::May, 1).map(iso_date));
+        assert_eq!(before_christ, [Ok("-005-05-01".to_owned()), Ok("-1234-05-01".to_owned())]);
         for text in ["2023-02-29", "2026-1-1", "2026-01-01Z", "26-01-01", ""] {
             assert_eq!(parse_iso_date(text), None, "{text}");
         }

@@ -2,10 +2,17 @@
 
 /// At most so many characters; what was longer ends in `…`.
 pub fn shortened(text: &str, chars: usize) -> String {
-    if text.chars().count() <= chars {
+    if first_chars(text, chars).len() == text.len() {
         return text.to_owned();
     }
-    text.chars().take(chars.saturating_sub(1)).chain(['…']).collect()
+    format!("{}…", first_chars(text, chars.saturating_sub(1)))
+}
+
+/// At most so many of its characters.
+pub fn first_chars(text: &str, chars: usize) -> &str {
+    // No text has more characters than bytes, and most are short.
+    let end = if text.len() <= chars { None } else { text.char_indices().nth(chars) };
+    end.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 /// Whether it can name something: no attribute of an event, such as the subject, may have control characters.
@@ -40,6 +47,8 @@ mod tests {
     #[test]
     fn no_longer_than_allowed() {
         assert_eq!((shortened("ёлка", 4), shortened("ёлка", 3)), ("ёлка".into(), "ёл…".into()));
+        assert_eq!([4, 3, 0].map(|chars| first_chars("ёлка", chars)), ["ёлка", "ёлк", ""]);
+        assert_eq!([9, 2].map(|chars| first_chars("elk", chars)), ["elk", "el"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::broker::{Broker, header};
 
-use crate::hub::{Hub, PUBLISHER, Standin, payment, wait_for};
+use crate::hub::{Hub, PUBLISHER, READER, Standin, payment, wait_for};
 use crate::servers::vhost;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, DecimalValue, FieldArray, FieldTable};
@@ -274,4 +274,40 @@ async fn a_system_over_http_may_get_whole_events() {
         (&json!("p-1"), &json!("ЛС-42"), &json!("1.0"))
     );
     assert_eq!(event["data"]["amount"]["value"], "12.50");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_system_over_http_says_of_its_refusal_is_kept() {
+    let said: [(&str, &'static str); 5] = [
+        (r#"{"error": "no account 17"}"#, "no account 17"),
+        (r#"{"title": "Bad", "detail": "no account 18"}"#, "no account 18"),
+        (r#"{"error": {"message": "no account 19"}}"#, r#"{"error": {"message": "no account 19"}}"#),
+        ("no\taccount\n20", "no account 20"),
+        ("", ""),
+    ];
+    for (body, words) in
+        said.map(|(body, words)| (body.to_owned(), words)).into_iter().chain([("ж".repeat(100_000), "жжж")])
+    {
+        let long = body.len() > 1000;
+        let body: &'static str = Box::leak(body.into_boxed_str());
+        let crm = Standin::start(move |_, _| (400, body)).await;
+        let hub = Hub::start(&format!(
+            "[systems.crm]\nvia = \"http\"\nurl = \"{}/events\"\n[[routes]]\ntypes = [\"payment.received.v1\"]\nto = [\"crm\"]\n",
+            crm.url
+        ));
+        let seq = hub.publish(&payment("p-1", "42", "12.50")).await["seq"].clone();
+        let trace = hub.settled(&seq, &["parked"]).await;
+        let detail = trace["deliveries"][0]["error"]["detail"].as_str().unwrap().to_owned();
+        let expected = format!("answered 400{}{words}", if words.is_empty() { "" } else { ": " });
+        match long {
+            true => {
+                assert!(detail.contains(&expected) && detail.chars().count() < 700 && detail.ends_with('…'), "{detail}")
+            }
+            false => assert!(detail.ends_with(&expected), "{detail}"),
+        }
+        // Only who may see personal data sees it, as with everything in a system's own words.
+        let shown = hub.get(READER, &format!("/v1/messages/{}", seq.as_str().unwrap())).await.body.to_string();
+        assert!(words.is_empty() || !shown.contains(words), "{shown}");
+        assert!(words.is_empty() || !hub.log().contains(words), "{}", hub.log());
+    }
 }

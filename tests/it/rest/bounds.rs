@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-async fn connect(hub: &Hub) -> TcpStream {
+pub async fn connect(hub: &Hub) -> TcpStream {
     TcpStream::connect(hub.url.trim_start_matches("http://")).await.unwrap()
 }
 
 /// What comes until the hub closes, at most 10 s.
-async fn until_closed(stream: &mut TcpStream) -> String {
+pub async fn until_closed(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await;
     read.expect("the connection stays open").ok();

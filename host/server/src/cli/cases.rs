@@ -188,7 +188,7 @@ pub(super) fn stated_event(mut value: Value) -> anyhow::Result<Message> {
 }
 
 fn request(bytes: &[u8]) -> anyhow::Result<HookRequest> {
-    let input: RequestInput = busbar_core::parse_json(bytes)?;
+    let input: RequestInput = serde_json::from_value(busbar_core::parse_json(bytes)?)?;
     let body = match input.body {
         Value::Null => input.body_bytes,
         Value::String(text) => text.into_bytes(),

@@ -5,7 +5,7 @@ use anyhow::Context;
 use clap::Args;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -44,6 +44,12 @@ pub async fn run(args: RunArgs, json: bool) -> anyhow::Result<ExitCode> {
     } else {
         log.with_ansi(std::io::stderr().is_terminal()).init()
     }
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::warn!("SIGHUP is ignored: to read busbar.toml again, end the hub with SIGTERM and start it");
+        }
+    });
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (deployment, report) = config::load(&args.deployment);
     if !report.findings.is_empty() {
@@ -59,11 +65,12 @@ pub async fn run(args: RunArgs, json: bool) -> anyhow::Result<ExitCode> {
     let (name, systems) = (deployment.config.name.clone(), deployment.systems.len());
     let running = crate::app::start(deployment, Some(metrics)).await?;
     tracing::info!(address = %running.address, deployment = name, systems, "busbar is ready");
-    if json {
-        println!("{}", json!({ "ready": true, "address": running.address.to_string() }));
-    } else {
-        println!("busbar is ready: http://{}  (deployment {name}, {systems} systems)", running.address);
-    }
+    let line = match json {
+        true => json!({ "ready": true, "address": running.address.to_string() }).to_string(),
+        false => format!("busbar is ready: http://{}  (deployment {name}, {systems} systems)", running.address),
+    };
+    // A hub whose reader is gone goes on.
+    let _ = writeln!(std::io::stdout(), "{line}");
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {

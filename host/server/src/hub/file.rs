@@ -4,7 +4,7 @@ use super::{Hub, entries};
 use crate::folder::Standing;
 use busbar_core::ports::{Emitted, InputFile};
 use busbar_core::{
-    Code, Commit, Intake, IntakeKind, IntakeOutcome, Journal, Message, NewMessage, Planned, Problem, Rules, parse_json,
+    Code, Commit, Intake, IntakeKind, IntakeOutcome, Journal, Message, NewMessage, Planned, Problem, Rules,
 };
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -119,7 +119,8 @@ fn chunk(reader: &mut impl BufRead) -> Result<Vec<NewMessage>, Problem> {
         if read == 0 {
             break;
         }
-        let line: Line = parse_json(&text)?;
+        let line: Line =
+            serde_json::from_slice(&text).map_err(|e| Problem::new(Code::FileUnreadable, format!("spool: {e}")))?;
         let message = Arc::new(Message::from_structured(line.event)?);
         let Line { digest, deliveries, place, journal, .. } = line;
         chunk.push(NewMessage { message, digest, deliveries, place, journal });

@@ -9,8 +9,12 @@ use crate::wasm::{Authorization, HttpFailure, HttpRequest, HttpResponse, show_re
 use busbar_core::ports::{Clock, Outgoing, Run, Transport};
 use busbar_core::{Call, Code, Failure, Message, Problem};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// Of what a system says about a refusal.
+const SAID_CHARS_MAX: usize = 500;
 
 /// How a system without an adapter is reached.
 pub enum Via {
@@ -97,7 +101,7 @@ impl ViaHttp {
             Ok(response) => Err(status_failure(
                 response.status,
                 retry_after_ms(&response),
-                format!("{} answered {}", self.url, response.status),
+                format!("{} {}", self.url, refusal(&response)),
             )),
             // The receiver deduplicates by (source, id): repeating is safe.
             Err(failure @ (HttpFailure::Unreachable(_) | HttpFailure::NoAnswer(_))) => {
@@ -112,11 +116,29 @@ impl ViaHttp {
         let failed = |text: String| Problem::new(Code::AnswerFailed, format!("{}: {text}", named(question)));
         let response = self.send(self.request(question, deadline_ms)).await.map_err(|f| failed(f.text()))?;
         if !(200..300).contains(&response.status) {
-            return Err(failed(format!("answered {}", response.status)));
+            return Err(failed(refusal(&response)));
         }
         let headers = response.headers.iter().map(|(n, v)| (n.as_str(), v.as_str()));
         Message::from_payload(&cloudevents::from_http(headers, response.body))
     }
+}
+
+/// What a system answered, with what it says of it: that of the usual members of its JSON, or else the text, cut to a length.
+fn refusal(response: &HttpResponse) -> String {
+    let body = response.body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&response.body);
+    let json = serde_json::from_slice::<Value>(body).ok();
+    let member = |name: &str| json.as_ref()?.get(name)?.as_str();
+    let words = ["detail", "error", "message"].into_iter().find_map(member).map(Cow::Borrowed);
+    let words = words.unwrap_or_else(|| String::from_utf8_lossy(body));
+    // One more than is shown, which tells whether it was cut.
+    let begin: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SAID_CHARS_MAX + 1).collect();
+    let mut said = begin.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = said.char_indices().nth(SAID_CHARS_MAX) {
+        said.truncate(end);
+        said.push('…');
+    }
+    let colon = if said.is_empty() { "" } else { ": " };
+    format!("answered {}{colon}{said}", response.status)
 }
 
 /// `Retry-After` in seconds (RFC 9110, section 10.2.3); its date form is not used by machines here.

@@ -8,8 +8,6 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use busbar_core::{Code, IntakeKind, Problem};
 use sha2::{Digest, Sha256};
-use utoipa::Modify;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 /// The keys of a deployment.
 #[derive(Default)]
@@ -72,17 +70,4 @@ async fn unknown(parts: &Parts, api: &Shared, text: &str) -> ApiProblem {
     let problem = Problem::new(Code::Unauthorized, text);
     api.hub.refuse(IntakeKind::Rest, "unknown", parts.uri.path(), &problem).await;
     problem.into()
-}
-
-/// Adds the key to the OpenAPI document.
-pub struct BearerKey;
-
-impl Modify for BearerKey {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .description(Some("An API key of the deployment."))
-            .build();
-        openapi.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(scheme));
-    }
 }

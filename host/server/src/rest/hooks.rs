@@ -1,7 +1,7 @@
 //! `/hooks/<system>/…`: other systems push in their own format; the system's adapter takes it.
 
 use super::auth::credentials;
-use super::messages::read;
+use super::messages::{media, read};
 use super::{ApiProblem, Hook, Shared};
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -12,7 +12,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use busbar_core::ports::{HookRequest, HookResponse};
-use busbar_core::{Code, IntakeKind, Problem};
+use busbar_core::{Code, IntakeKind, Problem, parse_json};
 use std::collections::HashMap;
 
 pub async fn hook(
@@ -32,7 +32,7 @@ pub async fn hook(
     };
     let (parts, body) = request.into_parts();
     let body = match authenticate(hook, &parts.headers) {
-        Ok(()) => read(body, api.limits.body_bytes_max).await,
+        Ok(()) => read(body, api.limits.body_bytes_max).await.and_then(|body| unambiguous(&parts.headers, body)),
         Err(problem) => Err(problem),
     };
     let body = match body {
@@ -57,6 +57,17 @@ pub async fn hook(
     };
     let response = api.hub.hook(&system, request).await?;
     Ok(respond(response))
+}
+
+/// JSON with a name twice would not be to its adapter what it was to whoever checked it before. What else may be wrong with it, the
+/// adapter answers in its own protocol.
+fn unambiguous(headers: &HeaderMap, body: Vec<u8>) -> Result<Vec<u8>, Problem> {
+    let kind = media(headers).and_then(|kind| kind.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase();
+    let is_json = kind == "application/json" || kind.ends_with("+json");
+    match is_json.then(|| parse_json(&body)) {
+        Some(Err(problem)) if problem.code == Code::RepeatedName => Err(problem),
+        _ => Ok(body),
+    }
 }
 
 fn authenticate(hook: &Hook, headers: &HeaderMap) -> Result<(), Problem> {

@@ -13,6 +13,8 @@ use axum::response::{IntoResponse, Response};
 use busbar_core::{Code, IntakeKind, Message, Payload, Problem, parse_json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::error::Error;
+use std::io::ErrorKind;
 use utoipa::{IntoParams, ToSchema};
 
 const BATCH_MAX: usize = 1_000;
@@ -57,7 +59,9 @@ async fn take(api: &Shared, request: Request) -> Result<AcceptedMessages, (Probl
     let body = read(body, api.limits.body_bytes_max).await.map_err(whole)?;
     let batched = media(&parts.headers).is_some_and(|m| m.starts_with("application/cloudevents-batch+json"));
     let messages = if batched {
-        let events: Vec<Value> = parse_json(&body).map_err(whole)?;
+        let Value::Array(events) = parse_json(&body).map_err(whole)? else {
+            return Err((Problem::new(Code::InvalidEvent, "a batch is a list of events"), None));
+        };
         if events.len() > BATCH_MAX {
             return Err((
                 Problem::new(Code::TooLarge, format!("a batch of {} messages, at most {BATCH_MAX}", events.len())),
@@ -123,29 +127,44 @@ async fn question(api: &Shared, request: Request) -> Result<Message, Problem> {
 }
 
 /// # Errors
-/// `too-large`, or `timeout` when the sender stops sending.
+/// `too-large`, `bad-request` of malformed chunks, or `timeout` when the sender stops sending.
 pub async fn read(body: Body, most: usize) -> Result<Vec<u8>, Problem> {
     let result = to_bytes(body, most).await;
     result.map(|b| b.to_vec()).map_err(|e| {
-        // axum wraps the reason; only its text tells the two apart.
-        let text = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
-        if text.contains("limit") {
-            Problem::new(Code::TooLarge, format!("the body is over {most} bytes (http.body-bytes-max)"))
-        } else {
-            Problem::new(Code::Timeout, format!("the body did not come whole: {text}"))
+        let causes = || causes(&e);
+        let kind = causes().find_map(|e| e.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+        // axum wraps the reason; only its text tells that of the limit apart.
+        let text = causes().nth(1).map_or_else(|| e.to_string(), ToString::to_string);
+        match kind {
+            Some(ErrorKind::InvalidInput | ErrorKind::InvalidData) => {
+                let last = causes().last().map_or_else(String::new, ToString::to_string);
+                Problem::new(Code::BadRequest, format!("the body's chunks are malformed: {last}"))
+            }
+            None if text.contains("limit") => {
+                Problem::new(Code::TooLarge, format!("the body is over {most} bytes (http.body-bytes-max)"))
+            }
+            _ => Problem::new(Code::Timeout, format!("the body did not come whole: {text}")),
         }
     })
 }
 
-fn media(headers: &HeaderMap) -> Option<&str> {
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
+}
+
+pub fn media(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok())
 }
 
 /// # Errors
-/// `invalid-event` naming the attribute whose header is no text: leaving it out would change the message.
+/// `invalid-event` naming the attribute whose header stands twice or is no text: leaving one out would change the message.
 fn payload(headers: &HeaderMap, body: Vec<u8>) -> Result<Payload, Problem> {
     let mut texts = Vec::with_capacity(headers.len());
     for (name, value) in headers {
+        let is_read = name.as_str().starts_with(cloudevents::HTTP_PREFIX) || *name == header::CONTENT_TYPE;
+        if is_read && headers.get_all(name).iter().nth(1).is_some() {
+            return Err(Problem::new(Code::InvalidEvent, format!("header `{name}` stands twice")).at(name.as_str()));
+        }
         match std::str::from_utf8(value.as_bytes()) {
             Ok(text) => texts.push((name.as_str(), text)),
             Err(_) => {

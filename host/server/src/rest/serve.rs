@@ -2,6 +2,7 @@
 
 use super::{ApiProblem, Shared, router};
 use axum::extract::Request;
+use axum::http::{HeaderMap, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
 use busbar_core::{Code, Problem};
@@ -22,6 +23,9 @@ pub struct Limits {
     timeout: Duration,
 }
 
+/// Headers of a request, at most: hyper's own limit is 100, and its answer says nothing.
+const HEADERS_MAX: usize = 1_000;
+
 /// Serves until `stop` is cancelled and running requests have ended.
 pub async fn serve(listener: TcpListener, api: Shared, stop: CancellationToken) {
     let config = api.limits.clone();
@@ -30,10 +34,13 @@ pub async fn serve(listener: TcpListener, api: Shared, stop: CancellationToken) 
         timeout: Duration::from_millis(config.timeout_ms),
     };
     let app = router(api).layer(middleware::from_fn_with_state(limits, bounded));
+    let app = app.layer(middleware::from_fn_with_state(config.header_bytes_max, well_formed));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(config.header_timeout_ms))
-        .max_buf_size(config.header_bytes_max);
+        // Up to twice the limit the answer is a problem of ours; what is over that, hyper ends with a bare 431.
+        .max_buf_size(config.header_bytes_max.saturating_mul(2))
+        .max_headers(HEADERS_MAX);
     let connections = Arc::new(Semaphore::new(config.connections_max));
     let mut running = JoinSet::new();
     loop {
@@ -81,6 +88,42 @@ async fn connection(http: http1::Builder, stream: TcpStream, app: Router, stop: 
     if let Err(error) = result {
         tracing::debug!(%error, "a connection ended early");
     }
+}
+
+/// Refuses what programs read in different ways: whose request it is, and what its body says.
+async fn well_formed(
+    axum::extract::State(header_bytes_max): axum::extract::State<usize>,
+    request: Request,
+    next: middleware::Next,
+) -> Response {
+    match check(request.version(), request.headers(), header_bytes_max) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => {
+            metrics::counter!("busbar_http_malformed_total", "code" => problem.code.as_str()).increment(1);
+            ApiProblem::from(problem).into_response()
+        }
+    }
+}
+
+fn check(version: Version, headers: &HeaderMap, header_bytes_max: usize) -> Result<(), Problem> {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes > header_bytes_max {
+        let text = format!("headers of {bytes} bytes, at most {header_bytes_max} (http.header-bytes-max)");
+        return Err(Problem::new(Code::HeadersTooLarge, text));
+    }
+    // RFC 9112, section 3.2; HTTP/1.0 knows no such header.
+    let hosts = headers.get_all(header::HOST).iter().count();
+    if hosts > 1 || hosts == 0 && version >= Version::HTTP_11 {
+        return Err(Problem::new(Code::BadRequest, format!("{hosts} headers Host instead of one")).at("host"));
+    }
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if let Some(encoding) = encodings.find(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let encoding: String = String::from_utf8_lossy(encoding.as_bytes()).chars().take(100).collect();
+        return Err(
+            Problem::new(Code::UnsupportedEncoding, format!("the encoding `{encoding}`")).at("content-encoding")
+        );
+    }
+    Ok(())
 }
 
 async fn bounded(

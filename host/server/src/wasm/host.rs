@@ -265,7 +265,7 @@ impl CallState {
             correlationid: cause.map(|c| c.correlationid.clone().unwrap_or_else(|| c.id.clone())),
             causationid: cause.map(|c| c.id.clone()),
             extensions: Default::default(),
-            data: busbar_core::parse_json::<serde_json::Value>(draft.data.as_bytes())?.into(),
+            data: busbar_core::parse_json(draft.data.as_bytes())?.into(),
         };
         Ok((message, draft.place))
     }

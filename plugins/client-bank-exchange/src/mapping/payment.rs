@@ -1,7 +1,7 @@
 //! An incoming document as `payment.received.v1` or `payment.rejected.v1`.
 
 use busbar_sdk::dates::{self, Offset};
-use busbar_sdk::{Draft, money::Money, purpose::Found};
+use busbar_sdk::{Draft, money::Money, purpose::Found, texts::first_chars};
 use serde::Serialize;
 use time::Date;
 
@@ -19,25 +19,25 @@ pub struct Payment<'a> {
 }
 
 impl Payment<'_> {
-    pub fn draft(&self, id: String, found: Found) -> Draft {
-        match found {
-            Found::One(account) => self.credited(id, Some(account), None),
-            Found::None => self.credited(id, None, Some(Reason::no_account())),
-            Found::Many(accounts) => self.credited(id, None, Some(Reason::ambiguous(&accounts))),
-            Found::Treasury(account) => self.credited(id, None, Some(Reason::treasury(&account))),
-        }
+    pub fn draft(&self, id: String, found: Found, purpose: &str) -> Draft {
+        let (account, reason) = match found {
+            Found::One(account) => (Some(account), None),
+            Found::None => (None, Some(Reason::no_account())),
+            Found::Many(accounts) => (None, Some(Reason::ambiguous(&accounts))),
+            Found::Treasury(account) => (None, Some(Reason::treasury(&account))),
+        };
+        self.credited(id, account, reason, purpose)
     }
 
     /// An own payment that came back.
-    pub fn returned(&self, id: String) -> Draft {
-        self.credited(id, None, Some(Reason::returned()))
+    pub fn returned(&self, id: String, purpose: &str) -> Draft {
+        self.credited(id, None, Some(Reason::returned()), purpose)
     }
 
-    fn credited(&self, id: String, account: Option<String>, reason: Option<Reason>) -> Draft {
+    fn credited(&self, id: String, account: Option<String>, reason: Option<Reason>, purpose: &str) -> Draft {
         let document = self.document;
         let number = document.text(Key::Number);
         let payer_name = document.payer_name();
-        let purpose = document.purpose();
         let data = Data {
             reason,
             account: account.as_deref(),
@@ -52,7 +52,7 @@ impl Payment<'_> {
                 bic: bic(document.text(Key::PayerBic)),
             },
             receiver: Receiver { account: self.own_account, bic: bic(document.text(Key::ReceiverBic)) },
-            purpose: filled(&purpose),
+            purpose: filled(purpose),
         };
         let r#type = if account.is_some() { "payment.received.v1" } else { "payment.rejected.v1" };
         let text = serde_json::to_string(&data).unwrap_or_default();
@@ -96,7 +96,7 @@ impl Payment<'_> {
         Reference {
             number: self.document.text(Key::Number),
             date: dates::iso_date(self.checked.date),
-            kind: self.document.kind.chars().take(100).collect(),
+            kind: first_chars(&self.document.kind, 100),
         }
     }
 }
@@ -173,7 +173,7 @@ impl Reason {
 
     fn ambiguous(accounts: &[String]) -> Self {
         let text = format!("several customer accounts: {}", accounts.join(", "));
-        Self { code: "ambiguous-account", text: text.chars().take(500).collect() }
+        Self { code: "ambiguous-account", text: first_chars(&text, 500).to_owned() }
     }
 }
 
@@ -181,8 +181,8 @@ impl Reason {
 struct Reference<'a> {
     number: &'a str,
     date: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    kind: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    kind: &'a str,
 }
 
 #[derive(Serialize)]
