@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// A plain system at this address: `POST /payments`, the account's number in the body.
-fn billing(url: &str, policy: &str) -> String {
+pub fn billing(url: &str, policy: &str) -> String {
     format!(
         r#"
 [systems.billing]

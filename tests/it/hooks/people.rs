@@ -1,5 +1,6 @@
 //! What a person does about deliveries that are tried again by themselves, and what is shown of them.
 
+use super::deliveries::billing;
 use crate::hub::{Answer, Hub, OPERATOR, READER, Standin, payment, wait_for};
 use axum::Router;
 use axum::http::StatusCode;
@@ -11,29 +12,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const LONG: &str = "backoff-first-ms = 600000\nbackoff-max-ms = 600000\nbreaker-failures = 100";
-
-/// A system at this address, by an adapter, to which every payment goes.
-fn billing(url: &str, policy: &str) -> String {
-    format!(
-        r#"
-[systems.billing]
-adapter = "rest-json"
-[systems.billing.config]
-base-url = "{url}"
-[systems.billing.config.deliver."payment.received.v1"]
-path = "/payments"
-body = '{{id: .id, account: .data.account}}'
-[systems.billing.policy]
-{policy}
-[systems.billing.grants]
-http = ["{url}"]
-private-addresses = ["127.0.0.1"]
-[[routes]]
-types = ["payment.received.v1"]
-to = ["billing"]
-"#
-    )
-}
 
 async fn operate(hub: &Hub, id: &Value, act: &str, body: Option<Value>) -> Answer {
     let request = hub.client.post(format!("{}/v1/deliveries/{}/{act}", hub.url, id.as_str().unwrap()));
