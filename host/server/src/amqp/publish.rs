@@ -24,6 +24,8 @@ const BATCH_MAX: usize = 256;
 const PUBLISHED: &str = "busbar-published";
 const DIRECT_REPLY: &str = "amq.rabbitmq.reply-to";
 const QUEUE_MAX: usize = 512;
+/// All that stands in properties beside the headers: short strings of 255 bytes each.
+const SHORT_BYTES_MAX: usize = 2_048;
 /// AMQP 0-9-1, section 1.2, constants.
 const PRECONDITION_FAILED: u16 = 406;
 
@@ -87,7 +89,7 @@ async fn publish_apart(
     timeout: Duration,
 ) -> Vec<Result<(), Problem>> {
     let mut results = match open(live, own).await {
-        Ok((channel, room)) => publish(&channel, room, batch.clone(), timeout).await,
+        Ok((channel, room)) => publish(&channel, room, &batch, timeout).await,
         Err(problem) => vec![Err(problem); batch.len()],
     };
     let closed = own.as_ref().is_some_and(|(_, channel)| !channel.status().connected());
@@ -96,7 +98,7 @@ async fn publish_apart(
     }
     for (result, outgoing) in results.iter_mut().zip(batch).filter(|(result, _)| result.is_err()) {
         *result = match open(live, own).await {
-            Ok((channel, room)) => publish(&channel, room, vec![outgoing], timeout).await.pop().unwrap_or(Ok(())),
+            Ok((channel, room)) => publish(&channel, room, &[outgoing], timeout).await.pop().unwrap_or(Ok(())),
             Err(problem) => Err(problem),
         };
     }
@@ -124,7 +126,7 @@ async fn open(
 pub async fn publish(
     channel: &Channel,
     room: usize,
-    batch: Vec<Outgoing>,
+    batch: &[Outgoing],
     timeout: Duration,
 ) -> Vec<Result<(), Problem>> {
     // A broker short of memory or disk stops reading: handing over may hang as well as the confirm.
@@ -168,7 +170,7 @@ pub async fn publish(
             Err(_) => Err(down("no confirm in time (amqp.confirm-timeout-ms)")),
         });
     }
-    for (result, (id, outgoing)) in results.iter_mut().zip(ids.iter().zip(&batch)) {
+    for (result, (id, outgoing)) in results.iter_mut().zip(ids.iter().zip(batch)) {
         if let Some(reason) = returned.get(id) {
             let text = format!("routing key `{}`: {reason}", outgoing.routing_key);
             *result = Err(Problem::new(Code::Unroutable, text));
@@ -201,6 +203,11 @@ async fn hand_over(channel: &Channel, room: usize, outgoing: &Outgoing, id: &str
 fn fit(properties: BasicProperties, outgoing: &Outgoing, room: usize) -> Result<BasicProperties, Problem> {
     if outgoing.original.0.is_some() {
         return Ok(fit::cut(properties, room));
+    }
+    // Nearly all are far below: only what may be too large is written out to be measured.
+    let about: usize = outgoing.payload.attributes.iter().map(|(name, value)| name.len() + value.len() + 32).sum();
+    if about + SHORT_BYTES_MAX < room {
+        return Ok(properties);
     }
     let bytes = fit::bytes(&properties);
     if bytes <= room {

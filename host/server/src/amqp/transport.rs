@@ -112,7 +112,7 @@ impl Transport for RabbitTransport {
             ..question
         };
         let asked = async {
-            let published = publish::publish(&live.asking, live.room(), vec![question], self.timeout).await;
+            let published = publish::publish(&live.asking, live.room(), &[question], self.timeout).await;
             published.into_iter().next().unwrap_or_else(|| Err(down("not published")))?;
             answered.await.map_err(|_| down("the connection ended before the answer came"))?
         };
