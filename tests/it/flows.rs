@@ -14,5 +14,6 @@ mod limits;
 mod new;
 mod out;
 mod poll;
+mod publishers;
 mod stories;
 mod trouble;

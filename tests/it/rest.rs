@@ -4,6 +4,7 @@ mod bad;
 mod bounds;
 mod journal;
 mod malformed;
+mod rights;
 
 use crate::hub::{Hub, OFFICER, PUBLISHER, READER, payment};
 use reqwest::header::CONTENT_TYPE;

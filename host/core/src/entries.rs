@@ -35,7 +35,12 @@ impl Origin {
     pub fn left_out(&self, entry: &Rejection, at_ms: i64) -> Intake {
         let place = entry.place.as_deref().unwrap_or_default();
         let parts = [&*self.system, self.kind.as_str(), &self.name, &entry.code, place, &entry.reason];
-        let error = ErrorRecord { code: entry.code.clone(), detail: entry.reason.clone(), place: entry.place.clone() };
+        let error = ErrorRecord {
+            code: entry.code.clone(),
+            detail: entry.reason.clone(),
+            place: entry.place.clone(),
+            by_adapter: true,
+        };
         self.entry(named("left-out", &parts), IntakeOutcome::LeftOut, error, at_ms)
     }
 

@@ -2,6 +2,7 @@
 
 use crate::error::ErrorRecord;
 use crate::journal::{Accepted, Call};
+use crate::stated::StatedBy;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -76,7 +77,7 @@ pub struct Intake {
     /// UUIDv7; of an entry, see [`crate::Origin`].
     pub id: String,
     pub kind: IntakeKind,
-    /// The system, or the API key's name.
+    /// The system, or the name of the API key or publisher.
     pub system: String,
     /// File name, path or routing key.
     pub name: String,
@@ -102,6 +103,9 @@ pub struct Intake {
     /// Who decided about an entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// Of a question, and of what was refused to a key or a publisher: who asked or stated it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stated_by: Option<StatedBy>,
 }
 
 impl Intake {
@@ -122,6 +126,7 @@ impl Intake {
             part_of: None,
             event: None,
             by: None,
+            stated_by: None,
         }
     }
 

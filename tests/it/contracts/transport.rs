@@ -149,7 +149,7 @@ async fn rabbitmq() {
     };
     let queue = SystemQueue { queue: "known".into(), messages: vec!["known.v1".into()], questions: vec![] };
     let owned = tokio::sync::watch::Sender::new(busbar_core::Shards::ALL);
-    let topology = Topology { prefix: "busbar".into(), queues: vec![queue] };
+    let topology = Topology { prefix: "busbar".into(), queues: vec![queue], ..Topology::default() };
     let transport =
         RabbitTransport::start(&config, url.clone().into(), topology, owned.subscribe(), CancellationToken::new())
             .await
@@ -211,7 +211,7 @@ async fn start_owning(url: &str, owned: watch::Receiver<Shards>) -> Result<Rabbi
         confirm_timeout_ms: 10_000,
         bare_attributes: Vec::new(),
     };
-    let topology = Topology { prefix: "busbar".into(), queues: vec![] };
+    let topology = Topology { prefix: "busbar".into(), ..Topology::default() };
     RabbitTransport::start(&config, url.into(), topology, owned, CancellationToken::new()).await
 }
 

@@ -129,6 +129,7 @@ pub async fn messages(pool: &AnyPool, dialect: Dialect, (sql, values): find::Que
             message: message(row, "id")?,
             received_at_ms: int(row, "received_at_ms")?,
             place: optional(row, "place")?,
+            stated_by: stated_by(row)?,
             intake: optional(row, "intake")?,
             deliveries: vec![],
         })
@@ -192,6 +193,10 @@ fn delivery(row: &AnyRow) -> Result<(i64, DeliveryView)> {
     Ok((int(row, "message_seq")?, view))
 }
 
+fn stated_by(row: &AnyRow) -> Result<Option<StatedBy>> {
+    optional(row, "stated_by")?.map(|text| StatedBy::try_from(text).map_err(internal)).transpose()
+}
+
 /// Intakes with their ids of the journal.
 pub async fn intakes(pool: &AnyPool, (sql, values): find::Query) -> Result<Vec<(i64, Intake)>> {
     let intake = |row: &AnyRow| {
@@ -210,6 +215,7 @@ pub async fn intakes(pool: &AnyPool, (sql, values): find::Query) -> Result<Vec<(
             part_of: optional(row, "part_of")?,
             event: optional(row, "event")?.map(|text| record(&text)).transpose()?,
             by: optional(row, "by_whom")?,
+            stated_by: stated_by(row)?,
         };
         Ok((int(row, "seq")?, intake))
     };

@@ -141,6 +141,7 @@ impl Write {
             .int("received_at_ms", rows, |r| r.received_at_ms)
             .int("sweep", rows, |r| i64::from(r.sweep))
             .maybe("place", rows, |r| r.place.as_deref())
+            .maybe("stated_by", rows, |r| r.stated_by.as_deref())
             .maybe("intake", rows, |r| r.intake.as_deref())
             .json("attributes", rows, |r| Some(&r.attributes))
             .json("data", rows, |r| r.data.as_deref());
@@ -154,7 +155,10 @@ impl Write {
     }
 
     async fn intakes(&mut self, intakes: &[(i64, Intake)]) -> Result<()> {
-        let texts = |(_, intake): &(i64, Intake)| Ok((record(intake.error.as_ref())?, record(intake.event.as_ref())?));
+        let texts = |(_, intake): &(i64, Intake)| {
+            let by = intake.stated_by.as_ref().map(ToString::to_string);
+            Ok((record(intake.error.as_ref())?, record(intake.event.as_ref())?, by))
+        };
         let texts = intakes.iter().map(texts).collect::<Result<Vec<_>>>()?;
         let rows: Vec<_> = intakes.iter().zip(&texts).collect();
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
@@ -173,7 +177,8 @@ impl Write {
             .json("error", &rows, |r| r.1.0.as_deref())
             .maybe("part_of", &rows, |r| r.0.1.part_of.as_deref())
             .json("event", &rows, |r| r.1.1.as_deref())
-            .maybe("by_whom", &rows, |r| r.0.1.by.as_deref());
+            .maybe("by_whom", &rows, |r| r.0.1.by.as_deref())
+            .maybe("stated_by", &rows, |r| r.1.2.as_deref());
         self.tx.insert("intakes", values, "").await
     }
 
