@@ -15,11 +15,12 @@ use crate::rest::{Api, Hook, Keys, serve};
 use crate::retention::Retention;
 use crate::store::{self, SqlStore};
 use crate::tcp::Endpoint;
-use crate::wasm::{Caller, Loaded, Runtime, SystemSpec};
+use crate::wasm::{Caller, Compiler, Loaded, Runtime, SystemSpec};
 use anyhow::Context;
 use busbar_core::engine::{BreakerPolicy, Engine, Rate, SystemRules};
 use busbar_core::ports::{Adapters, Clock, Store, Transport};
 use busbar_core::{Policy, Rules, Shards};
+use futures::{StreamExt, TryStreamExt, stream};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::ExposeSecret;
 use std::collections::{BTreeMap, BTreeSet};
@@ -391,7 +392,8 @@ fn topology(deployment: &Deployment) -> Topology {
 
 async fn adapters(deployment: &Deployment, base: &mut Base) -> anyhow::Result<WasmAdapters> {
     let cache = deployment.folder.join("data/compiled");
-    let runtime = Arc::new(Runtime::new(Some(cache)).context("starting the wasm runtime")?);
+    let compiler = Compiler::this(deployment.config.compile.clone());
+    let runtime = Arc::new(Runtime::new(Some(cache), compiler).context("starting the wasm runtime")?);
     let loaded = loaded(deployment, &runtime).await?;
     let mut adapters = WasmAdapters::default();
     for (name, system) in &deployment.systems {
@@ -438,22 +440,21 @@ async fn adapters(deployment: &Deployment, base: &mut Base) -> anyhow::Result<Wa
     Ok(adapters)
 }
 
-/// Every adapter once, however many systems have it; all at the same time.
+/// Every adapter once, however many systems have it.
 async fn loaded(deployment: &Deployment, runtime: &Arc<Runtime>) -> anyhow::Result<BTreeMap<String, Arc<Loaded>>> {
-    let mut loading = BTreeMap::new();
-    for system in deployment.systems.values() {
-        let (Some(adapter), Some(file)) = (&system.config.adapter, &system.adapter) else { continue };
-        loading.entry(adapter.clone()).or_insert_with(|| {
-            let (runtime, wasm) = (runtime.clone(), file.wasm.clone());
-            tokio::task::spawn_blocking(move || Loaded::load(&runtime, &wasm))
-        });
-    }
-    let mut loaded = BTreeMap::new();
-    for (adapter, work) in loading {
-        let ready = work.await?.with_context(|| format!("loading adapter `{adapter}`"))?;
-        loaded.insert(adapter, Arc::new(ready));
-    }
-    Ok(loaded)
+    let with = |system: &System| Some((system.config.adapter.clone()?, system.adapter.as_ref()?.wasm.clone()));
+    let wanted: BTreeMap<String, Arc<Vec<u8>>> = deployment.systems.values().filter_map(with).collect();
+    let load = |(adapter, wasm): (String, Arc<Vec<u8>>)| {
+        let runtime = runtime.clone();
+        async move {
+            let loaded = tokio::task::spawn_blocking(move || Loaded::load(&runtime, &wasm)).await?;
+            let loaded = loaded.with_context(|| format!("loading adapter `{adapter}`"))?;
+            anyhow::Ok((adapter, Arc::new(loaded)))
+        }
+    };
+    // Each compiler has its memory: more of them than processors would gain nothing and could take all of it.
+    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+    stream::iter(wanted).map(load).buffer_unordered(at_once).try_collect().await
 }
 
 fn via(deployment: &Deployment, base: &Base) -> anyhow::Result<BTreeMap<String, Via>> {

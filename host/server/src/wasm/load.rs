@@ -1,10 +1,10 @@
 //! An adapter, loaded: its component, what it exports, and what it says of itself.
 
 use super::bindings::exports::busbar::adapter as exports;
-use super::engine::Runtime;
+use super::engine::{Runtime, broken};
 use super::inspect::{self, Inspection};
 use super::state::CallState;
-use busbar_core::{Code, Problem};
+use busbar_core::Problem;
 use wasmtime::component::InstancePre;
 
 /// A compiled adapter with its imports resolved; instantiating it costs microseconds.
@@ -22,13 +22,14 @@ pub struct Loaded {
 
 impl Loaded {
     /// # Errors
-    /// `internal` when it is no component of `busbar:adapter`, naming what is wrong.
+    /// `broken-adapter` when it is no component of `busbar:adapter`, naming what is wrong; `compile-limit`.
     pub fn load(runtime: &Runtime, wasm: &[u8]) -> Result<Self, Problem> {
         let inspection = inspect::inspect(wasm)?;
         let component = runtime.cache.component(&runtime.engine, wasm)?;
-        let pre = runtime.linker.instantiate_pre(&component).map_err(|e| {
-            Problem::new(Code::Internal, format!("the component asks for more than the host has: {e:#}"))
-        })?;
+        let pre = runtime
+            .linker
+            .instantiate_pre(&component)
+            .map_err(|e| broken(format!("it asks for more than the host has: {e:#}")))?;
         Ok(Self {
             deliver: exports::deliver::GuestIndices::new(&pre).ok(),
             receive: exports::receive::GuestIndices::new(&pre).ok(),
