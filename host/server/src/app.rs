@@ -20,7 +20,6 @@ use anyhow::Context;
 use busbar_core::engine::{BreakerPolicy, Engine, Rate, SystemRules};
 use busbar_core::ports::{Adapters, Clock, Store, Transport};
 use busbar_core::{Policy, Rules, Shards};
-use futures::{StreamExt, TryStreamExt, stream};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::ExposeSecret;
 use std::collections::{BTreeMap, BTreeSet};
@@ -394,7 +393,9 @@ async fn adapters(deployment: &Deployment, base: &mut Base) -> anyhow::Result<Wa
     let cache = deployment.folder.join("data/compiled");
     let compiler = Compiler::this(deployment.config.compile.clone());
     let runtime = Arc::new(Runtime::new(Some(cache), compiler).context("starting the wasm runtime")?);
-    let loaded = loaded(deployment, &runtime).await?;
+    let with = |system: &System| Some((system.config.adapter.clone()?, system.adapter.as_ref()?.wasm.clone()));
+    // Every adapter once, however many systems have it.
+    let loaded = Loaded::load_all(&runtime, deployment.systems.values().filter_map(with).collect()).await?;
     let mut adapters = WasmAdapters::default();
     for (name, system) in &deployment.systems {
         let Some(ready) = system.config.adapter.as_ref().and_then(|adapter| loaded.get(adapter)).cloned() else {
@@ -438,23 +439,6 @@ async fn adapters(deployment: &Deployment, base: &mut Base) -> anyhow::Result<Wa
         adapters.add(name.clone(), Arc::new(caller), line);
     }
     Ok(adapters)
-}
-
-/// Every adapter once, however many systems have it.
-async fn loaded(deployment: &Deployment, runtime: &Arc<Runtime>) -> anyhow::Result<BTreeMap<String, Arc<Loaded>>> {
-    let with = |system: &System| Some((system.config.adapter.clone()?, system.adapter.as_ref()?.wasm.clone()));
-    let wanted: BTreeMap<String, Arc<Vec<u8>>> = deployment.systems.values().filter_map(with).collect();
-    let load = |(adapter, wasm): (String, Arc<Vec<u8>>)| {
-        let runtime = runtime.clone();
-        async move {
-            let loaded = tokio::task::spawn_blocking(move || Loaded::load(&runtime, &wasm)).await?;
-            let loaded = loaded.with_context(|| format!("loading adapter `{adapter}`"))?;
-            anyhow::Ok((adapter, Arc::new(loaded)))
-        }
-    };
-    // Each compiler has its memory: more of them than processors would gain nothing and could take all of it.
-    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
-    stream::iter(wanted).map(load).buffer_unordered(at_once).try_collect().await
 }
 
 fn via(deployment: &Deployment, base: &Base) -> anyhow::Result<BTreeMap<String, Via>> {
