@@ -9,6 +9,7 @@ mod espi;
 mod gateways;
 mod iec104;
 mod iso20022;
+mod one;
 mod payment_qr;
 mod relay;
 mod scim;
