@@ -10,6 +10,7 @@ use crate::hub::{LOADED, RUNTIME, Standin, root};
 use busbar_core::fakes::MemoryStore;
 use busbar_core::ports::{Attempting, HookRequest, HookResponse, InputFile, Run};
 use busbar_core::{Call, Message, Rules};
+use busbar_server::config::credentials::Credential;
 use busbar_server::config::model::{Grants, Instances, Limits};
 use busbar_server::egress::Egress;
 use busbar_server::hub::{HubEffects, SystemClock, SystemSecrets};
@@ -58,10 +59,10 @@ fn caller_with(
     crate::hub::client(); // The egress needs the TLS provider that comes with it.
     let egress = Egress::new(grants.private_addresses.clone(), limits.body_bytes, limits.header_bytes).unwrap();
     let secrets = [("token", "known"), ("other", "not for it")];
-    let secrets = secrets.map(|(name, value)| (name.to_string(), SecretString::from(value)));
+    let secrets = secrets.map(|(name, value)| (name.to_string(), Credential::Secret(SecretString::from(value))));
     let effects = HubEffects {
         system: "hostile".into(),
-        secrets: SystemSecrets(secrets.into()),
+        secrets: SystemSecrets::new(&secrets.into()),
         egress,
         store: Arc::new(MemoryStore::default()),
         clock: Arc::new(SystemClock),

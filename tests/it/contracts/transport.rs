@@ -146,6 +146,8 @@ async fn rabbitmq() {
         prefetch: 100,
         confirm_timeout_ms: 10_000,
         bare_attributes: Vec::new(),
+        publishers: Vec::new(),
+        reply_queues: Vec::new(),
     };
     let queue = SystemQueue { queue: "known".into(), messages: vec!["known.v1".into()], questions: vec![] };
     let owned = tokio::sync::watch::Sender::new(busbar_core::Shards::ALL);
@@ -215,6 +217,8 @@ async fn start_owning(url: &str, owned: watch::Receiver<Shards>) -> Result<Rabbi
         prefetch: 100,
         confirm_timeout_ms: 10_000,
         bare_attributes: Vec::new(),
+        publishers: Vec::new(),
+        reply_queues: Vec::new(),
     };
     let topology = Topology { prefix: "busbar".into(), ..Topology::default() };
     RabbitTransport::start(&config, vec![url.into()], topology, owned, CancellationToken::new()).await

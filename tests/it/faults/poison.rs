@@ -141,6 +141,8 @@ async fn exactly_the_unroutable_ones_are_reported() {
         prefetch: 1_000,
         confirm_timeout_ms: 30_000,
         bare_attributes: Vec::new(),
+        publishers: Vec::new(),
+        reply_queues: Vec::new(),
     };
     let topology = Topology { prefix: "busbar".into(), ..Topology::default() };
     let owned = tokio::sync::watch::Sender::new(Shards::ALL);
