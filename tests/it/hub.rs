@@ -196,6 +196,12 @@ impl Hub {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
+    /// How many descriptors and threads it has.
+    pub fn descriptors_and_threads(&self) -> (usize, usize) {
+        let count = |what: &str| std::fs::read_dir(format!("/proc/{}/{what}", self.child().id())).unwrap().count();
+        (count("fd"), count("task"))
+    }
+
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
         let response = request.send().await.unwrap_or_else(|e| panic!("{e:?}\n{}", self.log()));
         let (status, headers) = (response.status().as_u16(), response.headers().clone());

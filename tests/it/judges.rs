@@ -10,6 +10,7 @@ mod gateways;
 mod iec104;
 mod iso20022;
 mod oauth2;
+mod one;
 mod openapi;
 mod payment_qr;
 mod relay;

@@ -189,8 +189,13 @@ pub trait Transport: Send + Sync {
         self.hand_over(batch).await.await
     }
 
-    /// Whether there is a connection now.
+    /// Whether messages come in and go out now.
     fn connected(&self) -> bool;
+
+    /// What keeps messages from going out, in the broker's words: an alarm of its own, during which it takes none and they wait.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 
     /// Sends a question and waits for its answer.
     ///

@@ -225,9 +225,9 @@ async fn transport(
     topology: &Topology,
     owned: watch::Receiver<Shards>,
 ) -> anyhow::Result<Option<Arc<dyn Transport>>> {
-    let (Some(config), Some(url)) = (&deployment.config.amqp, deployment.amqp_url.clone()) else { return Ok(None) };
+    let (Some(config), urls) = (&deployment.config.amqp, deployment.amqp_urls.clone()) else { return Ok(None) };
     // Answers and confirms must still come while deliveries drain: it ends with the process.
-    let started = RabbitTransport::start(config, url, topology.clone(), owned, CancellationToken::new()).await;
+    let started = RabbitTransport::start(config, urls, topology.clone(), owned, CancellationToken::new()).await;
     Ok(Some(Arc::new(started.context("connecting to the broker")?)))
 }
 

@@ -2,7 +2,6 @@
 //! acknowledged, in its order, to whoever is next.
 
 use super::publish::down;
-use super::topology::Topology;
 use super::transport::{Reading, incoming};
 use busbar_core::ports::{Received, Tag};
 use busbar_core::{Ack, Acks, Problem, Shards};
@@ -96,7 +95,7 @@ impl Takers {
 
 /// What taking messages needs.
 pub struct Taking<'a> {
-    pub topology: &'a Topology,
+    pub queue: &'a str,
     pub prefetch: u16,
     pub reading: &'a Reading,
     /// One message at a time until one was acknowledged.
@@ -171,10 +170,9 @@ impl Taking<'_> {
         let failed = |e: lapin::Error| down(&format!("cannot consume: {e}"));
         let channel = connection.create_channel().await.map_err(failed)?;
         channel.basic_qos(pace, BasicQosOptions::default()).await.map_err(failed)?;
-        let queue = self.topology.incoming();
         let number = self.takers.add(channel.clone());
         let consumer = channel
-            .basic_consume(queue.as_str().into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
+            .basic_consume(self.queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
             .await;
         Ok((number, consumer.map_err(failed)?))
     }

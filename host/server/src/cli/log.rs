@@ -13,8 +13,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-/// lapin warns of each connection that is lost, which `amqp/link.rs` says better.
-const DEFAULT: &str = "info,lapin=error";
+/// lapin warns of each connection that is lost, which `amqp/link.rs` says better. What closes a channel is told by whoever has it,
+/// and to be told that there is no such queue is the answer to a question.
+const DEFAULT: &str = "info,lapin=error,lapin::channel=off";
 /// Prints messages that the broker returned, with their content, at every level.
 const NEVER: &str = "lapin::returned_messages";
 

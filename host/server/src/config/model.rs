@@ -51,6 +51,14 @@ pub enum TextOrReference {
     Reference(Reference),
 }
 
+/// One broker, or several nodes of one.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum BrokerUrls {
+    One(TextOrReference),
+    Several(#[schemars(length(min = 1))] Vec<TextOrReference>),
+}
+
 /// Where a secret is kept. Secrets never stand in `busbar.toml` itself.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -151,8 +159,9 @@ impl Default for HttpConfig {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AmqpConfig {
-    /// `amqp://` or `amqps://` with user, password and virtual host, best by reference.
-    pub url: TextOrReference,
+    /// `amqp://` or `amqps://` with user, password and virtual host, best by reference. Of a cluster a list of its nodes: they
+    /// are tried in turn.
+    pub url: BrokerUrls,
     /// Prefix of every exchange and queue.
     #[serde(default = "default_prefix")]
     pub prefix: String,

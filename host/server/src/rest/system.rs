@@ -114,7 +114,8 @@ pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The hub takes messages: the store answers, the broker is connected, and it is not stopping. `clock` is false while the
+/// The hub takes messages: the store answers, the broker is connected and confirms, and it is not stopping. `broker-trouble`
+/// names what keeps messages from going out: with an alarm of the broker alone they wait, and the hub is ready. `clock` is false while the
 /// clock is too far ahead of the journal for retention (`clock-jumped`); the hub takes messages all the same.
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses((status = 200, body = Value), (status = 503, body = Value)))]
 pub async fn readyz(State(api): State<Shared>) -> Response {
@@ -125,8 +126,9 @@ pub async fn readyz(State(api): State<Shared>) -> Response {
     let clock = !api.clock_jumped.load(Ordering::SeqCst);
     let ready = store && broker != Some(false) && running;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": ready, "store": store, "broker": broker, "running": running, "clock": clock })))
-        .into_response()
+    let trouble = api.transport.as_ref().and_then(|t| t.trouble());
+    let shown = json!({ "ready": ready, "store": store, "broker": broker, "broker-trouble": trouble, "running": running, "clock": clock });
+    (status, Json(shown)).into_response()
 }
 
 /// Prometheus text format.
