@@ -43,10 +43,10 @@ async fn systems_that_cause_each_other_are_ended_with_their_chain() {
     let hub = Hub::start(&format!(
         "{}{}{}",
         systems(&[("ping", "echo"), ("pong", "echo")]),
-        route("ping", r#"source in ["/test/start", "/test/pong"]"#),
+        route("ping", r#"source in ["/test/desk", "/test/pong"]"#),
         route("pong", r#"source == "/test/ping""#)
     ));
-    hub.publish(&from("/test/start", "m0")).await;
+    hub.publish(&from("/test/desk", "m0")).await;
     let last = wait_for("the end of the loop", async || {
         let parked = hub.get(OFFICER, "/v1/deliveries").await.body;
         parked["deliveries"].as_array()?.first().cloned()
