@@ -1,7 +1,8 @@
 //! The example deployments: without mistakes, their mappings proved by cases, and their stories played to the end.
 
 use crate::hub::{adapters, binary, root};
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const DEPLOYMENTS: [(&str, usize); 2] = [("grid-company", 9), ("energy-retailer", 7)];
@@ -29,14 +30,21 @@ fn furnished(name: &str) -> PathBuf {
     std::fs::create_dir_all(&into).unwrap();
     for entry in std::fs::read_dir(adapters()).unwrap().flatten() {
         let (name, bytes) = (entry.file_name(), std::fs::read(entry.path()).unwrap());
-        std::fs::write(into.join(&name), &bytes).unwrap();
+        put(&into.join(&name), &bytes);
         if let Some(name) = name.to_str().filter(|name| name.ends_with(".wasm")) {
             let digest = busbar_server::wasm::inspect::inspect(&bytes).unwrap().sha256;
             digests.push_str(&format!("{digest}  {name}\n"));
         }
     }
-    std::fs::write(into.join("SHA256SUMS"), digests).unwrap();
+    put(&into.join("SHA256SUMS"), digests.as_bytes());
     folder
+}
+
+/// Whole at once: the tests here run beside each other, over the same folders.
+fn put(path: &Path, bytes: &[u8]) {
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
+    file.write_all(bytes).unwrap();
+    file.persist(path).unwrap();
 }
 
 fn ran(command: &mut Command) -> String {
