@@ -6,7 +6,8 @@ set -uo pipefail
 
 root="$1"
 log="$root.log"
-mirror=http://deb.debian.org/debian
+# Where this machine has its own packages from; where that cannot be told, debootstrap knows a mirror.
+mirror="$(apt-get indextargets --format '$(SITE)' 2>/dev/null | grep '/debian/\?$' | head -n 1)"
 [ -e "$root/usr/lib/rabbitmq/bin/rabbitmq-server" ] && exit 0
 
 give_up() {
@@ -19,7 +20,7 @@ unshare --mount true 2>/dev/null || give_up "no mount namespaces"
 mkdir -p "$(dirname "$root")"
 command -v debootstrap >/dev/null || apt-get install -y --no-install-recommends debootstrap >"$log" 2>&1 || give_up "no debootstrap; see $log"
 rm -rf "$root.new"
-if ! debootstrap --variant=minbase --include=rabbitmq-server,postgresql-17 trixie "$root.new" "$mirror" >"$log" 2>&1; then
+if ! debootstrap --variant=minbase --include=rabbitmq-server,postgresql-17 trixie "$root.new" ${mirror:+"$mirror"} >"$log" 2>&1; then
   rm -rf "$root.new"
   give_up "debootstrap failed; see $log"
 fi

@@ -79,7 +79,7 @@ fn caller_of(
     let secrets = secrets.map(|(name, value)| (name.to_string(), Credential::Secret(SecretString::from(value))));
     let effects = HubEffects {
         system: "hostile".into(),
-        secrets: SystemSecrets::new(&secrets.into()),
+        secrets: SystemSecrets::new(&secrets.into()).unwrap(),
         egress,
         store: Arc::new(MemoryStore::default()),
         clock: Arc::new(SystemClock),

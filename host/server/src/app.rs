@@ -139,7 +139,7 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
     let api = Arc::new(Api {
         hub: hub.clone(),
         keys: Keys::new(&deployment.config.http.keys, &deployment.config.name),
-        hooks: hooks(&deployment),
+        hooks: hooks(&deployment)?,
         driver: driver.clone(),
         transport: base.transport.clone(),
         connections: base.board.clone(),
@@ -404,7 +404,7 @@ async fn adapters(deployment: &Deployment, base: &mut Base) -> anyhow::Result<Wa
         let limits = &system.config.limits;
         let effects = HubEffects {
             system: name.clone(),
-            secrets: SystemSecrets::new(&system.secrets),
+            secrets: SystemSecrets::new(&system.secrets)?,
             egress: Egress::new(
                 system.config.grants.private_addresses.clone(),
                 limits.body_bytes,
@@ -454,7 +454,7 @@ fn via(deployment: &Deployment, base: &Base) -> anyhow::Result<BTreeMap<String, 
                     url,
                     mode: system.config.mode,
                     bearer: system.config.bearer.clone(),
-                    secrets: SystemSecrets::new(&system.secrets),
+                    secrets: SystemSecrets::new(&system.secrets)?,
                     egress: Egress::new(host.into_iter().collect(), limits.body_bytes, limits.header_bytes)?,
                     timeout_ms: limits.http_timeout_ms,
                     clock: base.clock.clone(),
@@ -473,13 +473,12 @@ fn via(deployment: &Deployment, base: &Base) -> anyhow::Result<BTreeMap<String, 
     Ok(all)
 }
 
-fn hooks(deployment: &Deployment) -> BTreeMap<String, Hook> {
-    let hook = |(name, system): (&String, &System)| {
+fn hooks(deployment: &Deployment) -> anyhow::Result<BTreeMap<String, Hook>> {
+    let mut hooks = BTreeMap::new();
+    for (name, system) in &deployment.systems {
+        let Some(config) = system.config.hook.clone() else { continue };
         let at_once = Semaphore::new((deployment.config.http.concurrency_max / 2).max(1));
-        Some((
-            name.clone(),
-            Hook { config: system.config.hook.clone()?, secrets: SystemSecrets::new(&system.secrets), at_once },
-        ))
-    };
-    deployment.systems.iter().filter_map(hook).collect()
+        hooks.insert(name.clone(), Hook { config, secrets: SystemSecrets::new(&system.secrets)?, at_once });
+    }
+    Ok(hooks)
 }

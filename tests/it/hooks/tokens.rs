@@ -8,7 +8,6 @@ fn deployment(authority: &str, portal: &str) -> String {
     format!(
         "[systems.portal]\nvia = \"http\"\nurl = \"{portal}\"\nbearer = \"token\"\n\
          policy = {{ backoff-first-ms = 50, backoff-max-ms = 100 }}\n\
-         [systems.portal.grants]\nprivate-addresses = [\"127.0.0.1\"]\n\
          [systems.portal.credentials.token.oauth2]\ntoken-url = \"{authority}/token\"\nclient-id = \"hub\"\n\
          client-secret = {{ file = \"secrets/token\" }}\n\
          [[routes]]\ntypes = [\"payment.received.v1\"]\nto = [\"portal\"]\n"

@@ -17,7 +17,6 @@ fn deployment(token_url: &str, portal: &str) -> String {
     let client = |name: &str, more: &str| {
         format!(
             "[systems.{name}]\nvia = \"http\"\nurl = \"{portal}/{name}\"\nbearer = \"token\"\n\
-             [systems.{name}.grants]\nprivate-addresses = [\"127.0.0.1\"]\n\
              [systems.{name}.credentials.token.oauth2]\ntoken-url = \"{token_url}\"\nclient-id = \"{name}\"\n\
              client-secret = {{ file = \"secrets/client\" }}\n{more}\n"
         )
