@@ -5,6 +5,7 @@ mod bounds;
 mod journal;
 mod malformed;
 mod rights;
+mod table;
 
 use crate::hub::{Hub, OFFICER, PUBLISHER, READER, payment};
 use reqwest::header::CONTENT_TYPE;

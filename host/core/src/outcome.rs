@@ -5,7 +5,7 @@ use crate::mutant::{Mutant, broken};
 use serde::{Deserialize, Serialize};
 
 /// Of an adapter's own code.
-const CODE_BYTES_MAX: usize = 100;
+pub const CODE_BYTES_MAX: usize = 100;
 
 /// Input that can never succeed as it is (WIT `types.rejection`).
 #[derive(Clone, Debug, PartialEq, Eq)]

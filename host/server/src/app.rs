@@ -15,7 +15,7 @@ use crate::rest::{Api, Hook, Keys, serve};
 use crate::retention::Retention;
 use crate::store::{self, SqlStore};
 use crate::tcp::Endpoint;
-use crate::wasm::{Caller, Loaded, Runtime, SystemSpec};
+use crate::wasm::{Caller, Compiler, Loaded, Runtime, SystemSpec};
 use anyhow::Context;
 use busbar_core::engine::{BreakerPolicy, Engine, Rate, SystemRules};
 use busbar_core::ports::{Adapters, Clock, Store, Transport};
@@ -391,8 +391,11 @@ fn topology(deployment: &Deployment) -> Topology {
 
 async fn adapters(deployment: &Deployment, base: &mut Base) -> anyhow::Result<WasmAdapters> {
     let cache = deployment.folder.join("data/compiled");
-    let runtime = Arc::new(Runtime::new(Some(cache)).context("starting the wasm runtime")?);
-    let loaded = loaded(deployment, &runtime).await?;
+    let compiler = Compiler::this(deployment.config.compile.clone());
+    let runtime = Arc::new(Runtime::new(Some(cache), compiler).context("starting the wasm runtime")?);
+    let with = |system: &System| Some((system.config.adapter.clone()?, system.adapter.as_ref()?.wasm.clone()));
+    // Every adapter once, however many systems have it.
+    let loaded = Loaded::load_all(&runtime, deployment.systems.values().filter_map(with).collect()).await?;
     let mut adapters = WasmAdapters::default();
     for (name, system) in &deployment.systems {
         let Some(ready) = system.config.adapter.as_ref().and_then(|adapter| loaded.get(adapter)).cloned() else {
@@ -436,24 +439,6 @@ async fn adapters(deployment: &Deployment, base: &mut Base) -> anyhow::Result<Wa
         adapters.add(name.clone(), Arc::new(caller), line);
     }
     Ok(adapters)
-}
-
-/// Every adapter once, however many systems have it; all at the same time.
-async fn loaded(deployment: &Deployment, runtime: &Arc<Runtime>) -> anyhow::Result<BTreeMap<String, Arc<Loaded>>> {
-    let mut loading = BTreeMap::new();
-    for system in deployment.systems.values() {
-        let (Some(adapter), Some(file)) = (&system.config.adapter, &system.adapter) else { continue };
-        loading.entry(adapter.clone()).or_insert_with(|| {
-            let (runtime, wasm) = (runtime.clone(), file.wasm.clone());
-            tokio::task::spawn_blocking(move || Loaded::load(&runtime, &wasm))
-        });
-    }
-    let mut loaded = BTreeMap::new();
-    for (adapter, work) in loading {
-        let ready = work.await?.with_context(|| format!("loading adapter `{adapter}`"))?;
-        loaded.insert(adapter, Arc::new(ready));
-    }
-    Ok(loaded)
 }
 
 fn via(deployment: &Deployment, base: &Base) -> anyhow::Result<BTreeMap<String, Via>> {

@@ -9,6 +9,7 @@ mod masks;
 mod messages;
 mod operations;
 mod problem;
+pub mod rights;
 mod serve;
 mod system;
 mod views;

@@ -94,6 +94,7 @@ fn attributes() -> Value {
         ("partitionkey", text("What keeps order, where it is not the subject.")),
         ("correlationid", text("Of the message that all this began with.")),
         ("causationid", text("Of the message that caused this one.")),
+        ("busbarchain", text("The systems that stated messages because of one another, up to this one.")),
     ];
     let properties: Map<String, Value> =
         named.into_iter().map(|(name, schema)| (format!("{ATTRIBUTE_PREFIX}{name}"), schema)).collect();

@@ -103,7 +103,7 @@ fn assemble(folder: &Path, config: Config, source: &Source, report: &mut Report)
     access::check(&config, &catalog, source, report);
     check::systems(&config, source, report);
     check::folders(&config, source, report);
-    check_adapters(folder, &catalog, &mut systems, source, report);
+    check_adapters(folder, &config.compile, &catalog, &mut systems, source, report);
     let routes = check_routes(&config, &catalog, &systems, source, report);
     let rules = Arc::new(Rules::new(catalog, routes));
     Deployment { folder: folder.to_path_buf(), config, rules, systems, store_url, amqp_urls }

@@ -4,7 +4,7 @@
 pub use super::access::{KeyConfig, KnownBy, PublisherConfig, Right};
 pub use super::connection::{ConnectionConfig, TlsConfig};
 pub use super::credentials::CredentialConfig;
-pub use super::limits::{Grants, Limits};
+pub use super::limits::{CompileConfig, Grants, Limits};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,8 @@ pub struct Config {
     /// Without this section the hub runs on REST, files and hooks alone.
     #[serde(default)]
     pub amqp: Option<AmqpConfig>,
+    #[serde(default)]
+    pub compile: CompileConfig,
     /// The external systems by name.
     #[serde(default)]
     pub systems: BTreeMap<String, SystemConfig>,

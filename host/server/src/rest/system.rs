@@ -68,7 +68,7 @@ pub struct SystemShown {
 }
 
 /// The systems of the deployment.
-#[utoipa::path(get, path = "/v1/systems", tag = "systems", security(("key" = [])), responses((status = 200, body = Vec<SystemShown>)))]
+#[utoipa::path(get, path = "/v1/systems", tag = "systems", security(("key" = ["read"])), responses((status = 200, body = Vec<SystemShown>)))]
 pub async fn systems(State(api): State<Shared>, caller: Caller) -> Result<Json<Vec<SystemShown>>, ApiProblem> {
     caller.require(Right::Read)?;
     let mut shown: BTreeMap<String, SystemShown> = BTreeMap::new();
