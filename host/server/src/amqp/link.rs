@@ -24,6 +24,8 @@ pub const PUBLISHERS: usize = 4;
 const OPEN_MAX: Duration = Duration::from_secs(15);
 /// A connection that lived so long was a good one.
 const LASTING: Duration = Duration::from_secs(10);
+/// A connection that left nothing unconfirmed for so long is no longer doubted: there may be nothing to be sent.
+const CALM: Duration = Duration::from_secs(60);
 
 /// Questions that wait for their answer, by correlation id.
 pub type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Result<Payload, Problem>>>>>;
@@ -49,9 +51,15 @@ impl Doubt {
         self.0.load(Ordering::SeqCst)
     }
 
+    async fn calm(&self) {
+        tokio::time::sleep(CALM).await;
+        self.confirmed();
+        std::future::pending().await
+    }
+
     pub fn confirmed(&self) {
         if self.is() && self.0.swap(false, Ordering::SeqCst) {
-            tracing::info!("the broker confirms again");
+            tracing::info!("the broker leaves nothing unconfirmed any more");
         }
     }
 }
@@ -200,6 +208,7 @@ impl Link {
             () = self.answers(replies) => {}
             () = watch_over(live) => {}
             () = live.given_up.notified() => {}
+            () = self.doubt.calm() => {}
             () = self.stop.cancelled() => {}
         }
         self.live.send_replace(None);
