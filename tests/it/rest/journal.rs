@@ -235,6 +235,6 @@ async fn a_reader_sees_the_hubs_own_reason_and_no_adapters_words() {
         assert_eq!(entry["error"]["code"], "as-asked");
         assert_eq!(entry["error"]["detail"] == "as asked" && entry["error"]["place"] == "here", is_shown, "{entry}");
         let input = intakes.as_array().unwrap().iter().find(|i| i["outcome"] == "incomplete").unwrap();
-        assert_eq!(input["name"], if is_shown { "POST leave-out" } else { "POST ***" });
+        assert_eq!(input["name"], if is_shown { "POST /leave-out" } else { "POST ***" });
     }
 }
