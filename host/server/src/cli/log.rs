@@ -57,30 +57,31 @@ mod tests {
     use std::io::Read;
     use std::sync::Arc;
 
-    fn written(json: bool, log: impl FnOnce()) -> String {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let writer = Arc::new(file.reopen().unwrap());
+    fn written(json: bool, log: impl FnOnce()) -> std::io::Result<String> {
+        let file = tempfile::NamedTempFile::new()?;
+        let writer = Arc::new(file.reopen()?);
         tracing::subscriber::with_default(subscriber(json, EnvFilter::new("trace"), false, writer), log);
         let mut text = String::new();
-        file.reopen().unwrap().read_to_string(&mut text).unwrap();
-        text
+        file.reopen()?.read_to_string(&mut text)?;
+        Ok(text)
     }
 
     #[test]
-    fn one_event_is_one_line_whatever_it_says() {
+    fn one_event_is_one_line_whatever_it_says() -> std::io::Result<()> {
         let text = "none\n2026-11-29T10:00:00Z ERROR forged \u{1b}[2J\u{9b}1m \u{202e}txt.exe";
         let log = || tracing::info!(target: "busbar::adapter", system = text, reason = %text, "{text}");
-        let plain = written(false, log);
+        let plain = written(false, log)?;
         assert!(plain.ends_with('\n') && plain.lines().count() == 1, "{plain}");
         // Texts are quoted as Rust writes them, the others as JSON does.
         let codes = ["\\u000a2026-11-29", "\\n2026-11-29"].map(|code| plain.matches(code).count());
         assert_eq!(codes, [2, 1], "{plain}");
         assert!(!plain.trim_end().contains(|c: char| c.is_control() || c == '\u{202e}'), "{plain}");
-        assert_eq!(written(true, log).lines().count(), 1);
+        assert_eq!(written(true, log)?.lines().count(), 1);
+        Ok(())
     }
 
     #[test]
-    fn libraries_say_only_what_went_wrong() {
+    fn libraries_say_only_what_went_wrong() -> std::io::Result<()> {
         for json in [false, true] {
             let text = written(json, || {
                 tracing::error!(target: "lapin::returned_messages", "Pelageya");
@@ -88,8 +89,9 @@ mod tests {
                 tracing::debug!(target: "hyper::proto", "Pelageya");
                 tracing::warn!(target: "lapin::io_loop", "a connection was lost");
                 tracing::trace!(target: "busbar_server::hub", "own");
-            });
+            })?;
             assert!(!text.contains("Pelageya") && text.contains("was lost") && text.contains("own"), "{text}");
         }
+        Ok(())
     }
 }

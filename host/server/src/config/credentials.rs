@@ -51,7 +51,7 @@ pub enum ClientAuthentication {
 #[derive(Clone, Debug)]
 pub enum Credential {
     Secret(SecretString),
-    OAuth2(OAuth2),
+    OAuth2(Box<OAuth2>),
 }
 
 /// See [`OAuth2Config`].

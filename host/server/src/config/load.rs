@@ -174,13 +174,13 @@ impl Secrets<'_> {
             Some(Reference::File(file)) => Some(self.folder.join(file)),
             _ => None,
         };
-        Credential::OAuth2(OAuth2 {
+        Credential::OAuth2(Box::new(OAuth2 {
             config: config.clone(),
             client_id: self.text(&config.client_id, &at("client-id")),
             client_secret: self.read(&config.client_secret, &at("client-secret")),
             refresh_token: config.refresh_token.as_ref().map(|token| self.read(token, &at("refresh-token"))),
             refresh_file,
-        })
+        }))
     }
 
     fn brokers(&mut self, urls: &BrokerUrls) -> Vec<SecretString> {

@@ -34,7 +34,7 @@ impl SystemSecrets {
                     all.secrets.insert(name.clone(), secret.clone());
                 }
                 Credential::OAuth2(client) => {
-                    all.tokens.insert(name.clone(), Tokens::new(name, client.clone())?);
+                    all.tokens.insert(name.clone(), Tokens::new(name, (**client).clone())?);
                 }
             }
         }
