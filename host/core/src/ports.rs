@@ -188,6 +188,9 @@ pub trait Transport: Send + Sync {
     /// Whether there is a connection now.
     fn connected(&self) -> bool;
 
+    /// Takes leave, once all is acknowledged that will be: what is not goes to others at once.
+    async fn close(&self) {}
+
     /// Sends a question and waits for its answer.
     ///
     /// # Errors

@@ -35,6 +35,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Deliveries running at once for a system without an adapter.
 const VIA_AT_ONCE: usize = 1_000;
+/// For the broker to hear that the hub goes, and for the store to be closed.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
 /// Deliveries of one system held in memory.
 const WINDOW_MAX: usize = 2_000;
 
@@ -48,13 +50,16 @@ pub struct Running {
     tasks: JoinSet<()>,
     sharing: JoinSet<()>,
     driver: Arc<Driver>,
+    transport: Option<Arc<dyn Transport>>,
+    store: Arc<SqlStore>,
     /// The store is this process's as long as this is there.
     _lock: Option<File>,
 }
 
 impl Running {
     /// Drains: not ready any more, nothing more is taken, what runs ends and is written; at most `within`. What does
-    /// not end in time is done after the next start, or by another hub.
+    /// not end in time is done after the next start, or by another hub. The broker is left when all is written, since
+    /// outcomes, confirms and acknowledgements go over it, and the store is closed last.
     pub async fn stop(mut self, within: Duration) {
         self.api.stop();
         self.intake.cancel();
@@ -68,6 +73,14 @@ impl Running {
         };
         if tokio::time::timeout(within, drain).await.is_err() {
             tracing::warn!("not everything ended in time; it goes on after the next start");
+        }
+        if let Some(transport) = &self.transport
+            && tokio::time::timeout(CLOSE_MAX, transport.close()).await.is_err()
+        {
+            tracing::warn!("the broker did not take leave in time");
+        }
+        if tokio::time::timeout(CLOSE_MAX, self.store.close()).await.is_err() {
+            tracing::warn!("the store was not closed in time; what was confirmed is in it");
         }
     }
 }
@@ -145,21 +158,24 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         connections: base.board.clone(),
         files: base.files.clone(),
         clock_jumped: base.clock_jumped.clone(),
+        store_health: store.health(),
         metrics,
         limits: deployment.config.http.clone(),
         stopping: AtomicBool::new(false),
     });
     let leases = CancellationToken::new();
     let sharing = share(&deployment, &driver, &base, attempter, &leases);
-    let retention = retention(&deployment, store, &base).hourly(Turn(base.owned.subscribe()), intake.clone());
+    let transport = base.transport.clone();
+    let retention = retention(&deployment, store.clone(), &base).hourly(Turn(base.owned.subscribe()), intake.clone());
     let connections = connections(&deployment, &hub, &wasm_adapters, &base, &intake).await?;
     let mut tasks = intakes(&deployment, &hub, base, &intake)?;
     for (connections, endpoint) in connections {
         tasks.spawn(connections.run(endpoint));
     }
     tasks.spawn(retention);
+    tasks.spawn(store.clone().keep_asking(intake.clone()));
     tasks.spawn(serve(listener, api.clone(), intake.clone()));
-    Ok(Running { address, api, intake, delivery, leases, tasks, sharing, driver, _lock: lock })
+    Ok(Running { address, api, intake, delivery, leases, tasks, sharing, driver, transport, store, _lock: lock })
 }
 
 async fn base(deployment: &Deployment, store: Arc<dyn Store>) -> anyhow::Result<Base> {

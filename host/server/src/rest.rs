@@ -20,6 +20,7 @@ pub use serve::{Limits, serve};
 use crate::config::model::{HookConfig, HttpConfig};
 use crate::folder::holdup::FilesShown;
 use crate::hub::{Board, ConnectionShown, Driver, Hub, SystemSecrets};
+use crate::store::Health;
 use axum::Router;
 use axum::extract::Request;
 use axum::routing::any;
@@ -44,6 +45,7 @@ pub struct Api {
     pub files: Arc<Board<FilesShown>>,
     /// The clock is too far ahead of the journal for retention: see [`crate::retention`].
     pub clock_jumped: Arc<AtomicBool>,
+    pub store_health: Arc<Health>,
     pub metrics: Option<PrometheusHandle>,
     pub limits: HttpConfig,
     pub stopping: AtomicBool,

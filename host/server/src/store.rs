@@ -1,9 +1,8 @@
 //! The store: the journal in SQLite or PostgreSQL. One code path for both: reads go over sqlx's Any driver, writes over
 //! the databases' own ([`backend`]).
 //!
-//! Every write runs in a task of its own, so that nobody can cancel it half way: sqlx 0.9.0 gives a
-//! connection back to its pool with the transaction open when `begin` is cancelled. One connection
-//! writes; the others only read, and see whole transactions.
+//! Every write runs in a task of its own, so that nobody can cancel it half way, and a connection on which anything
+//! failed is not used again. One connection writes; the others only read, and see whole transactions.
 
 mod backend;
 mod backup;
@@ -14,6 +13,7 @@ mod dialect;
 mod export;
 mod facts;
 mod find;
+mod health;
 mod plan;
 mod prune;
 mod read;
@@ -24,10 +24,11 @@ mod write;
 use async_trait::async_trait;
 pub use backup::{Counts, Reconciliation};
 pub use days::day_of;
+pub use health::Health;
 pub use prune::Day;
 
 use crate::folder::try_lock;
-use backend::Pool;
+use backend::{Driver, Pool};
 use busbar_core::ports::{Chunks, Claim, Claimed, Ready, Store};
 use busbar_core::*;
 use days::Days;
@@ -118,9 +119,9 @@ impl SqlStore {
 }
 
 async fn migrate(writer: &Pool) -> Result<(), MigrateError> {
-    match writer {
-        Pool::Sqlite(pool) => SQLITE.run(pool).await,
-        Pool::Postgres(pool) => POSTGRES.run(pool).await,
+    match &writer.driver {
+        Driver::Sqlite(pool) => SQLITE.run(pool).await,
+        Driver::Postgres(pool) => POSTGRES.run(pool).await,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Taking messages. To give them up the channel is closed, so that the broker hands everything that is not
 //! acknowledged, in its order, to whoever is next.
 
+use super::link::LEAVING;
 use super::publish::down;
 use super::topology::Topology;
 use super::transport::{Reading, incoming};
@@ -47,6 +48,16 @@ impl Takers {
 
     fn remove(&self, number: u64) -> Option<Channel> {
         self.open().remove(&number).map(|(channel, _)| channel)
+    }
+
+    /// Closes every channel, after which the broker hands back what was not acknowledged.
+    pub async fn close(&self) {
+        let open: Vec<_> = self.open().drain().map(|(_, (channel, _))| channel).collect();
+        for channel in open {
+            if let Err(error) = channel.close(200, LEAVING.into()).await {
+                tracing::debug!(%error, "a channel was closed already");
+            }
+        }
     }
 
     /// The connection is gone: all its tags are stale.

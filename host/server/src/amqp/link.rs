@@ -23,6 +23,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(15);
 const LASTING: Duration = Duration::from_secs(60);
 /// Between attempts where the first message ends each connection: long enough for somebody else to move it.
 const STEP_ASIDE: Duration = Duration::from_secs(30);
+pub(super) const LEAVING: &str = "the hub is stopping";
 /// Publishers, each with a channel of its own. One batch is on its way on each, so that confirms are waited for side by side, and a
 /// return can only be of the batch that waits on its channel.
 pub const PUBLISHERS: usize = 4;
@@ -49,6 +50,17 @@ impl Live {
     /// `broker-unavailable`.
     pub async fn confirmed(&self) -> Result<Channel, Problem> {
         confirmed(&self.connection).await
+    }
+
+    /// Says goodbye. A socket that just closes is a failure in the broker's log.
+    async fn close(&self) {
+        let ended = match self.asking.close(200, LEAVING.into()).await {
+            Ok(()) => self.connection.close(200, LEAVING.into()).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "the connection was closed already");
+        }
     }
 
     /// Bytes that the properties of a message may have.
@@ -146,6 +158,10 @@ impl Link {
                 () = self.stop.cancelled() => {}
             }
             self.live.send_replace(None);
+            if self.stop.is_cancelled() {
+                self.takers.close().await;
+                live.close().await;
+            }
             self.takers.clear();
             self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
             if self.stop.is_cancelled() {

@@ -15,6 +15,7 @@ use secrecy::SecretString;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// RabbitMQ behind a connection that comes back by itself.
@@ -25,6 +26,8 @@ pub struct RabbitTransport {
     live: watch::Receiver<Option<Arc<Live>>>,
     waiting: Waiting,
     timeout: Duration,
+    stop: CancellationToken,
+    link: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl RabbitTransport {
@@ -54,14 +57,14 @@ impl RabbitTransport {
             owned,
             waiting: waiting.clone(),
             live: live_sender,
-            stop,
+            stop: stop.clone(),
         };
         let first = link.connect(1).await?;
         // Whoever starts publishing right away finds the connection.
         link.live.send_replace(Some(first.0.clone()));
-        tokio::spawn(link.run(first));
+        let link = Mutex::new(Some(tokio::spawn(link.run(first))));
         let publishers = Publishers::start(&live, timeout);
-        Ok(Self { received: Mutex::new(incoming), publishers, takers, live, waiting, timeout })
+        Ok(Self { received: Mutex::new(incoming), publishers, takers, live, waiting, timeout, stop, link })
     }
 }
 
@@ -99,6 +102,14 @@ impl Transport for RabbitTransport {
 
     fn connected(&self) -> bool {
         is_live(&self.live).is_some()
+    }
+
+    async fn close(&self) {
+        self.stop.cancel();
+        if let Some(link) = self.link.lock().await.take() {
+            // It ends by itself, and cannot fail.
+            let _ = link.await;
+        }
     }
 
     async fn ask(&self, question: Outgoing, deadline_ms: u64) -> Result<Payload, Problem> {

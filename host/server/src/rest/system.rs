@@ -17,7 +17,11 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use utoipa::ToSchema;
+
+/// Whoever asks whether the hub is ready waits no longer than this for the store.
+const STORE_ANSWER_MAX: Duration = Duration::from_secs(3);
 
 /// The message types of the deployment.
 #[utoipa::path(get, path = "/v1/schemas", tag = "schemas", security(("key" = [])), responses((status = 200, body = Value)))]
@@ -114,12 +118,14 @@ pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The hub takes messages: the store answers, the broker is connected, and it is not stopping. `clock` is false while the
+/// The hub takes messages: the store answers and took the last write, the broker is connected, and the hub is not
+/// stopping. `clock` is false while the
 /// clock is too far ahead of the journal for retention (`clock-jumped`); the hub takes messages all the same.
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses((status = 200, body = Value), (status = 503, body = Value)))]
 pub async fn readyz(State(api): State<Shared>) -> Response {
     let probe = busbar_core::IntakeFilter { limit: 1, ..Default::default() };
-    let store = api.hub.store.intakes(&probe).await.is_ok();
+    let asked = tokio::time::timeout(STORE_ANSWER_MAX, api.hub.store.intakes(&probe)).await;
+    let store = matches!(asked, Ok(Ok(_))) && api.store_health.writable().is_ok();
     let broker = api.transport.as_ref().map(|t| t.connected());
     let running = !api.stopping.load(Ordering::SeqCst);
     let clock = !api.clock_jumped.load(Ordering::SeqCst);

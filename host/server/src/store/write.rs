@@ -2,6 +2,7 @@
 
 use super::backend::{Pool, Rows, Tx};
 use super::days::Days;
+use super::health::Health;
 use super::internal;
 use super::plan::{self, Plan, ids_max};
 use super::rows::{OpenRow, finished, record};
@@ -17,6 +18,7 @@ type Result<T> = std::result::Result<T, Problem>;
 pub struct Write {
     pub tx: Tx,
     days: Arc<Days>,
+    health: Arc<Health>,
     /// Days and types that this transaction made known.
     new_days: BTreeSet<i64>,
     new_types: BTreeSet<i64>,
@@ -26,14 +28,19 @@ pub struct Write {
 
 impl Write {
     pub async fn begin(pool: &Pool, days: &Arc<Days>) -> Result<Self> {
-        let tx = pool.begin().await?;
-        Ok(Self { tx, days: days.clone(), new_days: BTreeSet::new(), new_types: BTreeSet::new(), left: 0 })
+        let tx = pool.begin().await;
+        if tx.is_err() {
+            pool.health.note(&tx);
+        }
+        let (days, health) = (days.clone(), pool.health.clone());
+        Ok(Self { tx: tx?, days, health, new_days: BTreeSet::new(), new_types: BTreeSet::new(), left: 0 })
     }
 
     /// Commits when all is well, else rolls back.
     pub async fn end<T>(self, result: Result<T>) -> Result<T> {
-        let Self { tx, days, new_days, new_types, left } = self;
+        let Self { tx, days, health, new_days, new_types, left } = self;
         let result = tx.end(result).await;
+        health.note(&result);
         if result.is_ok() {
             days.known(new_days, new_types);
             days.left(left);
