@@ -12,7 +12,7 @@ use busbar_core::ports::{Attempting, HookRequest, HookResponse, InputFile, Run};
 use busbar_core::{Call, Message, Rules};
 use busbar_server::config::model::{Grants, Instances, Limits};
 use busbar_server::egress::Egress;
-use busbar_server::hub::{HubEffects, SystemClock, SystemSecrets};
+use busbar_server::hub::{HubEffects, Quota, SystemClock, SystemSecrets};
 use busbar_server::wasm::{Caller, Effects, SystemSpec, decode, deliver, encode, receive};
 use secrecy::SecretString;
 use serde_json::json;
@@ -59,11 +59,13 @@ fn caller_with(
     let egress = Egress::new(grants.private_addresses.clone(), limits.body_bytes, limits.header_bytes).unwrap();
     let secrets = [("token", "known"), ("other", "not for it")];
     let secrets = secrets.map(|(name, value)| (name.to_string(), SecretString::from(value)));
+    let store = Arc::new(MemoryStore::default());
     let effects = HubEffects {
+        quota: Quota::new("hostile", store.clone(), &limits),
         system: "hostile".into(),
         secrets: SystemSecrets(secrets.into()),
         egress,
-        store: Arc::new(MemoryStore::default()),
+        store,
         clock: Arc::new(SystemClock),
         questions: Arc::new(OnceLock::new()),
         ahead: None,

@@ -54,6 +54,7 @@ codes! {
     NotOpen "not-open" 409 Reject "Nothing is to be decided about this intake, or somebody has." "See its outcome; only `differing` and `left-out` ones wait for a person.";
     TooLarge "too-large" 413 Reject "A body, field or batch is over its limit." "Split it, or raise the limit in busbar.toml.";
     Unauthorized "unauthorized" 401 Reject "No valid key or credential came with the request." "Send `Authorization: Bearer <key>`.";
+    Throttled "throttled" 429 Retry "Too many wrong keys or passwords came from this address." "Send the right one, which is served at once; a wrong one again after Retry-After.";
     Forbidden "forbidden" 403 Reject "The key has no right to do this." "Use a key with the right, see [[http.keys]].";
     NotFound "not-found" 404 Reject "There is nothing at this address." "Check the path and the identifier.";
     MethodNotAllowed "method-not-allowed" 405 Reject "The address exists, but not for this method." "See /openapi.json.";

@@ -29,7 +29,7 @@ pub use prune::Day;
 
 use crate::folder::try_lock;
 use backend::{Driver, Pool};
-use busbar_core::ports::{Chunks, Claim, Claimed, Ready, Store};
+use busbar_core::ports::{Chunks, Claim, Claimed, Ready, StateSize, Store};
 use busbar_core::*;
 use days::Days;
 use dialect::Dialect;
@@ -92,6 +92,15 @@ impl SqlStore {
         let asked = self.reader.execute("SELECT value FROM counters WHERE name = 'seq'");
         let answer = tokio::time::timeout(ANSWER_WAIT_MAX, asked).await.map_err(|_| no_answer())?;
         answer.map(drop).map_err(unavailable)
+    }
+
+    /// Bytes that the database takes on its disk.
+    ///
+    /// # Errors
+    /// `store-unavailable`.
+    pub async fn bytes(&self) -> Result<u64, Problem> {
+        let rows = read::select(&self.reader, self.dialect.size().to_string(), vec![]).await?;
+        rows.first().map_or(Ok(0), |row| read::number(row, "bytes"))
     }
 
     /// The types to look at for a search, one by one.
@@ -322,6 +331,10 @@ impl Store for SqlStore {
 
     async fn state(&self, system: &str, key: &str) -> Result<Option<Vec<u8>>, Problem> {
         read::state(&self.reader, system, key).await
+    }
+
+    async fn state_size(&self, system: &str) -> Result<StateSize, Problem> {
+        read::state_size(&self.reader, system).await
     }
 
     async fn lookup(&self, source: &str, id: &str) -> Result<Option<(i64, Message)>, Problem> {

@@ -146,6 +146,7 @@ async fn rabbitmq() {
         prefetch: 100,
         confirm_timeout_ms: 10_000,
         bare_attributes: Vec::new(),
+        dead_max: 1_000,
     };
     let queue = SystemQueue { queue: "known".into(), messages: vec!["known.v1".into()], questions: vec![] };
     let owned = tokio::sync::watch::Sender::new(busbar_core::Shards::ALL);
@@ -210,6 +211,7 @@ async fn start_owning(url: &str, owned: watch::Receiver<Shards>) -> Result<Rabbi
         prefetch: 100,
         confirm_timeout_ms: 10_000,
         bare_attributes: Vec::new(),
+        dead_max: 1_000,
     };
     let topology = Topology { prefix: "busbar".into(), queues: vec![] };
     RabbitTransport::start(&config, url.into(), topology, owned, CancellationToken::new()).await

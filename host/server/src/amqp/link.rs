@@ -6,7 +6,7 @@ use super::transport::{Reading, reply};
 use busbar_core::ports::Received;
 use busbar_core::{Code, Payload, Problem, Shards};
 use futures::StreamExt;
-use lapin::options::{BasicConsumeOptions, ConfirmSelectOptions};
+use lapin::options::{BasicConsumeOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, Consumer};
 use secrecy::{ExposeSecret, SecretString};
@@ -50,6 +50,19 @@ impl Live {
     /// `broker-unavailable`.
     pub async fn confirmed(&self) -> Result<Channel, Problem> {
         confirmed(&self.connection).await
+    }
+
+    /// How many messages a queue has, asked on a channel of its own: of a queue that is gone the broker closes it.
+    ///
+    /// # Errors
+    /// `broker-unavailable`.
+    pub async fn length(&self, queue: &str) -> Result<u64, Problem> {
+        let channel = self.connection.create_channel().await.map_err(|e| failed("no channel", &e))?;
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let found = channel.queue_declare(queue.into(), options, FieldTable::default()).await;
+        let count = found.map_err(|e| failed("no such queue", &e))?.message_count();
+        channel.close(200, "it is counted".into()).await.map_err(|e| failed("no end", &e))?;
+        Ok(count.into())
     }
 
     /// Says goodbye. A socket that just closes is a failure in the broker's log.

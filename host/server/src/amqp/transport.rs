@@ -26,6 +26,8 @@ pub struct RabbitTransport {
     live: watch::Receiver<Option<Arc<Live>>>,
     waiting: Waiting,
     timeout: Duration,
+    /// The queue of what was put aside.
+    dead: String,
     stop: CancellationToken,
     link: Mutex<Option<JoinHandle<()>>>,
 }
@@ -47,6 +49,7 @@ impl RabbitTransport {
         let takers = Arc::new(Takers::default());
         let waiting = Waiting::default();
         let timeout = Duration::from_millis(config.confirm_timeout_ms);
+        let dead = topology.dead();
         let link = Link {
             url,
             topology,
@@ -64,7 +67,7 @@ impl RabbitTransport {
         link.live.send_replace(Some(first.0.clone()));
         let link = Mutex::new(Some(tokio::spawn(link.run(first))));
         let publishers = Publishers::start(&live, timeout);
-        Ok(Self { received: Mutex::new(incoming), publishers, takers, live, waiting, timeout, stop, link })
+        Ok(Self { received: Mutex::new(incoming), publishers, takers, live, waiting, timeout, dead, stop, link })
     }
 }
 
@@ -102,6 +105,11 @@ impl Transport for RabbitTransport {
 
     fn connected(&self) -> bool {
         is_live(&self.live).is_some()
+    }
+
+    async fn put_aside(&self) -> Result<Option<u64>, Problem> {
+        let live = is_live(&self.live).ok_or_else(|| down("no connection to the broker"))?;
+        live.length(&self.dead).await.map(Some)
     }
 
     async fn close(&self) {

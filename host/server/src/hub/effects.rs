@@ -1,6 +1,7 @@
 //! The effects of one system's adapter, done for real.
 
 use super::questions::Questions;
+use super::quota::Quota;
 use super::shards::Lease;
 use crate::egress::Egress;
 use crate::wasm::{AskFailure, Authorization, Effects, HttpFailure, HttpRequest, HttpResponse};
@@ -13,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use tracing::level_filters::LevelFilter;
 
 /// A system's secrets by name. The only place that looks into them.
 pub struct SystemSecrets(pub BTreeMap<String, SecretString>);
@@ -88,6 +90,7 @@ pub struct HubEffects {
     pub egress: Egress,
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
+    pub quota: Arc<Quota>,
     /// Set once all parts are wired: questions lead back to adapters.
     pub questions: Arc<OnceLock<Arc<Questions>>>,
     /// `None` outside a hub, where no other attempt follows.
@@ -152,6 +155,10 @@ impl Effects for HubEffects {
         self.store.state(&self.system, key).await
     }
 
+    async fn state_room(&self, key: &str, bytes: usize) -> Result<(), Problem> {
+        self.quota.room(key, bytes).await
+    }
+
     fn secret(&self, credential: &str) -> Result<SecretString, String> {
         self.secrets.get(credential).map(SecretString::from)
     }
@@ -168,6 +175,11 @@ impl Effects for HubEffects {
 
     fn log(&self, level: tracing::Level, text: &str) {
         let system = self.system.as_str();
+        // What the log does not take anyway is not counted.
+        if level > LevelFilter::current() {
+            return;
+        }
+        let Some(text) = self.quota.line(text, self.clock.now_ms()) else { return };
         match level {
             tracing::Level::ERROR => tracing::error!(target: "busbar::adapter", system, "{text}"),
             tracing::Level::WARN => tracing::warn!(target: "busbar::adapter", system, "{text}"),

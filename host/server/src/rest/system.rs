@@ -63,6 +63,9 @@ pub struct SystemShown {
     paused: bool,
     /// Deliveries by state.
     deliveries: BTreeMap<String, i64>,
+    /// Bounds of `limits` that are nearly reached, or are: `state-keys`, `state-bytes`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nearly_reached: Vec<String>,
     /// Of a system with a TCP connection: how that is.
     #[serde(skip_serializing_if = "Option::is_none")]
     connection: Option<ConnectionShown>,
@@ -93,7 +96,7 @@ pub async fn systems(State(api): State<Shared>, caller: Caller) -> Result<Json<V
             paused,
             deliveries,
             connection,
-            files: None,
+            ..SystemShown::default()
         };
         shown.insert(name, system);
     }
@@ -104,6 +107,7 @@ pub async fn systems(State(api): State<Shared>, caller: Caller) -> Result<Json<V
         system.deliveries.insert(depth.state.as_str().to_string(), depth.count);
     }
     for (name, system) in &mut shown {
+        system.nearly_reached = api.bounds.of(name);
         system.files = api.files.of(name);
         if let Some(files) = system.files.as_mut().filter(|_| !caller.may(Right::ReadPersonal)) {
             [&mut files.inbox, &mut files.outbox].into_iter().flatten().for_each(|held| held.reason = None);
@@ -120,7 +124,8 @@ pub async fn healthz() -> &'static str {
 
 /// The hub takes messages: the store answers and took the last write, the broker is connected, and the hub is not
 /// stopping. `clock` is false while the
-/// clock is too far ahead of the journal for retention (`clock-jumped`); the hub takes messages all the same.
+/// clock is too far ahead of the journal for retention (`clock-jumped`); `nearly-reached` names bounds that soon are, or are already: `disk`, `dead` (messages in
+/// `busbar.dead`), `state-keys`, `state-bytes`. The hub takes messages all the same.
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses((status = 200, body = Value), (status = 503, body = Value)))]
 pub async fn readyz(State(api): State<Shared>) -> Response {
     let probe = busbar_core::IntakeFilter { limit: 1, ..Default::default() };
@@ -131,8 +136,11 @@ pub async fn readyz(State(api): State<Shared>) -> Response {
     let clock = !api.clock_jumped.load(Ordering::SeqCst);
     let ready = store && broker != Some(false) && running;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": ready, "store": store, "broker": broker, "running": running, "clock": clock })))
-        .into_response()
+    let near = api.bounds.nearly_reached();
+    let shown = json!({
+        "ready": ready, "store": store, "broker": broker, "running": running, "clock": clock, "nearly-reached": near,
+    });
+    (status, Json(shown)).into_response()
 }
 
 /// Prometheus text format.

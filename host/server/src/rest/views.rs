@@ -164,6 +164,12 @@ pub struct Intake {
     /// Who decided about an entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<String>,
+    /// How often it was refused: of refusals of one kind and day the first ones have an entry each, and the last of those
+    /// counts the others, a few seconds late.
+    times: u64,
+    /// When it was refused last, where that was more than once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Error>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -295,6 +301,8 @@ impl Shower<'_> {
             part_of: intake.part_of,
             event: intake.event.map(|event| self.event(event)),
             by: intake.by,
+            times: intake.times,
+            last_at: intake.last_at_ms.map(time),
             error: intake.error.map(Error::from),
             calls: calls.into_iter().map(|c| self.call(c)).collect(),
         }

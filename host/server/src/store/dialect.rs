@@ -65,6 +65,14 @@ impl Dialect {
         }
     }
 
+    /// How large the database is.
+    pub fn size(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT page_count * page_size AS bytes FROM pragma_page_count(), pragma_page_size()",
+            Self::Postgres => "SELECT pg_database_size(current_database()) AS bytes",
+        }
+    }
+
     /// Begins a transaction that sees one moment.
     pub fn snapshot(self) -> &'static str {
         match self {

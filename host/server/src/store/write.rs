@@ -120,6 +120,7 @@ impl Write {
         self.messages(&plan).await?;
         self.intakes(&plan.intakes).await?;
         self.decided(&plan.decided).await?;
+        self.recurred(plan.recurred).await?;
         self.calls(&plan.calls).await?;
         self.state(plan.state).await?;
         self.deliveries(plan.facts.open.into_values().filter(|row| row.changed).collect()).await?;
@@ -180,7 +181,9 @@ impl Write {
             .json("error", &rows, |r| r.1.0.as_deref())
             .maybe("part_of", &rows, |r| r.0.1.part_of.as_deref())
             .json("event", &rows, |r| r.1.1.as_deref())
-            .maybe("by_whom", &rows, |r| r.0.1.by.as_deref());
+            .maybe("by_whom", &rows, |r| r.0.1.by.as_deref())
+            .int("times", &rows, |r| number(r.0.1.times))
+            .int("last_at_ms", &rows, |r| r.0.1.last_at_ms.unwrap_or(0));
         self.tx.insert("intakes", values, "").await
     }
 
@@ -190,6 +193,17 @@ impl Write {
             .text("outcome", decided, |r| r.1.outcome.as_str())
             .text("by_whom", decided, |r| &r.1.by);
         let sql = "UPDATE intakes SET outcome = r.outcome, by_whom = r.by_whom FROM {rows} WHERE intakes.seq = r.seq";
+        self.tx.execute(sql, values).await
+    }
+
+    async fn recurred(&mut self, recurred: BTreeMap<i64, (u64, i64)>) -> Result<()> {
+        let rows: Vec<_> = recurred.into_iter().collect();
+        let values = Rows::default()
+            .int("seq", &rows, |r| r.0)
+            .int("times", &rows, |r| i64::try_from(r.1.0).unwrap_or(i64::MAX))
+            .int("last_at_ms", &rows, |r| r.1.1);
+        let sql = "UPDATE intakes SET times = intakes.times + r.times, last_at_ms = r.last_at_ms FROM {rows} \
+                   WHERE intakes.seq = r.seq";
         self.tx.execute(sql, values).await
     }
 
