@@ -3,6 +3,7 @@
 
 mod cache;
 mod neighbours;
+mod quota;
 mod record;
 mod warm;
 

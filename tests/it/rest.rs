@@ -1,9 +1,10 @@
 //! The REST interface of a running hub: messages in, refusals, rights, limits, the journal.
 
 mod bad;
-mod bounds;
+pub mod bounds;
 mod journal;
 mod malformed;
+mod strangers;
 
 use crate::hub::{Hub, OFFICER, PUBLISHER, READER, payment};
 use reqwest::header::CONTENT_TYPE;

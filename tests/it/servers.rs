@@ -93,8 +93,7 @@ impl Server {
         }
         self.program.start(self.folder.path());
         while !(self.ready)(self) {
-            let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            assert!(began.elapsed() < START_MAX, "{:?} did not start:\n{}", self.program.command, log());
+            assert!(began.elapsed() < START_MAX, "{:?} did not start:\n{}", self.program.command, self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -107,6 +106,14 @@ impl Server {
         server
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
     pub fn path(&self, below: &str) -> PathBuf {
         self.folder.path().join(below)
     }
@@ -116,14 +123,7 @@ impl Server {
         let bin = postgres_bin();
         let folder = tempfile::Builder::new().prefix("busbar-postgres-").tempdir().unwrap();
         std::fs::write(folder.path().join("password"), POSTGRES_PASSWORD).unwrap();
-        // PostgreSQL refuses to run as root.
-        let as_root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
-        let other: &[&str] = if as_root {
-            succeeds(Command::new("chown").args(["-R", "postgres"]).arg(folder.path()));
-            &["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
-        } else {
-            &["env", "--"]
-        };
+        let other = as_postgres(&folder);
         let data = folder.path().join("data").display().to_string();
         let password = format!("--pwfile={}", folder.path().join("password").display());
         let mut initdb = Command::new(other[0]);
@@ -135,9 +135,25 @@ impl Server {
             &data,
         ]);
         succeeds(initdb.args(["-E", "UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", &password]));
-        let port = free_port();
+        Self::on_postgres(folder, other)
+    }
+
+    /// One with a copy of the data, which follows this one until it is promoted.
+    pub fn standby(&self) -> Self {
+        let folder = tempfile::Builder::new().prefix("busbar-standby-").tempdir().unwrap();
+        let other = as_postgres(&folder);
+        let mut copy = Command::new(other[0]);
+        copy.args(&other[1..]).arg(postgres_bin().join("pg_basebackup")).current_dir("/");
+        copy.args(["-R", "-X", "stream", "-c", "fast", "-d"]).arg(&self.url);
+        succeeds(copy.arg("-D").arg(folder.path().join("data")));
+        Self::on_postgres(folder, other)
+    }
+
+    /// Starts a server on the data in `folder`.
+    fn on_postgres(folder: TempDir, other: &[&str]) -> Self {
+        let (port, data) = (free_port(), folder.path().join("data").display().to_string());
         let mut command: Vec<_> = other.iter().map(ToString::to_string).collect();
-        command.extend([bin.join("postgres").display().to_string(), "-D".into(), data]);
+        command.extend([postgres_bin().join("postgres").display().to_string(), "-D".into(), data]);
         let options = [format!("port={port}"), "listen_addresses=127.0.0.1".into(), "unix_socket_directories=".into()];
         command.extend(options.into_iter().flat_map(|option| ["-c".to_string(), option]));
         let url = format!("postgres://busbar:{POSTGRES_PASSWORD}@127.0.0.1:{port}/postgres");
@@ -240,6 +256,15 @@ pub fn vhost() -> String {
 }
 
 const POSTGRES_PASSWORD: &str = "only-for-tests";
+
+/// How to run something as the user who may: PostgreSQL refuses to run as root. The folder becomes that user's.
+fn as_postgres(folder: &TempDir) -> &'static [&'static str] {
+    if !rustix::process::geteuid().is_root() {
+        return &["env", "--"];
+    }
+    succeeds(Command::new("chown").args(["-R", "postgres"]).arg(folder.path()));
+    &["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
+}
 
 fn postgres_bin() -> PathBuf {
     let versions =

@@ -9,12 +9,12 @@ use crate::files::Watch;
 use crate::folder::holdup::FilesShown;
 use crate::hub::{
     Attempter, Board, ConnectionShown, Connections, Driver, Gate, Hub, HubEffects, Lease, Line, Outbox, Poller,
-    Questions, Quota, Refusals, Sharing, SystemClock, SystemSecrets, Trouble, Turn, Via, ViaAmqp, ViaHttp, Waiting, WasmAdapters,
-    WriteAhead, WriterThread, new_id,
+    Questions, Quota, Refusals, Sharing, SystemClock, SystemSecrets, Trouble, Turn, Via, ViaAmqp, ViaHttp, Waiting,
+    WasmAdapters, WriteAhead, WriterThread, new_id,
 };
 use crate::rest::{Api, Hook, Keys, Throttle, serve, serve_probes};
-use crate::running::Running;
 use crate::retention::Retention;
+use crate::running::Running;
 use crate::store::{self, SqlStore};
 use crate::tcp::Endpoint;
 use crate::wasm::{Caller, Loaded, Runtime, SystemSpec};

@@ -102,8 +102,7 @@ impl Hub {
     /// Writes what was counted. What cannot be written now is written later.
     pub async fn write_refusals(&self) {
         for recurred in self.refusals.take() {
-            let commit =
-                Commit { recurred: Some(recurred.clone()), at_ms: self.clock.now_ms(), ..Commit::default() };
+            let commit = Commit { recurred: Some(recurred.clone()), at_ms: self.clock.now_ms(), ..Commit::default() };
             if self.committer.commit(commit).await.is_err() {
                 self.refusals.kinds().earlier.push(recurred);
             }
