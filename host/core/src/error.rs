@@ -91,8 +91,9 @@ codes! {
 }
 
 /// A detail may quote what came in, and goes into headers, log and journal.
-const DETAIL_BYTES_MAX: usize = 2_000;
-const PLACE_BYTES_MAX: usize = 500;
+pub(crate) const DETAIL_BYTES_MAX: usize = 2_000;
+/// Of a place in an input, which an adapter names.
+pub const PLACE_BYTES_MAX: usize = 500;
 
 /// At most so many bytes of a text, the rest for three dots.
 pub fn cut(mut text: String, most: usize) -> String {

@@ -32,7 +32,7 @@ pub use acks::{Ack, Acks};
 pub use admit::{Planned, Rules};
 pub use data::Data;
 pub use entries::{Origin, id_of_its_own};
-pub use error::{ALL as ALL_CODES, Class, Code, ErrorRecord, Problem, cut};
+pub use error::{ALL as ALL_CODES, Class, Code, ErrorRecord, PLACE_BYTES_MAX, Problem, cut};
 pub use intakes::*;
 pub use journal::*;
 pub use json::parse_json;

@@ -263,3 +263,21 @@ async fn after_a_failover_the_hub_writes_to_the_new_primary() {
     assert_eq!(delivered(&hub).await, ["first", "last"]);
     assert!(Path::new(&hub.path("data")).exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_with_little_room_is_told_and_the_hub_goes_on() {
+    let hub = Hub::start(&format!("[store]\nfree-bytes-min = {}", i64::MAX));
+    let ready = wait_for("the alarm", async || {
+        let answer = hub.get("", "/readyz").await;
+        (answer.body["nearly-reached"] == serde_json::json!(["disk"])).then_some(answer)
+    })
+    .await;
+    assert_eq!(ready.status, 200, "{ready:?}");
+    assert!(hub.log().contains("a bound is nearly reached"), "{}", hub.log());
+    let metrics = hub.get("", "/metrics").await.body;
+    for name in ["busbar_disk_free_bytes ", "busbar_store_bytes "] {
+        let value = metrics.as_str().unwrap().lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        assert!(value.parse::<f64>().unwrap() > 0.0, "{name}{value}");
+    }
+    assert!(try_publish(&hub, "first").await);
+}

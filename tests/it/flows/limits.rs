@@ -186,7 +186,7 @@ async fn a_message_that_ends_each_connection_is_left_alone_ever_longer_and_named
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lies_put_aside_is_counted_and_told_before_it_is_too_much() {
     let url = tokio::task::spawn_blocking(vhost).await.unwrap();
-    let hub = Hub::start(&relay(&url, "dead-max = 5"));
+    let hub = Hub::start(&format!("[store]\nfree-bytes-min = 1\n{}", relay(&url, "dead-max = 5")));
     let broker = Broker::patient(&url).await;
     let metric = async |wanted: &str| {
         let text = hub.get("", "/metrics").await.body.as_str().unwrap().to_string();

@@ -11,7 +11,7 @@ fn keeper(limits: &str) -> String {
              limits = {{ {limits} }}\n"
         )
     };
-    format!("{}{}", system("keeper", limits), system("other", ""))
+    format!("[store]\nfree-bytes-min = 1\n{}{}", system("keeper", limits), system("other", ""))
 }
 
 async fn ask(hub: &Hub, system: &str, behaviour: &str) -> Answer {
@@ -78,4 +78,15 @@ async fn lines_over_the_rate_are_left_out_and_counted() {
     })
     .await;
     assert!(log.contains("limits.log-lines-per-minute"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_adapter_says_of_an_entry_is_cut() {
+    let hub = Hub::start(&keeper(""));
+    assert_eq!(ask(&hub, "keeper", "leave-out-large").await.status, 200);
+    let entries = hub.intakes("outcome=left-out").await;
+    assert_eq!(entries.len(), 1, "{}", entries.len());
+    let length = |name: &str| entries[0]["error"][name].as_str().unwrap().len();
+    let bounded = length("code") <= 110 && length("place") <= 510 && length("detail") <= 2_010;
+    assert!(bounded, "{} {} {}", length("code"), length("place"), length("detail"));
 }

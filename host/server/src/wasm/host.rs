@@ -6,7 +6,7 @@ use super::effects::AskFailure;
 use super::run::rejection;
 use super::state::{CallState, limit};
 use busbar_core::ports::Emitted;
-use busbar_core::{Code, Message, Problem};
+use busbar_core::{Code, Message, PLACE_BYTES_MAX, Problem, cut};
 use serde_json::json;
 use std::io::Read;
 use std::time::Instant;
@@ -270,7 +270,7 @@ impl CallState {
             extensions: Default::default(),
             data: busbar_core::parse_json(draft.data.as_bytes())?.into(),
         };
-        Ok((message, draft.place))
+        Ok((message, draft.place.map(|place| cut(place, PLACE_BYTES_MAX))))
     }
 }
 

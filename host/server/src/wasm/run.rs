@@ -224,7 +224,7 @@ pub(super) fn convert_failure(failure: wit::types::Failure) -> Failure {
 
 pub(super) fn rejection(rejection: wit::types::Rejection) -> Rejection {
     let wit::types::Rejection { code, reason, place } = rejection;
-    Rejection { code, reason, place }
+    Rejection { code, reason, place }.bounded()
 }
 
 fn no_entry<T>(name: &str) -> Run<T> {
