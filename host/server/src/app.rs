@@ -51,7 +51,8 @@ struct Base {
     files: Arc<Board<FilesShown>>,
     clock_jumped: Arc<AtomicBool>,
     bounds: Arc<Bounds>,
-    quotas: BTreeMap<String, Arc<Quota>>,
+    /// And whether the system may keep a state.
+    quotas: BTreeMap<String, (Arc<Quota>, bool)>,
 }
 
 /// Starts a deployment.
@@ -355,7 +356,7 @@ async fn adapters(deployment: &Deployment, base: &mut Base) -> anyhow::Result<Wa
         };
         let limits = &system.config.limits;
         let quota = Quota::new(name, base.store.clone(), limits);
-        base.quotas.insert(name.clone(), quota.clone());
+        base.quotas.insert(name.clone(), (quota.clone(), system.config.grants.state));
         let effects = HubEffects {
             system: name.clone(),
             quota,

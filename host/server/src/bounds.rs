@@ -53,7 +53,8 @@ pub struct Watcher {
     pub clock: Arc<dyn Clock>,
     /// A folder on the disk to be watched, and the bytes that should be free there.
     pub disk: (PathBuf, u64),
-    pub quotas: BTreeMap<String, Arc<Quota>>,
+    /// And whether the system may keep a state.
+    pub quotas: BTreeMap<String, (Arc<Quota>, bool)>,
     /// With the messages put aside that are too many.
     pub transport: Option<(Arc<dyn Transport>, u64)>,
 }
@@ -90,8 +91,11 @@ impl Watcher {
     }
 
     async fn systems(&self) {
-        for (system, quota) in &self.quotas {
+        for (system, (quota, keeps_state)) in &self.quotas {
             quota.tell_left_out(self.clock.now_ms());
+            if !keeps_state {
+                continue;
+            }
             match quota.state().await {
                 Ok((used, most)) => {
                     self.bounds.tell(system, "state-keys", used.keys, most.keys);

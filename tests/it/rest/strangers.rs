@@ -1,6 +1,6 @@
 //! Those who have no right key, or nothing to ask: they cost no disk, and shut out nobody.
 
-use super::bounds::connect;
+use super::bounds::{connect, until_closed};
 use crate::hub::{Hub, LOGIN, READER, payment, wait_for};
 use crate::servers::free_port;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -163,4 +163,13 @@ async fn health_and_metrics_may_have_a_listener_of_their_own() {
     assert_eq!(hub.get(READER, "/v1/messages").await.status, 200);
     let there = hub.client.get(format!("http://127.0.0.1:{port}/v1/messages")).bearer_auth(READER);
     hub.send(there).await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_connection_without_a_further_request_ends() {
+    let hub = Hub::with("header-timeout-ms = 400", "");
+    let mut stream = connect(&hub).await;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: hub\r\n\r\n").await.unwrap();
+    let answer = until_closed(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && !answer.contains("connection: close"), "{answer}");
 }

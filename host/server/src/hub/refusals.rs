@@ -70,6 +70,18 @@ impl Refusals {
         }
     }
 
+    /// What could not be written, as one with what could not before.
+    fn put_back(&self, recurred: Recurred) {
+        let earlier = &mut self.kinds().earlier;
+        match earlier.iter_mut().find(|known| known.intake == recurred.intake) {
+            Some(known) => {
+                known.times += recurred.times;
+                known.last_at_ms = known.last_at_ms.max(recurred.last_at_ms);
+            }
+            None => earlier.push(recurred),
+        }
+    }
+
     fn take(&self) -> Vec<Recurred> {
         let mut kinds = self.kinds();
         let mut all = std::mem::take(&mut kinds.earlier);
@@ -104,7 +116,7 @@ impl Hub {
         for recurred in self.refusals.take() {
             let commit = Commit { recurred: Some(recurred.clone()), at_ms: self.clock.now_ms(), ..Commit::default() };
             if self.committer.commit(commit).await.is_err() {
-                self.refusals.kinds().earlier.push(recurred);
+                self.refusals.put_back(recurred);
             }
         }
     }
