@@ -103,22 +103,7 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         spool: deployment.folder.join("data/spool"),
         refusals: Refusals::default(),
     });
-    let api = Arc::new(Api {
-        hub: hub.clone(),
-        keys: Keys(deployment.config.http.keys.clone()),
-        hooks: hooks(&deployment),
-        driver: driver.clone(),
-        transport: base.transport.clone(),
-        connections: base.board.clone(),
-        files: base.files.clone(),
-        clock_jumped: base.clock_jumped.clone(),
-        store_health: store.health(),
-        bounds: base.bounds.clone(),
-        throttle: Throttle::default(),
-        metrics,
-        limits: deployment.config.http.clone(),
-        stopping: AtomicBool::new(false),
-    });
+    let api = api(&deployment, &base, &hub, &store, metrics);
     let leases = CancellationToken::new();
     let sharing = share(&deployment, &driver, &base, attempter, &leases);
     let transport = base.transport.clone();
@@ -133,6 +118,31 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         tokio::spawn(serve_probes(listener, api.clone(), CancellationToken::new()));
     }
     Ok(Running { address, api, intake, delivery, leases, tasks, sharing, driver, transport, store, _lock: lock })
+}
+
+fn api(
+    deployment: &Deployment,
+    base: &Base,
+    hub: &Arc<Hub>,
+    store: &SqlStore,
+    metrics: Option<PrometheusHandle>,
+) -> Arc<Api> {
+    Arc::new(Api {
+        hub: hub.clone(),
+        keys: Keys(deployment.config.http.keys.clone()),
+        hooks: hooks(deployment),
+        driver: hub.committer.clone(),
+        transport: base.transport.clone(),
+        connections: base.board.clone(),
+        files: base.files.clone(),
+        clock_jumped: base.clock_jumped.clone(),
+        store_health: store.health(),
+        bounds: base.bounds.clone(),
+        throttle: Throttle::default(),
+        metrics,
+        limits: deployment.config.http.clone(),
+        stopping: AtomicBool::new(false),
+    })
 }
 
 async fn base(deployment: &Deployment, store: Arc<dyn Store>) -> anyhow::Result<Base> {

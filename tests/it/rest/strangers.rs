@@ -91,7 +91,7 @@ async fn of_other_refusals_the_first_have_an_entry_each() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_sends_wrong_keys_is_told_to_wait_and_others_there_are_served() {
     let hub = Hub::start(TERMINAL);
-    for _ in 0..5 {
+    for _ in 0..10 {
         hub.get("an-old-key", "/v1/messages").await.problem(401, "unauthorized");
     }
     let mut told = Vec::new();

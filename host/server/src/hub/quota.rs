@@ -43,9 +43,12 @@ impl Quota {
     /// # Errors
     /// `store-unavailable`.
     pub async fn state(&self) -> Result<(StateSize, StateSize), Problem> {
-        let used = self.store.state_size(&self.system).await?;
-        *lock(&self.used) = Some(used);
-        Ok((used, self.most))
+        let found = self.store.state_size(&self.system).await?;
+        // What others wrote comes to it; what calls of this hub are about to write stays counted.
+        let mut used = lock(&self.used);
+        let known = used.get_or_insert(found);
+        *known = StateSize { keys: known.keys.max(found.keys), bytes: known.bytes.max(found.bytes) };
+        Ok((found, self.most))
     }
 
     /// # Errors
@@ -56,7 +59,7 @@ impl Quota {
         if self.take(more).is_ok() {
             return Ok(());
         }
-        self.state().await?;
+        *lock(&self.used) = Some(self.store.state_size(&self.system).await?);
         if let Some(value) = self.store.state(&self.system, key).await? {
             more = StateSize { keys: 0, bytes: bytes.saturating_sub(value.len() as u64) };
         }

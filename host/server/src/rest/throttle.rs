@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
 /// Of one wrong key: a program with an old one. Whoever else mistypes theirs there still hears so.
-const KEY: Rate = Rate { per_second: 0.1, burst: 5 };
+const KEY: Rate = Rate { per_second: 0.1, burst: 10 };
 /// Of one address, whatever it sends: somebody who guesses.
 const ADDRESS: Rate = Rate { per_second: 1.0, burst: 60 };
 /// Who is forgotten for others is only told 401 again instead of 429.
@@ -40,10 +40,11 @@ impl Throttle {
     pub fn answer(&self, peer: Option<Peer>, given: &[u8], problem: Problem, now_ms: i64) -> ApiProblem {
         let Some(Peer(address)) = peer else { return problem.into() };
         let address = network(address);
-        let keys = [(self.hasher.hash_one((address, given)), KEY), (self.hasher.hash_one(address), ADDRESS)];
+        let by_key = (!given.is_empty()).then(|| (self.hasher.hash_one((address, given)), KEY));
+        let by_address = (self.hasher.hash_one(address), ADDRESS);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // In this order: what one program sends again and again does not use up what the address has.
-        for (key, rate) in keys {
+        for (key, rate) in by_key.into_iter().chain([by_address]) {
             if let Err(wait_ms) = seen.take(key, rate, now_ms) {
                 metrics::counter!("busbar_http_throttled_total").increment(1);
                 if now_ms.saturating_sub(seen.said_ms) > SAY_EVERY_MS {

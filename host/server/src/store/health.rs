@@ -1,6 +1,6 @@
 //! Whether the journal can be written, which nobody knows before it was tried: what the last write came to.
 
-use super::backend::{Pool, Rows};
+use super::backend::{Pool, Rows, Tx};
 use super::{SqlStore, whole};
 use busbar_core::{Code, Problem};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -88,13 +88,24 @@ impl SqlStore {
     }
 }
 
+/// A new page of a table, which has no room where there is none for rows: PostgreSQL counts in place.
+const NEW_PAGE: &str = "CREATE TEMP TABLE page (n BIGINT) ON COMMIT DROP; INSERT INTO page VALUES (1)";
+
 /// Another value each time: SQLite leaves a page alone that would be what it is.
 async fn ask(writer: &Pool) -> Result<(), Problem> {
+    let has_failed = writer.health.writable().is_err();
     let asked = match writer.begin().await {
         Ok(mut tx) => {
+            let page = match &tx {
+                Tx::Postgres(_) if has_failed => tx.run(NEW_PAGE).await,
+                _ => Ok(()),
+            };
             let rows = Rows::default().int("more", &[1], |more| *more);
             let sql = "UPDATE counters SET value = value + r.more FROM {rows} WHERE counters.name = 'asked'";
-            let written = tx.execute(sql, rows).await;
+            let written = match page {
+                Ok(()) => tx.execute(sql, rows).await,
+                Err(problem) => Err(problem),
+            };
             tx.end(written).await
         }
         Err(problem) => Err(problem),
