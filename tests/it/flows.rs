@@ -16,5 +16,6 @@ pub mod limits;
 mod new;
 mod out;
 mod poll;
+mod publishers;
 mod stories;
 mod trouble;

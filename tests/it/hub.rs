@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
-/// Rights: publish.
+/// Rights: publish and ask, anything.
 pub const PUBLISHER: &str = "key-of-the-publisher";
 /// Rights: read.
 pub const READER: &str = "key-of-the-reader";
@@ -27,6 +27,18 @@ pub const READER: &str = "key-of-the-reader";
 pub const OFFICER: &str = "key-of-the-officer";
 /// Rights: read, read-personal, operate.
 pub const OPERATOR: &str = "key-of-the-operator";
+const SAYS_ANYTHING: &str = r#"["publish", "ask"]
+sources = ["*", "/test/cash", "/test/crm", "/test/desk", "/test/judge", "/test/other", "/test/quoted", "/test/types"]
+types = ["*"]
+questions = ["*"]"#;
+/// For the section `[amqp]`: whoever may write to the exchange may say anything.
+pub const ANYBODY: &str = r#"
+[[amqp.publishers]]
+name = "*"
+sources = ["*", "/test/cash", "/test/crm", "/test/desk", "/test/judge", "/test/other", "/test/quoted", "/test/types"]
+types = ["*"]
+questions = ["*"]
+"#;
 /// `user:password` of the credential `secrets/login`.
 pub const LOGIN: (&str, &str) = ("terminal", "pass-of-the-terminal");
 /// The credential `secrets/token`.
@@ -120,6 +132,9 @@ impl Hub {
         }
         command.arg("--").arg(binary()).arg("run").arg(self.folder.path());
         command.args(["--listen", "127.0.0.1:0", "--json"]).env_remove("BUSBAR_LOG");
+        if let Ok(level) = std::fs::read_to_string(self.path("log-level")) {
+            command.env("BUSBAR_LOG", level);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -222,9 +237,9 @@ impl Hub {
         self.get(OFFICER, &format!("/v1/messages/{}", seq.as_str().unwrap())).await.body
     }
 
-    /// The inputs that match, newest first.
+    /// The inputs that match, newest first, personal data and all.
     pub async fn intakes(&self, query: &str) -> Vec<Value> {
-        let answer = self.get(READER, &format!("/v1/intakes?limit=500&{query}")).await;
+        let answer = self.get(OFFICER, &format!("/v1/intakes?limit=500&{query}")).await;
         answer.body["intakes"].as_array().unwrap_or_else(|| panic!("{answer:?}")).clone()
     }
 
@@ -344,7 +359,7 @@ fn head(http: &str) -> String {
         format!("[[http.keys]]\nname = \"{name}\"\nsha256 = \"{}\"\nrights = {rights}\n", key_digest(key))
     };
     let keys = [
-        ("publisher", PUBLISHER, r#"["publish"]"#),
+        ("publisher", PUBLISHER, SAYS_ANYTHING),
         ("reader", READER, r#"["read"]"#),
         ("officer", OFFICER, r#"["read", "read-personal"]"#),
         ("operator", OPERATOR, r#"["read", "read-personal", "operate"]"#),

@@ -4,6 +4,7 @@ mod bad;
 pub mod bounds;
 mod journal;
 mod malformed;
+mod rights;
 mod strangers;
 
 use crate::hub::{Hub, OFFICER, PUBLISHER, READER, payment};

@@ -293,12 +293,19 @@ fn definitions() -> String {
     let names = (0..VHOSTS).map(|n| format!("t{n}")).chain(["/".to_string()]);
     let (vhosts, permissions): (Vec<_>, Vec<_>) = names
         .map(|name| {
-            let all =
-                serde_json::json!({"user": "busbar", "vhost": name, "configure": ".*", "write": ".*", "read": ".*"});
-            (serde_json::json!({"name": name}), all)
+            let may = |user: &str, configure: &str, write: &str| {
+                serde_json::json!({"user": user, "vhost": name, "configure": configure, "write": write, "read": ".*"})
+            };
+            // A user with few rights, as a system beside the hub should have.
+            let clerk = may("clerk", "^answers$", "^(busbar\\.in(\\.desk)?|answers)$");
+            (serde_json::json!({"name": name}), [may("busbar", ".*", ".*"), clerk])
         })
         .unzip();
-    let users = serde_json::json!([{"name": "busbar", "password": "busbar", "tags": "administrator"}]);
+    let permissions = permissions.concat();
+    let users = serde_json::json!([
+        {"name": "busbar", "password": "busbar", "tags": "administrator"},
+        {"name": "clerk", "password": "clerk", "tags": ""},
+    ]);
     serde_json::json!({"users": users, "vhosts": vhosts, "permissions": permissions}).to_string()
 }
 

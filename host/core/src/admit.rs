@@ -74,7 +74,8 @@ impl Rules {
             return Err(Problem::new(Code::NotAQuestion, text).at("type"));
         }
         let (deliveries, journal) = self.plan(&message);
-        Ok(NewMessage { digest: digest(&message), message: Arc::new(message), deliveries, place, journal })
+        let digest = digest(&message);
+        Ok(NewMessage { digest, message: Arc::new(message), deliveries, place, stated_by: None, journal })
     }
 
     /// The system that answers a question, by the first route that covers it and whose condition holds.

@@ -37,7 +37,7 @@ impl Origin {
         let place = entry.place.as_deref().unwrap_or_default();
         let parts = [&*self.system, self.kind.as_str(), &self.name, &entry.code, place, &entry.reason];
         let id = named("left-out", &parts);
-        let error = ErrorRecord { code: entry.code, detail: entry.reason, place: entry.place };
+        let error = ErrorRecord { code: entry.code, detail: entry.reason, place: entry.place, by_adapter: true };
         self.entry(id, IntakeOutcome::LeftOut, error, at_ms)
     }
 

@@ -60,6 +60,8 @@ impl MemoryTransport {
             tag: Tag { connection: 0, number: 0 },
             payload,
             routing_key: routing_key.to_string(),
+            exchange: String::new(),
+            user: None,
             reply_to: None,
             correlation_id: None,
             fault: None,

@@ -8,6 +8,7 @@ use crate::journal::*;
 use crate::message::Message;
 use crate::mutant::{Mutant, broken};
 use crate::ports::{Claim, Claimed, Ready};
+use crate::stated::StatedBy;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ pub(crate) struct Row {
     pub message: Arc<Message>,
     pub received_at_ms: i64,
     pub place: Option<String>,
+    pub stated_by: Option<StatedBy>,
     pub intake: Option<String>,
 }
 
@@ -191,8 +193,9 @@ impl MemoryJournal {
         let seq = self.next();
         let id = (new.message.source.clone(), new.message.id.clone());
         self.ids.insert(id, (seq, new.digest));
+        let NewMessage { place, stated_by, .. } = new;
         let row =
-            Row { message: new.message.clone(), received_at_ms: at_ms, place: new.place, intake: intake.cloned() };
+            Row { message: new.message.clone(), received_at_ms: at_ms, place, stated_by, intake: intake.cloned() };
         self.messages.insert(seq, row);
         let mut deliveries = Vec::new();
         for planned in new.deliveries {

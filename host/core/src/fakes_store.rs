@@ -48,6 +48,7 @@ impl MemoryJournal {
             message: (*row.message).clone(),
             received_at_ms: row.received_at_ms,
             place: row.place.clone(),
+            stated_by: row.stated_by.clone(),
             intake: row.intake.clone(),
             deliveries: own.filter_map(|id| self.delivery_view(id, with_calls)).collect(),
         }

@@ -2,6 +2,7 @@
 
 use crate::error::ErrorRecord;
 use crate::journal::{Accepted, Call};
+use crate::stated::StatedBy;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -76,7 +77,7 @@ pub struct Intake {
     /// UUIDv7; of an entry, see [`crate::Origin`].
     pub id: String,
     pub kind: IntakeKind,
-    /// The system, or the API key's name.
+    /// The system, or the name of the API key or publisher.
     pub system: String,
     /// File name, path or routing key.
     pub name: String,
@@ -108,6 +109,9 @@ pub struct Intake {
     /// When it came last, where it came more than once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_at_ms: Option<i64>,
+    /// Of a question, and of what was refused to a key or a publisher: who asked or stated it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stated_by: Option<StatedBy>,
 }
 
 fn once() -> u64 {
@@ -139,6 +143,7 @@ impl Intake {
             by: None,
             times: 1,
             last_at_ms: None,
+            stated_by: None,
         }
     }
 

@@ -4,6 +4,7 @@ use crate::admit::Planned;
 use crate::error::ErrorRecord;
 use crate::intakes::{Decided, Intake, Recurred};
 use crate::message::Message;
+use crate::stated::StatedBy;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -53,6 +54,8 @@ pub struct NewMessage {
     pub deliveries: Vec<Planned>,
     /// Where in the input it was found.
     pub place: Option<String>,
+    /// The key or publisher that stated it; none of what a system states, whose source names it.
+    pub stated_by: Option<StatedBy>,
     pub journal: Journal,
 }
 
@@ -339,6 +342,8 @@ pub struct MessageView {
     pub message: Message,
     pub received_at_ms: i64,
     pub place: Option<String>,
+    /// See [`NewMessage::stated_by`]; none either of what was written by an earlier version.
+    pub stated_by: Option<StatedBy>,
     pub intake: Option<String>,
     pub deliveries: Vec<DeliveryView>,
 }

@@ -26,13 +26,14 @@ mod route;
 mod schema;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+mod stated;
 mod typed;
 
 pub use acks::{Ack, Acks};
 pub use admit::{Planned, Rules};
 pub use data::Data;
 pub use entries::{Origin, id_of_its_own};
-pub use error::{ALL as ALL_CODES, Class, Code, ErrorRecord, PLACE_BYTES_MAX, Problem, cut};
+pub use error::{ALL as ALL_CODES, Class, Code, ErrorRecord, PLACE_BYTES_MAX, Problem, Text, cut, visible};
 pub use intakes::*;
 pub use journal::*;
 pub use json::parse_json;
@@ -41,4 +42,5 @@ pub use message::{Message, Payload, valid_type};
 pub use outcome::{Failure, Next, Policy, Rejection};
 pub use route::{Expr, Route};
 pub use schema::Catalog;
+pub use stated::{StatedBy, Stater, covers};
 pub use typed::{Mistake, Wanted};

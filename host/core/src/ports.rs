@@ -125,6 +125,10 @@ pub struct Received {
     pub tag: Tag,
     pub payload: Payload,
     pub routing_key: String,
+    /// The exchange that it was published to.
+    pub exchange: String,
+    /// The user of the broker who published it, where the message says so: the broker has checked it.
+    pub user: Option<String>,
     /// Present on questions.
     pub reply_to: Option<String>,
     pub correlation_id: Option<String>,

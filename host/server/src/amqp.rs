@@ -6,10 +6,12 @@ mod fit;
 mod intake;
 mod link;
 mod publish;
+mod publishers;
 mod topology;
 mod transport;
 
 pub use attributes::PREFIX as ATTRIBUTE_PREFIX;
 pub use intake::run as run_intake;
+pub use publishers::Allowed;
 pub use topology::{SystemQueue, Topology};
 pub use transport::RabbitTransport;

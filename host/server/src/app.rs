@@ -1,8 +1,8 @@
 //! Wires all parts. The only place that knows every one of them.
 
-use crate::amqp::{RabbitTransport, SystemQueue, Topology, run_intake};
+use crate::amqp::{Allowed, RabbitTransport, SystemQueue, Topology, run_intake};
 use crate::bounds::{Bounds, Watcher};
-use crate::config::model::Via as ViaKind;
+use crate::config::model::{KnownBy, PublisherConfig, Via as ViaKind};
 use crate::config::{Deployment, System, policy, stating, system_rules};
 use crate::egress::Egress;
 use crate::files::Watch;
@@ -23,7 +23,7 @@ use busbar_core::engine::Engine;
 use busbar_core::ports::{Adapters, Clock, Store, Transport};
 use busbar_core::{Rules, Shards};
 use metrics_exporter_prometheus::PrometheusHandle;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -129,7 +129,7 @@ fn api(
 ) -> Arc<Api> {
     Arc::new(Api {
         hub: hub.clone(),
-        keys: Keys(deployment.config.http.keys.clone()),
+        keys: Keys::new(&deployment.config.http.keys, &deployment.config.name),
         hooks: hooks(deployment),
         driver: hub.committer.clone(),
         transport: base.transport.clone(),
@@ -296,8 +296,9 @@ fn intakes(
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     let turn = Turn(base.owned.subscribe());
-    if let Some(transport) = base.transport {
-        tasks.spawn(run_intake(hub.clone(), transport, base.topology, stop.clone()));
+    if let (Some(transport), Some(config)) = (base.transport, &deployment.config.amqp) {
+        let allowed = Allowed::new(config, &base.topology, &deployment.config.name);
+        tasks.spawn(run_intake(hub.clone(), transport, base.topology, allowed, stop.clone()));
     }
     for (system, config) in
         deployment.systems.iter().filter_map(|(n, s)| s.config.folder.clone().map(|f| (n.clone(), f)))
@@ -351,8 +352,13 @@ fn topology(deployment: &Deployment) -> Topology {
         let (questions, messages) = types.partition(|t| catalog.answer_type(t).is_some());
         Some(SystemQueue { queue: system.config.queue.clone()?, messages, questions })
     };
-    let prefix = deployment.config.amqp.as_ref().map_or_else(|| "busbar".into(), |a| a.prefix.clone());
-    Topology { prefix, queues: deployment.systems.iter().filter_map(queue).collect() }
+    let config = deployment.config.amqp.as_ref();
+    let own = |publisher: &&PublisherConfig| publisher.known_by == KnownBy::Exchange;
+    Topology {
+        prefix: config.map_or_else(|| "busbar".into(), |amqp| amqp.prefix.clone()),
+        queues: deployment.systems.iter().filter_map(queue).collect(),
+        publishers: config.iter().flat_map(|amqp| &amqp.publishers).filter(own).map(|p| p.name.clone()).collect(),
+    }
 }
 
 async fn adapters(deployment: &Deployment, base: &mut Base) -> anyhow::Result<WasmAdapters> {
@@ -370,7 +376,7 @@ async fn adapters(deployment: &Deployment, base: &mut Base) -> anyhow::Result<Wa
         let effects = HubEffects {
             system: name.clone(),
             quota,
-            secrets: secrets(system),
+            secrets: SystemSecrets::new(&system.secrets),
             egress: Egress::new(
                 system.config.grants.private_addresses.clone(),
                 limits.body_bytes,
@@ -425,11 +431,6 @@ async fn loaded(deployment: &Deployment, runtime: &Arc<Runtime>) -> anyhow::Resu
     Ok(loaded)
 }
 
-fn secrets(system: &System) -> SystemSecrets {
-    let copy = |(name, secret): (&String, &SecretString)| (name.clone(), secret.clone());
-    SystemSecrets(system.secrets.iter().map(copy).collect())
-}
-
 fn via(deployment: &Deployment, base: &Base) -> anyhow::Result<BTreeMap<String, Via>> {
     let mut all = BTreeMap::new();
     for (name, system) in &deployment.systems {
@@ -443,7 +444,7 @@ fn via(deployment: &Deployment, base: &Base) -> anyhow::Result<BTreeMap<String, 
                     url,
                     mode: system.config.mode,
                     bearer: system.config.bearer.clone(),
-                    secrets: secrets(system),
+                    secrets: SystemSecrets::new(&system.secrets),
                     egress: Egress::new(host.into_iter().collect(), limits.body_bytes, limits.header_bytes)?,
                     timeout_ms: limits.http_timeout_ms,
                     clock: base.clock.clone(),
@@ -465,7 +466,10 @@ fn via(deployment: &Deployment, base: &Base) -> anyhow::Result<BTreeMap<String, 
 fn hooks(deployment: &Deployment) -> BTreeMap<String, Hook> {
     let hook = |(name, system): (&String, &System)| {
         let at_once = Semaphore::new((deployment.config.http.concurrency_max / 2).max(1));
-        Some((name.clone(), Hook { config: system.config.hook.clone()?, secrets: secrets(system), at_once }))
+        Some((
+            name.clone(),
+            Hook { config: system.config.hook.clone()?, secrets: SystemSecrets::new(&system.secrets), at_once },
+        ))
     };
     deployment.systems.iter().filter_map(hook).collect()
 }

@@ -20,6 +20,7 @@ mod entries;
 mod fuzz;
 mod journal;
 mod key;
+mod log;
 mod new;
 mod output;
 mod parked;

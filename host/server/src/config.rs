@@ -1,8 +1,10 @@
 //! Configuration: its shape, reading it, and finding every mistake in it at once.
 
+mod access;
 mod adapters;
 mod check;
 pub mod connection;
+pub mod credentials;
 mod finding;
 mod limits;
 mod load;

@@ -6,7 +6,7 @@ use crate::config::model::FolderConfig;
 use crate::folder::holdup::{FilesShown, HeldShown, Holdup, Lines};
 use crate::folder::{Folder, Look, shown};
 use crate::hub::{Board, FileResult, Hub, new_id};
-use busbar_core::{Code, IntakeOutcome, Problem};
+use busbar_core::{Code, IntakeOutcome, Problem, visible};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -286,7 +286,7 @@ fn report(system: &str, result: &FileResult, took: Duration) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         // Writing into a string cannot fail.
-        let _ = writeln!(text, "{name:<12}{value}");
+        let _ = writeln!(text, "{name:<12}{}", visible(value));
     };
     line("file", &intake.name);
     line("bytes", &result.bytes.to_string());

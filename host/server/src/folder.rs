@@ -242,9 +242,7 @@ fn changed() -> Error {
 pub fn shown(name: &OsStr) -> String {
     let mut text = String::new();
     for part in name.as_bytes().utf8_chunks() {
-        for c in part.valid().chars() {
-            if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
-        }
+        text.push_str(&busbar_core::visible(part.valid()));
         part.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
     }
     text

@@ -10,6 +10,7 @@ mod encode;
 mod entries;
 mod file;
 mod intake;
+mod oauth2;
 mod operate;
 mod poll;
 mod questions;

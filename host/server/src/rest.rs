@@ -6,6 +6,7 @@ mod described;
 mod entries;
 mod hooks;
 mod journal;
+mod masks;
 mod messages;
 mod operations;
 mod problem;

@@ -4,7 +4,7 @@ use crate::config::model::RetentionConfig;
 use crate::hub::Turn;
 use crate::store::{Day, SqlStore, day_of};
 use busbar_core::ports::Clock;
-use busbar_core::{Code, Problem};
+use busbar_core::{Code, Problem, covers};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,10 +49,7 @@ pub fn plan(config: &RetentionConfig, today: i64, present: &[Day]) -> Plan {
 
 /// Whether records of this type are kept for ever.
 pub fn forever(config: &RetentionConfig, r#type: &str) -> bool {
-    config.dedup_forever.iter().any(|pattern| match pattern.strip_suffix('*') {
-        Some(start) => r#type.starts_with(start),
-        None => r#type == pattern,
-    })
+    config.dedup_forever.iter().any(|pattern| covers(pattern, r#type))
 }
 
 /// What was done.

@@ -77,7 +77,12 @@ impl SqlStore {
         let options = AnyConnectOptions::from_url(&url).map_err(unavailable)?;
         check(&options, dialect).await?;
         let writer = Pool::new(dialect, url.as_str(), WRITE_WAIT_MAX)?;
-        let reader = pool(READERS_MAX, READ_WAIT_MAX, dialect.reader_setup()).connect_lazy_with(options);
+        let health = writer.health.clone();
+        let reader = pool(READERS_MAX, READ_WAIT_MAX, dialect.reader_setup()).before_acquire(move |_, known| {
+            let is_of_now = health.is_of_now(known.age);
+            Box::pin(async move { Ok(is_of_now) })
+        });
+        let reader = reader.connect_lazy_with(options);
         let store = Self { writer, reader, dialect, days: Arc::default() };
         let writer = store.writer.clone();
         whole(async move { migrate(&writer).await.map_err(not_migrated) }).await?;

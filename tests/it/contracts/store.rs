@@ -118,7 +118,7 @@ fn planned(system: &str, key: Option<&str>) -> Planned {
 /// As admission makes it.
 fn admitted(message: Message, deliveries: Vec<Planned>) -> NewMessage {
     let digest = format!("{} {}", message.r#type, message.data.text());
-    NewMessage { message: Arc::new(message), digest, deliveries, place: None, journal: Journal::Full }
+    NewMessage { message: Arc::new(message), digest, deliveries, place: None, stated_by: None, journal: Journal::Full }
 }
 
 /// A small message from `/demo/bank` that goes to billing with `key`.
@@ -191,7 +191,10 @@ fn call(attempt: u32, ordinal: u32) -> Call {
 
 fn failed() -> ErrorRecord {
     ErrorRecord {
-        code: "rejected".into(), detail: "нет такого «счёта»".into(), place: Some("/data/account".into())
+        code: "rejected".into(),
+        detail: "нет такого «счёта»".into(),
+        place: Some("/data/account".into()),
+        by_adapter: true,
     }
 }
 

@@ -150,7 +150,7 @@ async fn rabbitmq() {
     };
     let queue = SystemQueue { queue: "known".into(), messages: vec!["known.v1".into()], questions: vec![] };
     let owned = tokio::sync::watch::Sender::new(busbar_core::Shards::ALL);
-    let topology = Topology { prefix: "busbar".into(), queues: vec![queue] };
+    let topology = Topology { prefix: "busbar".into(), queues: vec![queue], ..Topology::default() };
     let transport =
         RabbitTransport::start(&config, url.clone().into(), topology, owned.subscribe(), CancellationToken::new())
             .await
@@ -213,7 +213,7 @@ async fn start_owning(url: &str, owned: watch::Receiver<Shards>) -> Result<Rabbi
         bare_attributes: Vec::new(),
         dead_max: 1_000,
     };
-    let topology = Topology { prefix: "busbar".into(), queues: vec![] };
+    let topology = Topology { prefix: "busbar".into(), ..Topology::default() };
     RabbitTransport::start(&config, url.into(), topology, owned, CancellationToken::new()).await
 }
 

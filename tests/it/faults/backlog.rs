@@ -4,7 +4,7 @@
 use super::gateway::Gateway;
 use super::publisher::{Plan, toml};
 use crate::flows::broker::Broker;
-use crate::hub::{Hub, wait_for_at_most};
+use crate::hub::{ANYBODY, Hub, wait_for_at_most};
 use crate::servers::vhost;
 use lapin::BasicProperties;
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ const MEMORY_MAX: u64 = 400 << 20;
 async fn after_an_outage_of_a_minute_the_backlog_drains() {
     let url = tokio::task::spawn_blocking(vhost).await.unwrap();
     let gateway = Gateway::start(false).await;
-    let hub = Hub::start(&format!("[amqp]\nurl = \"{url}\"\n{}", toml(&gateway.url)));
+    let hub = Hub::start(&format!("[amqp]\nurl = \"{url}\"\n{ANYBODY}\n{}", toml(&gateway.url)));
     let broker = Broker::patient(&url).await;
     let plan = Plan::new(PER_SECOND * 80, ACCOUNTS);
     let began = Instant::now();

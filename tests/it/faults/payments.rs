@@ -3,7 +3,7 @@
 use super::gateway::Gateway;
 use super::publisher::{Plan, resolve, toml};
 use super::{depths, payments};
-use crate::hub::{Hub, wait_for_at_most};
+use crate::hub::{ANYBODY, Hub, wait_for_at_most};
 use crate::servers::Server;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -58,7 +58,7 @@ async fn two_hubs_with_broker_and_database_lose_nothing_and_do_nothing_twice() {
     let gateway = Gateway::start(true).await;
     let (postgres, rabbitmq) = (Server::postgres(), Server::rabbitmq());
     let (store, amqp) = (postgres.database(), rabbitmq.url.clone());
-    let toml = format!("[store]\nurl = \"{store}\"\n[amqp]\nurl = \"{amqp}\"\n{}", toml(&gateway.url));
+    let toml = format!("[store]\nurl = \"{store}\"\n[amqp]\nurl = \"{amqp}\"\n{ANYBODY}\n{}", toml(&gateway.url));
     let hubs: Arc<Vec<_>> = Arc::new((0..2).map(|_| Mutex::new(Hub::start(&toml))).collect());
     let (stop, kills) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let killer = std::thread::spawn({

@@ -3,7 +3,7 @@
 use super::publisher::Plan;
 use super::{deliveries, depths};
 use crate::flows::broker::Broker;
-use crate::hub::{Hub, Standin, wait_for_at_most};
+use crate::hub::{ANYBODY, Hub, Standin, wait_for_at_most};
 use crate::servers::vhost;
 use busbar_core::ports::{Outgoing, Transport};
 use busbar_core::{Code, Payload, Shards};
@@ -60,7 +60,7 @@ fn slowdown(events: &[Value], of: impl Fn(&str) -> Duration) -> f64 {
 /// A billing system that gets every message without a key, so that none waits for another.
 fn toml(amqp: &str, billing: &str) -> String {
     format!(
-        "[amqp]\nurl = \"{amqp}\"\n[systems.billing]\nadapter = \"rest-json\"\n[systems.billing.config]\n\
+        "[amqp]\nurl = \"{amqp}\"\n{ANYBODY}\n[systems.billing]\nadapter = \"rest-json\"\n[systems.billing.config]\n\
          base-url = \"{billing}\"\n[systems.billing.config.deliver.\"payment.received.v1\"]\npath = \"/payments\"\n\
          [systems.billing.grants]\nhttp = [\"{billing}\"]\nprivate-addresses = [\"127.0.0.1\"]\n\
          [systems.billing.policy]\nattempts = {ATTEMPTS_MAX}\nbackoff-first-ms = 20\nbackoff-max-ms = 100\n\
@@ -143,7 +143,7 @@ async fn exactly_the_unroutable_ones_are_reported() {
         bare_attributes: Vec::new(),
         dead_max: 1_000,
     };
-    let topology = Topology { prefix: "busbar".into(), queues: Vec::new() };
+    let topology = Topology { prefix: "busbar".into(), ..Topology::default() };
     let owned = tokio::sync::watch::Sender::new(Shards::ALL);
     let (secret, stop) = (secrecy::SecretString::from(url.clone()), CancellationToken::new());
     let transport = RabbitTransport::start(&config, secret, topology, owned.subscribe(), stop).await.unwrap();

@@ -1,7 +1,7 @@
 //! Over a real RabbitMQ.
 
 use super::broker::{Broker, header};
-use crate::hub::{Hub, TOKEN, payment, wait_for};
+use crate::hub::{ANYBODY, Hub, TOKEN, payment, wait_for};
 use crate::servers::{Server, vhost};
 use busbar_standins::billing;
 use lapin::BasicProperties;
@@ -30,6 +30,8 @@ fn deployment(amqp_url: &str, billing: SocketAddr) -> String {
         r#"
         [amqp]
         url = "{amqp_url}"
+        reply-queues = ["answers"]
+        {ANYBODY}
         [systems.billing]
         adapter = "rest-json"
         policy = {{ backoff-first-ms = 50, backoff-max-ms = 1000, attempts = 50 }}

@@ -3,7 +3,7 @@
 
 use super::broker::{Broker, header};
 
-use crate::hub::{Hub, PUBLISHER, READER, Standin, payment, wait_for};
+use crate::hub::{ANYBODY, Hub, PUBLISHER, READER, Standin, payment, wait_for};
 use crate::servers::vhost;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, DecimalValue, FieldArray, FieldTable};
@@ -91,7 +91,7 @@ fn headers(prefix: &str, id: &str) -> FieldTable {
 
 async fn start(toml: &str) -> (Hub, Broker) {
     let url = tokio::task::spawn_blocking(vhost).await.unwrap();
-    let hub = Hub::start(&format!("[amqp]\nurl = \"{url}\"\n{toml}"));
+    let hub = Hub::start(&format!("[amqp]\nurl = \"{url}\"\n{ANYBODY}\n{toml}"));
     (hub, Broker::connect(&url).await.unwrap())
 }
 

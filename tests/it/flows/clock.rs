@@ -37,6 +37,7 @@ async fn ran(folder: &Path, days_ago: i64) {
         digest: n.to_string(),
         deliveries: vec![],
         place: None,
+        stated_by: None,
         journal: Journal::Full,
     });
     store.commit(vec![Commit { messages: messages.collect(), at_ms, ..Commit::default() }]).await.unwrap();

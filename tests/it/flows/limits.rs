@@ -2,7 +2,7 @@
 //! and its neighbours and the connection do not notice.
 
 use super::broker::Broker;
-use crate::hub::{Hub, payment, wait_for};
+use crate::hub::{ANYBODY, Hub, payment, wait_for};
 use crate::servers::{Server, vhost};
 use lapin::BasicProperties;
 use lapin::message::BasicGetMessage;
@@ -18,6 +18,7 @@ pub fn relay(url: &str, amqp: &str) -> String {
 [amqp]
 url = "{url}"
 {amqp}
+{ANYBODY}
 [systems.crm]
 via = "amqp"
 queue = "crm.messages"

@@ -108,6 +108,7 @@ async fn outbox(behaviour: &str) -> (TempDir, Arc<MemoryStore>, Outbox) {
         digest: n.to_string(),
         deliveries: vec![Planned { system: "files".into(), key: Some(n.to_string()), made: None, error: None }],
         place: None,
+        stated_by: None,
         journal: busbar_core::Journal::Full,
     };
     let messages = (1..=3).map(new).collect();

@@ -95,7 +95,7 @@ fn a_broker_that_takes_the_connection_and_never_greets_does_not_hang_the_start()
     let folder = tempfile::tempdir().unwrap();
     let url = format!("amqp://guest:guest@{}/%2f", silent.local_addr().unwrap());
     let schemas = crate::hub::root().join("schemas").display().to_string();
-    let deployment = format!("name = \"example\"\nschemas = \"{schemas}\"\n[amqp]\nurl = \"{url}\"\n");
+    let deployment = format!("name = \"example\"\nschemas = \"{schemas}\"\n[amqp]\nurl = \"{url}\"\npublishers = []\n");
     crate::hub::furnish(folder.path(), &deployment);
     let mut command = std::process::Command::new("timeout");
     command.arg("60").arg(crate::hub::binary()).arg("run").arg(folder.path()).args(["--listen", "127.0.0.1:0"]);

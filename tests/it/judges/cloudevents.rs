@@ -2,7 +2,7 @@
 //! meant; over HTTP, and over AMQP where they have a binding.
 
 use super::{Dice, Judge, report};
-use crate::hub::{Hub, PUBLISHER, payment};
+use crate::hub::{ANYBODY, Hub, PUBLISHER, payment};
 use crate::servers::vhost;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -124,7 +124,7 @@ async fn what_sdks_send_over_amqp_is_what_they_mean() {
     let mut dice = Dice::thrown("cloudevents over amqp");
     let url = tokio::task::spawn_blocking(vhost).await.unwrap();
     let bare = r#"["partitionkey", "num", "flag"]"#;
-    let hub = Hub::start(&format!("[amqp]\nurl = \"{url}\"\nbare-attributes = {bare}\n"));
+    let hub = Hub::start(&format!("[amqp]\nurl = \"{url}\"\nbare-attributes = {bare}\n{ANYBODY}\n"));
     for (judge, modes) in [(Judge::Python, &["rabbitmq", "amqp"][..]), (Judge::Java, &["amqp"])] {
         for mode in modes {
             let mut events = Vec::new();
@@ -182,7 +182,7 @@ async fn the_publishers_of_the_field_are_understood() {
         return println!("NOT CHECKED: no publishers");
     };
     let url = tokio::task::spawn_blocking(vhost).await.unwrap();
-    let hub = Hub::start(&format!("[amqp]\nurl = \"{url}\"\n"));
+    let hub = Hub::start(&format!("[amqp]\nurl = \"{url}\"\n{ANYBODY}\n"));
     let python = folder.join("venv/bin/python");
     for (program, script) in [(python.as_os_str(), "amqp.py"), ("node".as_ref(), "amqp.js")] {
         let mut command = std::process::Command::new(program);

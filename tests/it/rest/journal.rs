@@ -208,3 +208,32 @@ async fn filters_and_pages() {
         (&json!("billing"), &json!(10), &json!(1))
     );
 }
+
+/// What a file says is in an adapter's words; what the hub refuses by itself says nothing about anybody.
+#[tokio::test]
+async fn a_reader_sees_the_hubs_own_reason_and_no_adapters_words() {
+    let denied = "[systems.portal]\nvia = \"http\"\nurl = \"http://127.0.0.1:9/people/42\"\n\
+                  [[routes]]\ntypes = [\"payment.received.v1\"]\nto = [\"portal\"]\n";
+    let bank = "[systems.bank]\nadapter = \"hostile\"\n[systems.bank.config]\nbehaviour = \"leave-out\"\n\
+                [systems.bank.hook]\nopen = true\n";
+    let hub = Hub::start(&format!("{bank}{denied}"));
+    let taken = hub.publish(&payment("p-1", "0042", "10.00")).await;
+    let path = format!("/v1/messages/{}", taken["seq"].as_str().unwrap());
+    let call = wait_for("an attempt", async || {
+        let call = hub.get(READER, &path).await.body["deliveries"][0]["calls"][0].clone();
+        call.is_object().then_some(call)
+    })
+    .await;
+    assert_eq!((&call["outcome"], &call["request"]["url"]), (&json!("denied"), &json!("http://127.0.0.1:9/***")));
+    assert!(call["answer"]["error"].as_str().unwrap().contains("loopback"), "{call}");
+    // The adapter leaves an entry out, and says why.
+    assert_eq!(hub.send(hub.client.post(format!("{}/hooks/bank/leave-out?phone=7900", hub.url))).await.status, 200);
+    for (key, is_shown) in [(READER, false), (OFFICER, true)] {
+        let intakes = hub.get(key, "/v1/intakes?system=bank").await.body["intakes"].clone();
+        let entry = intakes.as_array().unwrap().iter().find(|i| i["outcome"] == "left-out").unwrap().clone();
+        assert_eq!(entry["error"]["code"], "as-asked");
+        assert_eq!(entry["error"]["detail"] == "as asked" && entry["error"]["place"] == "here", is_shown, "{entry}");
+        let input = intakes.as_array().unwrap().iter().find(|i| i["outcome"] == "incomplete").unwrap();
+        assert_eq!(input["name"], if is_shown { "POST leave-out" } else { "POST ***" });
+    }
+}

@@ -1,7 +1,7 @@
 //! Those who have no right key, or nothing to ask: they cost no disk, and shut out nobody.
 
 use super::bounds::{connect, until_closed};
-use crate::hub::{Hub, LOGIN, READER, payment, wait_for};
+use crate::hub::{Hub, LOGIN, OFFICER, READER, payment, wait_for};
 use crate::servers::free_port;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
@@ -23,8 +23,8 @@ open = true
 
 /// What was refused, of one kind.
 async fn refused(hub: &Hub, kind: &str, system: &str) -> Vec<Value> {
-    let found = hub.intakes(&format!("outcome=refused&system={system}")).await;
-    found.into_iter().filter(|intake| intake["kind"] == kind).collect()
+    let found = hub.get(OFFICER, &format!("/v1/intakes?limit=500&outcome=refused&system={system}")).await.body;
+    found["intakes"].as_array().unwrap().iter().cloned().filter(|intake| intake["kind"] == kind).collect()
 }
 
 /// The one entry there must be, once it counts so many.

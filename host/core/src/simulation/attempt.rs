@@ -264,6 +264,7 @@ fn failed(delivery: &StoredDelivery) -> NewMessage {
         digest: "same".into(),
         deliveries: Vec::new(),
         place: None,
+        stated_by: None,
         journal: Journal::Full,
     }
 }

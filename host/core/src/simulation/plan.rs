@@ -221,14 +221,14 @@ impl Plan {
             let sys = self.systems.get(*system)?;
             let makes = ahead && sys.ahead && sys.kind == Kind::States && !published.poison && !*error;
             let made = makes.then(|| Made { messages: self.stated(*system, &message), calls: vec![] });
-            let error =
-                error.then(|| ErrorRecord { code: "condition-failed".into(), detail: String::new(), place: None });
+            let error = error.then(|| ErrorRecord { code: "condition-failed".into(), ..ErrorRecord::default() });
             Some(Planned { system: sys.name.clone(), key: message.partitionkey.clone(), made, error })
         };
         NewMessage {
             digest: if differs { "other".into() } else { "same".into() },
             deliveries: published.to.iter().filter_map(planned).collect(),
             place: None,
+            stated_by: None,
             journal: Journal::Full,
             message,
         }
@@ -250,6 +250,7 @@ impl Plan {
                 digest: "same".into(),
                 deliveries: vec![Planned { system: target.name.clone(), key, ..Planned::default() }],
                 place: None,
+                stated_by: None,
                 journal: Journal::Full,
             }
         };

@@ -1,11 +1,12 @@
 //! Takes messages from `busbar.in`: acknowledged only after they are committed; what is refused goes
 //! to `busbar.dead` with its reason; questions are answered to `reply_to`.
 
+use super::publishers::Allowed;
 use super::topology::Topology;
 use crate::cloudevents;
 use crate::hub::{Hub, Pending, reused_problem};
 use busbar_core::ports::{Confirms, Outgoing, Received, Tag, Transport};
-use busbar_core::{IntakeKind, Journal, Message, NewMessage, Payload, Problem, Refusal};
+use busbar_core::{IntakeKind, Journal, Message, NewMessage, Payload, Problem, Refusal, Stater};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -20,8 +21,14 @@ const QUESTIONS_AT_ONCE: usize = 64;
 const QUESTION_DEADLINE_MS: u64 = 30_000;
 
 /// Runs until `stop`, and then until what was taken is settled.
-pub async fn run(hub: Arc<Hub>, transport: Arc<dyn Transport>, topology: Topology, stop: CancellationToken) {
-    let intake = Arc::new(Intake { hub, transport, dead: topology.dead() });
+pub async fn run(
+    hub: Arc<Hub>,
+    transport: Arc<dyn Transport>,
+    topology: Topology,
+    allowed: Allowed,
+    stop: CancellationToken,
+) {
+    let intake = Arc::new(Intake { hub, transport, dead: topology.dead(), allowed });
     let batches = Arc::new(Semaphore::new(BATCHES_AT_ONCE));
     let questions = Arc::new(Semaphore::new(QUESTIONS_AT_ONCE));
     let mut running = JoinSet::new();
@@ -65,6 +72,7 @@ struct Intake {
     hub: Arc<Hub>,
     transport: Arc<dyn Transport>,
     dead: String,
+    allowed: Allowed,
 }
 
 /// A message that was looked at.
@@ -125,8 +133,8 @@ impl Intake {
         if let Some(fault) = &received.fault {
             return Err(fault.clone());
         }
-        let message = Message::from_payload(&received.payload)?;
-        let mut new = self.hub.rules.admit(message, None)?;
+        let stater = self.allowed.stater(received)?;
+        let mut new = self.hub.admit(stater, Message::from_payload(&received.payload)?)?;
         if new.journal == Journal::None {
             if let Some(outgoing) = self.hub.attempter.relayed(&new).await {
                 return Ok(Prepared::Relay(Box::new(new), outgoing));
@@ -233,30 +241,50 @@ impl Intake {
         if self.transport.publish(vec![outgoing]).await.iter().any(Result::is_err) {
             return false;
         }
-        self.hub.refuse(IntakeKind::Amqp, "amqp", &received.routing_key, problem).await;
-        if let Some(reply_to) = &received.reply_to {
-            self.reply(reply_to, received.correlation_id.clone(), problem_payload(problem)).await;
+        match self.allowed.stater(received) {
+            Ok(stater) => {
+                self.hub.refuse_stated(IntakeKind::Amqp, &stater.by, &received.routing_key, problem).await;
+                self.reply(received, problem_payload(problem)).await;
+            }
+            Err(_) => self.hub.refuse(IntakeKind::Amqp, "amqp", &received.routing_key, problem).await,
         }
         true
     }
 
     async fn answer(&self, received: Received, question: Message) {
-        let answer = match self.hub.questions.ask(question, QUESTION_DEADLINE_MS).await {
+        let stater = match self.may_ask(&received, &question) {
+            Ok(stater) => stater,
+            Err(problem) => {
+                if self.refuse(&received, &problem).await {
+                    self.ack(&[received.tag]).await;
+                }
+                return;
+            }
+        };
+        let answer = match self.hub.questions.ask(question, &stater.by, QUESTION_DEADLINE_MS).await {
             Ok(answer) => cloudevents::payload(&answer),
             Err(problem) => problem_payload(&problem),
         };
-        if let Some(reply_to) = &received.reply_to {
-            self.reply(reply_to, received.correlation_id.clone(), answer).await;
-        }
+        self.reply(&received, answer).await;
         self.ack(&[received.tag]).await;
     }
 
-    async fn reply(&self, reply_to: &str, correlation_id: Option<String>, payload: Payload) {
+    fn may_ask(&self, received: &Received, question: &Message) -> Result<&Stater, Problem> {
+        let stater = self.allowed.stater(received)?;
+        stater.may_ask(question)?;
+        received.reply_to.as_deref().map(|queue| self.allowed.reply_queue(queue)).transpose()?;
+        Ok(stater)
+    }
+
+    /// Answers where an answer may go.
+    async fn reply(&self, received: &Received, payload: Payload) {
+        let Some(reply_to) = &received.reply_to else { return };
+        let Ok(queue) = self.allowed.reply_queue(reply_to) else { return };
         let outgoing = Outgoing {
             exchange: String::new(),
-            routing_key: reply_to.to_string(),
+            routing_key: queue.to_string(),
             payload,
-            correlation_id,
+            correlation_id: received.correlation_id.clone(),
             ..Outgoing::default()
         };
         for result in self.transport.publish(vec![outgoing]).await {

@@ -21,13 +21,20 @@ pub struct SystemQueue {
 }
 
 /// Everything the hub declares.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Topology {
     pub prefix: String,
     pub queues: Vec<SystemQueue>,
+    /// Publishers with an exchange of their own.
+    pub publishers: Vec<String>,
 }
 
 impl Topology {
+    /// The exchange of a publisher that has one of its own.
+    pub fn incoming_of(&self, publisher: &str) -> String {
+        format!("{}.{publisher}", self.incoming())
+    }
+
     pub fn incoming(&self) -> String {
         format!("{}.in", self.prefix)
     }
@@ -49,21 +56,24 @@ impl Topology {
     /// # Errors
     /// `broker-unsafe`, naming what exists with other properties and what to do.
     pub async fn declare(&self, channel: &Channel) -> Result<(), Problem> {
-        for exchange in [self.incoming(), self.outgoing(), self.requests(), self.dead()] {
+        let own: Vec<_> = self.publishers.iter().map(|name| self.incoming_of(name)).collect();
+        for exchange in [self.incoming(), self.outgoing(), self.requests(), self.dead()].iter().chain(&own) {
             let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
             let result = channel
                 .exchange_declare(exchange.as_str().into(), ExchangeKind::Topic, options, FieldTable::default())
                 .await;
-            result.map_err(|e| different("exchange", &exchange, &e))?;
+            result.map_err(|e| different("exchange", exchange, &e))?;
         }
         self.queue(channel, &self.dead(), &[]).await?;
         bind(channel, &self.dead(), &self.dead(), "#").await?;
         // A hub that takes over from a killed one must not be handed later messages while the broker still
         // counts the earlier ones as the other's: one consumer at a time keeps the order.
         let one_at_a_time = ("x-single-active-consumer", AMQPValue::Boolean(true));
-        let own = [self.dead_letters(), vec![one_at_a_time]].concat();
-        self.queue(channel, &self.incoming(), &own).await?;
-        bind(channel, &self.incoming(), &self.incoming(), "#").await?;
+        let arguments = [self.dead_letters(), vec![one_at_a_time]].concat();
+        self.queue(channel, &self.incoming(), &arguments).await?;
+        for exchange in std::iter::once(&self.incoming()).chain(&own) {
+            bind(channel, &self.incoming(), exchange, "#").await?;
+        }
         for system in &self.queues {
             self.queue(channel, &system.queue, &self.dead_letters()).await?;
             for kind in &system.messages {

@@ -150,7 +150,7 @@ pub(super) struct Reading {
 
 /// A message as it came.
 pub(super) fn incoming(connection: u64, delivery: Delivery, reading: &Reading) -> Received {
-    let Delivery { delivery_tag, routing_key, properties, data, .. } = delivery;
+    let Delivery { delivery_tag, exchange, routing_key, properties, data, .. } = delivery;
     let optional = |text: &Option<lapin::types::ShortString>| text.as_ref().map(ToString::to_string);
     let (payload, fault) = payload(&properties, data, &reading.bare);
     let (bytes, most) = (payload.body.len(), reading.body_bytes_max);
@@ -160,6 +160,8 @@ pub(super) fn incoming(connection: u64, delivery: Delivery, reading: &Reading) -
     Received {
         tag: Tag { connection, number: delivery_tag },
         routing_key: routing_key.to_string(),
+        exchange: exchange.to_string(),
+        user: optional(properties.user_id()),
         reply_to: optional(properties.reply_to()),
         correlation_id: optional(properties.correlation_id()),
         payload,

@@ -21,7 +21,7 @@ const BATCHES: usize = 4;
 /// # Errors
 /// Whatever the broker says.
 pub async fn relay(url: &str, prefix: &str, prefetch: u16) -> anyhow::Result<()> {
-    let topology = Topology { prefix: prefix.to_string(), queues: Vec::new() };
+    let topology = Topology { prefix: prefix.to_string(), ..Topology::default() };
     let connection = Connection::connect(url, ConnectionProperties::default()).await.context("connecting")?;
     let (consuming, publishing) = (connection.create_channel().await?, connection.create_channel().await?);
     publishing.confirm_select(ConfirmSelectOptions::default()).await?;

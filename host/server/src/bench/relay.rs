@@ -97,7 +97,7 @@ impl Bench {
             Connection::connect(&plan.amqp, ConnectionProperties::default()).await.context("the broker")?;
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        let topology = Topology { prefix: prefix.clone(), queues: Vec::new() };
+        let topology = Topology { prefix: prefix.clone(), ..Topology::default() };
         topology.declare(&channel).await?;
         let sink = format!("{prefix}.sink");
         let mut arguments = FieldTable::default();
@@ -139,6 +139,7 @@ impl Bench {
         let (schemas, prefix, journal) = (schemas.display().to_string(), &self.prefix, &plan.journal);
         let config = format!(
             "name = \"bench\"\nschemas = {schemas:?}\n[store]\nurl = {:?}\n[amqp]\nurl = {:?}\nprefix = \"{prefix}\"\nprefetch = {PREFETCH}\n\
+             publishers = [{{ name = \"*\", sources = [\"*\"], types = [\"*\"] }}]\n\
              [systems.translate]\nadapter = \"translator\"\n[systems.translate.grants]\nemit = [\"payment.rejected.v1\"]\n\
              [systems.translate.config.translations.\"payment.received.v1\"]\ntype = \"payment.rejected.v1\"\n\
              data = {{ reason = {{ code = \"no-account\", text = \"measured\" }}, account = \"/account\", amount = \"/amount\", channel = \"/channel\", paidOn = \"/paidOn\", purpose = \"/purpose\" }}\n\

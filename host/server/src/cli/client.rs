@@ -2,8 +2,10 @@
 
 use super::HubArgs;
 use anyhow::{Context, bail};
+use busbar_core::visible;
 use clap::{Args, Subcommand};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::io::Read;
 use std::process::ExitCode;
 
@@ -170,7 +172,7 @@ fn show_message(message: &Value, json: bool) {
         word(message, "id")
     );
     for delivery in list(message, "deliveries") {
-        let error = delivery["error"]["detail"].as_str().map(|e| format!(": {e}")).unwrap_or_default();
+        let error = spoken(&delivery["error"]["detail"]).map(|e| format!(": {e}")).unwrap_or_default();
         println!(
             "          -> {:<16} {} after {} attempts{error}",
             word(delivery, "system"),
@@ -194,12 +196,8 @@ pub(super) fn show_intake(intake: &Value, json: bool) {
         word(intake, "name"),
         intake["messages"]
     );
-    if let Some(detail) = intake["error"]["detail"].as_str() {
-        println!(
-            "          {}: {detail} at {}",
-            intake["error"]["code"].as_str().unwrap_or_default(),
-            intake["error"]["place"].as_str().unwrap_or("-")
-        );
+    if let Some(detail) = spoken(&intake["error"]["detail"]) {
+        println!("          {}: {detail} at {}", word(&intake["error"], "code"), word(&intake["error"], "place"));
     }
     if let Some(last) = intake["last-at"].as_str() {
         println!("          {} times, last at {last}", intake["times"]);
@@ -233,14 +231,19 @@ pub(super) async fn call(request: reqwest::RequestBuilder, hub: &HubArgs) -> any
     }
     let body: Value = response.json().await.with_context(|| format!("{} answered {status} without JSON", hub.url))?;
     if !status.is_success() {
-        let place = body["place"].as_str().map(|p| format!(" at {p}")).unwrap_or_default();
+        let place = spoken(&body["place"]).map(|p| format!(" at {p}")).unwrap_or_default();
         bail!("{} ({}){place}\nremedy: {}", word(&body, "detail"), word(&body, "code"), word(&body, "remedy"));
     }
     Ok(body)
 }
 
-pub(super) fn word<'a>(value: &'a Value, name: &str) -> &'a str {
-    value[name].as_str().unwrap_or("-")
+/// A text as a terminal may see it.
+pub(super) fn spoken(value: &Value) -> Option<Cow<'_, str>> {
+    value.as_str().map(visible)
+}
+
+pub(super) fn word<'a>(value: &'a Value, name: &str) -> Cow<'a, str> {
+    spoken(&value[name]).unwrap_or_else(|| "-".into())
 }
 
 pub(super) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {

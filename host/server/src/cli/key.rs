@@ -24,7 +24,7 @@ pub fn key(command: &KeyCommand, as_json: bool) -> anyhow::Result<ExitCode> {
         println!("{}", json!({ "name": name, "key": key, "sha256": sha256 }));
     } else {
         println!(
-            "key for {name} (shown only now): {key}\n\n[[http.keys]]\nname = \"{name}\"\nsha256 = \"{sha256}\"\nrights = [\"publish\", \"read\"]"
+            "key for {name} (shown only now): {key}\n\n[[http.keys]]\nname = \"{name}\"\nsha256 = \"{sha256}\"\nrights = [\"publish\", \"read\"]\nsources = [\"/{name}\"] # its own, as they stand in its messages\ntypes = [\"*\"] # those it may send"
         );
     }
     Ok(ExitCode::SUCCESS)

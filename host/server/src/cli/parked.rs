@@ -1,7 +1,7 @@
 //! `parked`: deliveries that are failing, and what to do about them.
 
 use super::HubArgs;
-use super::client::{call, client, list, url, word};
+use super::client::{call, client, list, spoken, url, word};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -141,8 +141,8 @@ fn line(delivery: &Value, json: bool) {
     if let Some(next) = delivery["next-at"].as_str() {
         println!("          tried again at {next}");
     }
-    if let Some(code) = delivery["error"]["code"].as_str() {
-        println!("          {code}: {}", delivery["error"]["detail"].as_str().unwrap_or_default());
+    if let Some(code) = spoken(&delivery["error"]["code"]) {
+        println!("          {code}: {}", spoken(&delivery["error"]["detail"]).unwrap_or_default());
     }
 }
 

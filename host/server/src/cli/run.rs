@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 #[derive(Args)]
 pub struct RunArgs {
@@ -33,17 +32,8 @@ pub struct CheckArgs {
     strict: bool,
 }
 
-/// lapin prints returned messages with their content: personal data stays out of the log.
-const LOG_DEFAULT: &str = "info,lapin=error,hyper=warn,sqlx=warn";
-
 pub async fn run(args: RunArgs, json: bool) -> anyhow::Result<ExitCode> {
-    let filter = EnvFilter::try_from_env("BUSBAR_LOG").unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json {
-        log.json().init()
-    } else {
-        log.with_ansi(std::io::stderr().is_terminal()).init()
-    }
+    super::log::start(json);
     sockets();
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {

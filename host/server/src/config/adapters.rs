@@ -3,6 +3,7 @@
 
 use super::check::{against, closest};
 use super::connection;
+use super::credentials::Credential;
 use super::finding::Report;
 use super::load::System;
 use super::source::{Source, escape};
@@ -195,7 +196,10 @@ fn check_secrets(schema: &Value, config: &Value, system: &System, source: &Sourc
         if other || property.get("x-secret") != Some(&Value::String("base64".into())) {
             continue;
         }
-        let secret = found.as_str().and_then(|credential| system.secrets.get(credential));
+        let secret = match found.as_str().and_then(|credential| system.secrets.get(credential)) {
+            Some(Credential::Secret(secret)) => Some(secret),
+            _ => None,
+        };
         let bad = secret.filter(|secret| !secret.expose_secret().is_empty());
         if let Some(Err(reason)) = bad.map(|secret| base64_key(secret.expose_secret())) {
             let remedy = "give it as the sender shows it: base64, usually behind `whsec_`";

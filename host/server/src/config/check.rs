@@ -1,7 +1,7 @@
 //! The checks of `busbar.toml` itself: shape, schemas, HTTP, systems.
 
 use super::finding::Report;
-use super::model::{Config, SystemConfig, Via};
+use super::model::{Config, CredentialConfig, SystemConfig, Via};
 use super::source::{Source, escape};
 use busbar_core::Catalog;
 use jsonschema::error::ValidationErrorKind;
@@ -65,11 +65,15 @@ pub fn fill(config: &mut Value) {
     put(config, "name", "unnamed".into());
     if let Some(amqp) = config.get_mut("amqp") {
         put(amqp, "url", "".into());
+        put(amqp, "publishers", Value::Array(Vec::new()));
     }
     for key in config.pointer_mut("/http/keys").and_then(Value::as_array_mut).into_iter().flatten() {
         put(key, "name", "".into());
         put(key, "sha256", "".into());
         put(key, "rights", Value::Array(Vec::new()));
+    }
+    for publisher in config.pointer_mut("/amqp/publishers").and_then(Value::as_array_mut).into_iter().flatten() {
+        put(publisher, "name", "".into());
     }
     for route in config.pointer_mut("/routes").and_then(Value::as_array_mut).into_iter().flatten() {
         put(route, "types", Value::Array(Vec::new()));
@@ -296,6 +300,17 @@ fn secrets(name: &str, system: &SystemConfig, at: &str, source: &Source, report:
                 source.value_span(&format!("{at}/{place}")),
                 format!("no credential `{credential}` in this system"),
                 format!("add it under [systems.{name}.credentials]"),
+            );
+        }
+    }
+    for (place, credential) in hook.iter().flat_map(|h| [("basic", &h.basic), ("bearer", &h.bearer)]) {
+        let named = credential.as_ref().and_then(|name| system.credentials.get(name));
+        if matches!(named, Some(CredentialConfig::Oauth2(_))) {
+            report.error(
+                "wrong-credential",
+                source.value_span(&format!("{at}/hook/{place}")),
+                "an OAuth 2.0 client is for requests that the hub sends, not for those that come",
+                "name a secret: `{ env = \"NAME\" }` or `{ file = \"path\" }`",
             );
         }
     }

@@ -43,6 +43,8 @@ impl Report {
     }
 
     fn add(&mut self, severity: Severity, kind: &'static str, span: Span, message: String, remedy: String) {
+        // An adapter may have said this.
+        let message = busbar_core::visible(&message).into_owned();
         let finding = Finding { severity, kind, message, remedy, span };
         if !self.findings.contains(&finding) {
             self.findings.push(finding);

@@ -1,7 +1,9 @@
 //! Reads a deployment's folder and checks all of it. Every mistake is found in one go.
 
+use super::access;
 use super::adapters::{AdapterFile, check_adapters};
 use super::check;
+use super::credentials::{Credential, CredentialConfig, OAuth2};
 use super::finding::Report;
 use super::model::{Config, Reference, SystemConfig, TextOrReference};
 use super::routes::check_routes;
@@ -25,7 +27,7 @@ pub struct Deployment {
 /// One system with its secrets and, where it has one, its adapter.
 pub struct System {
     pub config: SystemConfig,
-    pub secrets: BTreeMap<String, SecretString>,
+    pub secrets: BTreeMap<String, Credential>,
     pub adapter: Option<AdapterFile>,
     /// Private key of the system's connection.
     pub tls_key: Option<SecretString>,
@@ -89,7 +91,7 @@ fn assemble(folder: &Path, config: Config, source: &Source, report: &mut Report)
         let at = format!("/systems/{}", escape(name));
         let found = system.credentials.iter().map(|(credential, reference)| {
             let pointer = format!("{at}/credentials/{}", escape(credential));
-            (credential.clone(), secrets.read(reference, &pointer))
+            (credential.clone(), secrets.credential(reference, &pointer))
         });
         let found = found.collect();
         let key = system.connection.as_ref().and_then(|c| c.tls.as_ref()).and_then(|tls| tls.key.as_ref());
@@ -97,6 +99,7 @@ fn assemble(folder: &Path, config: Config, source: &Source, report: &mut Report)
         systems.insert(name.clone(), System { config: system.clone(), secrets: found, adapter: None, tls_key });
     }
     check::http(&config, source, report);
+    access::check(&config, &catalog, source, report);
     check::systems(&config, source, report);
     check::folders(&config, source, report);
     check_adapters(folder, &catalog, &mut systems, source, report);
@@ -117,6 +120,47 @@ impl Secrets<'_> {
             TextOrReference::Text(text) => SecretString::from(text.clone()),
             TextOrReference::Reference(reference) => self.read(reference, pointer),
         }
+    }
+
+    fn credential(&mut self, from: &CredentialConfig, pointer: &str) -> Credential {
+        let config = match from {
+            CredentialConfig::Env(name) => {
+                return Credential::Secret(self.read(&Reference::Env(name.clone()), pointer));
+            }
+            CredentialConfig::File(name) => {
+                return Credential::Secret(self.read(&Reference::File(name.clone()), pointer));
+            }
+            CredentialConfig::Oauth2(config) => config,
+        };
+        let at = |name: &str| format!("{pointer}/oauth2/{name}");
+        match url::Url::parse(&config.token_url).map(|url| url.scheme().to_string()).as_deref() {
+            Ok("https") => {}
+            Ok("http") => {
+                let span = self.source.value_span(&at("token-url"));
+                self.report.warning(
+                    "plain-http",
+                    span,
+                    "tokens and secrets go over the network as they are",
+                    "use `https`",
+                );
+            }
+            _ => {
+                let span = self.source.value_span(&at("token-url"));
+                let text = format!("`{}` is no address of a token endpoint", config.token_url);
+                self.report.error("wrong-value", span, text, "e.g. `https://login.example/oauth2/token`");
+            }
+        }
+        let refresh_file = match &config.refresh_token {
+            Some(Reference::File(file)) => Some(self.folder.join(file)),
+            _ => None,
+        };
+        Credential::OAuth2(OAuth2 {
+            config: config.clone(),
+            client_id: self.text(&config.client_id, &at("client-id")),
+            client_secret: self.read(&config.client_secret, &at("client-secret")),
+            refresh_token: config.refresh_token.as_ref().map(|token| self.read(token, &at("refresh-token"))),
+            refresh_file,
+        })
     }
 
     fn read(&mut self, reference: &Reference, pointer: &str) -> SecretString {

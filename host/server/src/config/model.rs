@@ -1,7 +1,9 @@
 //! The shape of `busbar.toml`. `busbar print config-schema` is generated from here, so the comments
 //! below are its documentation.
 
+pub use super::access::{KeyConfig, KnownBy, PublisherConfig, Right};
 pub use super::connection::{ConnectionConfig, TlsConfig};
+pub use super::credentials::CredentialConfig;
 pub use super::limits::{Grants, Limits};
 
 use schemars::JsonSchema;
@@ -151,32 +153,6 @@ impl Default for HttpConfig {
     }
 }
 
-/// An API key; `busbar key new` makes one.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct KeyConfig {
-    /// Who holds it; appears in the journal.
-    pub name: String,
-    /// SHA-256 of the key, hex.
-    #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
-    pub sha256: String,
-    pub rights: Vec<Right>,
-}
-
-/// What a key may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Right {
-    /// Send messages and questions.
-    Publish,
-    /// Read the journal; personal data is masked.
-    Read,
-    /// Read personal data as well.
-    ReadPersonal,
-    /// Retry, edit and skip deliveries; pause and resume systems.
-    Operate,
-}
-
 /// RabbitMQ.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -207,6 +183,12 @@ pub struct AmqpConfig {
     /// `cloudEvents:`, `cloudEvents_` and `ce-`: some SDKs write extensions so, e.g. `["partitionkey"]`.
     #[serde(default)]
     pub bare_attributes: Vec<String>,
+    /// Who may publish to `busbar.in`, and what; nobody else's messages are taken. `[]` where nothing comes in over AMQP.
+    pub publishers: Vec<PublisherConfig>,
+    /// Queues that answers may go to besides direct reply-to (`amq.rabbitmq.reply-to`), as patterns: `*` at the end
+    /// stands for anything.
+    #[serde(default)]
+    pub reply_queues: Vec<String>,
 }
 
 fn default_prefix() -> String {
@@ -270,8 +252,8 @@ pub struct SystemConfig {
     pub bearer: Option<String>,
     /// The adapter's own settings, checked against its schema.
     pub config: serde_json::Map<String, serde_json::Value>,
-    /// Secrets by name.
-    pub credentials: BTreeMap<String, Reference>,
+    /// Secrets and OAuth 2.0 clients by name.
+    pub credentials: BTreeMap<String, CredentialConfig>,
     pub grants: Grants,
     pub limits: Limits,
     pub policy: PolicyConfig,

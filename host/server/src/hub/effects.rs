@@ -1,15 +1,17 @@
 //! The effects of one system's adapter, done for real.
 
+use super::oauth2::Tokens;
 use super::questions::Questions;
 use super::quota::Quota;
 use super::shards::Lease;
+use crate::config::credentials::Credential;
 use crate::egress::Egress;
 use crate::wasm::{AskFailure, Authorization, Effects, HttpFailure, HttpRequest, HttpResponse};
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use busbar_core::ports::{Clock, Store};
-use busbar_core::{Call, Code, Commit, Message, Problem, Started};
+use busbar_core::{Call, Code, Commit, Message, Problem, Started, StatedBy};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use std::collections::BTreeMap;
@@ -17,11 +19,33 @@ use std::sync::{Arc, OnceLock};
 use tracing::level_filters::LevelFilter;
 
 /// A system's secrets by name. The only place that looks into them.
-pub struct SystemSecrets(pub BTreeMap<String, SecretString>);
+#[derive(Default)]
+pub struct SystemSecrets {
+    secrets: BTreeMap<String, SecretString>,
+    tokens: BTreeMap<String, Tokens>,
+}
 
 impl SystemSecrets {
+    pub fn new(credentials: &BTreeMap<String, Credential>) -> Self {
+        let mut all = Self::default();
+        for (name, credential) in credentials {
+            match credential {
+                Credential::Secret(secret) => {
+                    all.secrets.insert(name.clone(), secret.clone());
+                }
+                Credential::OAuth2(client) => {
+                    all.tokens.insert(name.clone(), Tokens::new(name, client.clone()));
+                }
+            }
+        }
+        all
+    }
+
     fn get(&self, name: &str) -> Result<&str, String> {
-        self.0.get(name).map(|s| s.expose_secret()).ok_or_else(|| format!("no credential `{name}`"))
+        self.secrets.get(name).map(|s| s.expose_secret()).ok_or_else(|| match self.tokens.contains_key(name) {
+            true => format!("credential `{name}` is an OAuth 2.0 client: it is for `bearer` alone"),
+            false => format!("no credential `{name}`"),
+        })
     }
 
     /// Sends a request, authenticated as it says.
@@ -29,6 +53,12 @@ impl SystemSecrets {
     /// # Errors
     /// As [`Egress::send`]; `denied` with the name where there is no such credential.
     pub async fn send(&self, egress: &Egress, mut request: HttpRequest) -> Result<HttpResponse, HttpFailure> {
+        if let Some(Authorization::Bearer(name)) = &request.authorization
+            && let Some(tokens) = self.tokens.get(name)
+        {
+            request.authorization = None;
+            return tokens.send(egress, request).await;
+        }
         let header = self.authorize(&mut request).map_err(HttpFailure::Denied)?;
         egress.send(request, header).await
     }
@@ -137,13 +167,15 @@ impl Effects for HubEffects {
         let Some(questions) = self.questions.get() else {
             return Err(AskFailure::Failed("the hub is starting".into()));
         };
-        questions.ask(question, deadline_ms).await.map_err(|problem| match problem.code {
-            Code::NoAnswerer => AskFailure::NoAnswerer(problem.detail),
-            Code::AnswerTimeout => AskFailure::Timeout,
-            Code::InvalidEvent | Code::InvalidData | Code::UnknownType | Code::NotAQuestion => {
-                AskFailure::Refused(problem.to_string())
+        questions.ask(question, &StatedBy::System(self.system.clone()), deadline_ms).await.map_err(|problem| {
+            match problem.code {
+                Code::NoAnswerer => AskFailure::NoAnswerer(problem.detail),
+                Code::AnswerTimeout => AskFailure::Timeout,
+                Code::InvalidEvent | Code::InvalidData | Code::UnknownType | Code::NotAQuestion => {
+                    AskFailure::Refused(problem.to_string())
+                }
+                _ => AskFailure::Failed(problem.to_string()),
             }
-            _ => AskFailure::Failed(problem.to_string()),
         })
     }
 

@@ -5,7 +5,7 @@ use super::{Attempter, Committer, Gate, Questions, Refusals, entries, new_id};
 use busbar_core::ports::{Adapters, Clock, HookRequest, HookResponse, Store};
 use busbar_core::{
     Accepted, Code, Commit, Failure, Intake, IntakeKind, IntakeOutcome, Message, NewMessage, OnDiffering, Problem,
-    Refusal, Rules,
+    Refusal, Rules, StatedBy, Stater,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,10 +45,11 @@ impl Hub {
     ///
     /// # Errors
     /// The first message that is refused, and why; nothing was taken.
-    pub async fn accept(&self, messages: Vec<Message>) -> Result<Vec<Accepted>, Refused> {
+    pub async fn accept(&self, stater: &Stater, messages: Vec<Message>) -> Result<Vec<Accepted>, Refused> {
         let mut admitted = Vec::with_capacity(messages.len());
         for (index, message) in messages.into_iter().enumerate() {
-            admitted.push(self.rules.admit(message, None).map_err(|problem| Refused { index, problem })?);
+            let new = self.admit(stater, message).map_err(|problem| Refused { index, problem })?;
+            admitted.push(new);
         }
         for message in &mut admitted {
             self.attempter.make_ahead(message).await;
@@ -61,13 +62,32 @@ impl Hub {
         }
     }
 
+    /// Looks at a message that somebody outside states.
+    ///
+    /// # Errors
+    /// `forbidden`, and those of [`Rules::admit`].
+    pub fn admit(&self, stater: &Stater, message: Message) -> Result<NewMessage, Problem> {
+        stater.may_state(&message)?;
+        Ok(NewMessage { stated_by: Some(stater.by.clone()), ..self.rules.admit(message, None)? })
+    }
+
     /// A commit of messages alone.
     pub fn plain(&self, messages: Vec<NewMessage>) -> Commit {
         Commit { messages, on_differing: Some(OnDiffering::Refuse), at_ms: self.clock.now_ms(), ..Commit::default() }
     }
 
+    /// Writes down that a message or question of somebody outside was refused.
+    pub async fn refuse_stated(&self, kind: IntakeKind, by: &StatedBy, name: &str, problem: &Problem) {
+        let intake = Intake { stated_by: Some(by.clone()), ..self.new_intake(kind, by.name(), name) };
+        self.refuse_intake(intake, problem).await;
+    }
+
     /// Writes down that an input was refused.
     pub async fn refuse(&self, kind: IntakeKind, system: &str, name: &str, problem: &Problem) {
+        self.refuse_intake(self.new_intake(kind, system, name), problem).await;
+    }
+
+    async fn refuse_intake(&self, intake: Intake, problem: &Problem) {
         let intake = Intake {
             // A reused id is no mistake of form: two facts, or one that was stated differently, and somebody must look.
             outcome: match problem.code {
@@ -75,7 +95,7 @@ impl Hub {
                 _ => IntakeOutcome::Refused,
             },
             error: Some(problem.record()),
-            ..self.new_intake(kind, system, name)
+            ..intake
         };
         let commit = Commit { at_ms: intake.at_ms, intake: Some(intake), ..Commit::default() };
         if let Err(problem) = self.note_refusal(problem.code, commit).await {

@@ -3,7 +3,7 @@
 use super::attempt::named;
 use super::{Committer, Via, new_id};
 use busbar_core::ports::{Adapters, Clock};
-use busbar_core::{Call, Code, Commit, Intake, IntakeKind, IntakeOutcome, Message, Problem, Rules};
+use busbar_core::{Call, Code, Commit, Intake, IntakeKind, IntakeOutcome, Message, Problem, Rules, StatedBy};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ impl Questions {
     ///
     /// # Errors
     /// As [`Rules::answerer`], and `answer-timeout`, `answer-failed`.
-    pub async fn ask(&self, question: Message, deadline_ms: u64) -> Result<Message, Problem> {
+    pub async fn ask(&self, question: Message, by: &StatedBy, deadline_ms: u64) -> Result<Message, Problem> {
         let system = self.rules.answerer(&question)?.to_string();
         let deadline = Duration::from_millis(deadline_ms);
         let (result, calls) = match tokio::time::timeout(deadline, self.answer(&system, &question, deadline_ms)).await {
@@ -35,7 +35,7 @@ impl Questions {
         let result = result.and_then(|answer| self.check(&question, answer));
         metrics::counter!("busbar_questions_total", "type" => question.r#type.clone(), "outcome" => outcome(&result))
             .increment(1);
-        self.write_down(&system, &question, &result, calls).await;
+        self.write_down(&system, &question, by, &result, calls).await;
         result
     }
 
@@ -64,11 +64,19 @@ impl Questions {
     }
 
     // The record is for explaining; a question is not held up or failed by it.
-    async fn write_down(&self, system: &str, question: &Message, result: &Result<Message, Problem>, calls: Vec<Call>) {
+    async fn write_down(
+        &self,
+        system: &str,
+        question: &Message,
+        by: &StatedBy,
+        result: &Result<Message, Problem>,
+        calls: Vec<Call>,
+    ) {
         let now_ms = self.clock.now_ms();
         let intake = Intake {
             outcome: if result.is_ok() { IntakeOutcome::Accepted } else { IntakeOutcome::Refused },
             error: result.as_ref().err().map(Problem::record),
+            stated_by: Some(by.clone()),
             ..Intake::new(new_id(), IntakeKind::Question, system, &named(question), now_ms)
         };
         let commit = Commit { at_ms: intake.at_ms, intake: Some(intake), calls, ..Commit::default() };

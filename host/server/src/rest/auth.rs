@@ -6,12 +6,30 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use busbar_core::{Code, IntakeKind, Problem};
+use busbar_core::{Code, IntakeKind, Problem, Stater};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 /// The keys of a deployment.
 #[derive(Default)]
-pub struct Keys(pub Vec<KeyConfig>);
+pub struct Keys(Vec<Key>);
+
+struct Key {
+    sha256: String,
+    rights: Vec<Right>,
+    stater: Arc<Stater>,
+}
+
+impl Keys {
+    pub fn new(keys: &[KeyConfig], deployment: &str) -> Self {
+        let key = |key: &KeyConfig| Key {
+            sha256: key.sha256.clone(),
+            rights: key.rights.clone(),
+            stater: Arc::new(key.stater(deployment)),
+        };
+        Self(keys.iter().map(key).collect())
+    }
+}
 
 /// Hex SHA-256 of a key, as it stands in the configuration.
 pub fn key_digest(key: &str) -> String {
@@ -20,7 +38,8 @@ pub fn key_digest(key: &str) -> String {
 
 /// Who calls.
 pub struct Caller {
-    pub name: String,
+    /// Its name, and what it may state and ask.
+    pub stater: Arc<Stater>,
     rights: Vec<Right>,
 }
 
@@ -31,7 +50,12 @@ impl Caller {
         if self.may(right) {
             return Ok(());
         }
-        Err(Problem::new(Code::Forbidden, format!("the key `{}` lacks the right {right:?}", self.name)).into())
+        let text = format!("the key `{}` lacks the right `{}`", self.name(), right.as_str());
+        Err(Problem::new(Code::Forbidden, text).into())
+    }
+
+    pub fn name(&self) -> &str {
+        self.stater.by.name()
     }
 
     pub fn may(&self, right: Right) -> bool {
@@ -53,7 +77,7 @@ impl FromRequestParts<Shared> for Caller {
             .iter()
             .find(|k| bool::from(subtle::ConstantTimeEq::ct_eq(k.sha256.as_bytes(), digest.as_bytes())));
         match found {
-            Some(key) => Ok(Self { name: key.name.clone(), rights: key.rights.clone() }),
+            Some(key) => Ok(Self { stater: key.stater.clone(), rights: key.rights.clone() }),
             None => Err(unknown(parts, api, key, "the key is not known").await),
         }
     }

@@ -32,7 +32,7 @@ pub async fn accept(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<EntryAccepted>, ApiProblem> {
     caller.require(Right::Operate)?;
-    let id = api.hub.accept_entry(&named(id)?, &caller.name).await?;
+    let id = api.hub.accept_entry(&named(id)?, caller.name()).await?;
     Ok(Json(EntryAccepted { id }))
 }
 
@@ -45,6 +45,6 @@ pub async fn dismiss(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, ApiProblem> {
     caller.require(Right::Operate)?;
-    api.hub.dismiss_entry(&named(id)?, &caller.name).await?;
+    api.hub.dismiss_entry(&named(id)?, caller.name()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -44,16 +44,16 @@ pub struct AcceptedMessage {
     responses((status = 202, body = AcceptedMessages), (status = "4XX", body = super::problem::Body), (status = 503, body = super::problem::Body)))]
 pub async fn publish(State(api): State<Shared>, caller: Caller, request: Request) -> Result<Response, ApiProblem> {
     caller.require(Right::Publish)?;
-    match take(&api, request).await {
+    match take(&api, &caller, request).await {
         Ok(accepted) => Ok((StatusCode::ACCEPTED, Json(accepted)).into_response()),
         Err((problem, index)) => {
-            api.hub.refuse(IntakeKind::Rest, &caller.name, "/v1/messages", &problem).await;
+            api.hub.refuse_stated(IntakeKind::Rest, &caller.stater.by, "/v1/messages", &problem).await;
             Err(index.map_or_else(|| problem.clone().into(), |i| ApiProblem::at_index(problem.clone(), i)))
         }
     }
 }
 
-async fn take(api: &Shared, request: Request) -> Result<AcceptedMessages, (Problem, Option<usize>)> {
+async fn take(api: &Shared, caller: &Caller, request: Request) -> Result<AcceptedMessages, (Problem, Option<usize>)> {
     let (parts, body) = request.into_parts();
     let whole = |problem| (problem, None);
     let body = read(body, api.limits.body_bytes_max).await.map_err(whole)?;
@@ -75,7 +75,8 @@ async fn take(api: &Shared, request: Request) -> Result<AcceptedMessages, (Probl
         vec![Message::from_payload(&payload).map_err(whole)?]
     };
     let names: Vec<_> = messages.iter().map(|m| (m.id.clone(), m.source.clone())).collect();
-    let accepted = api.hub.accept(messages).await.map_err(|r| (r.problem, batched.then_some(r.index)))?;
+    let accepted =
+        api.hub.accept(&caller.stater, messages).await.map_err(|r| (r.problem, batched.then_some(r.index)))?;
     let shown = accepted.into_iter().zip(names).map(|(accepted, (id, source))| AcceptedMessage {
         seq: accepted.seq.to_string(),
         id,
@@ -103,25 +104,27 @@ pub async fn ask(
     deadline: Result<Query<Deadline>, QueryRejection>,
     request: Request,
 ) -> Result<Response, ApiProblem> {
-    caller.require(Right::Publish)?;
+    caller.require(Right::Ask)?;
     let Query(deadline) = deadline.map_err(|e| Problem::new(Code::InvalidEvent, e.body_text()).at("query"))?;
-    let question = match question(&api, request).await {
+    let question = match question(&api, &caller, request).await {
         Ok(question) => question,
         Err(problem) => {
-            api.hub.refuse(IntakeKind::Rest, &caller.name, "/v1/questions", &problem).await;
+            api.hub.refuse_stated(IntakeKind::Rest, &caller.stater.by, "/v1/questions", &problem).await;
             return Err(problem.into());
         }
     };
-    let answer = api.hub.questions.ask(question, deadline.deadline_ms.unwrap_or(10_000).min(30_000)).await?;
+    let deadline_ms = deadline.deadline_ms.unwrap_or(10_000).min(30_000);
+    let answer = api.hub.questions.ask(question, &caller.stater.by, deadline_ms).await?;
     let text = answer.to_structured().to_string();
     Ok(([(header::CONTENT_TYPE, "application/cloudevents+json")], text).into_response())
 }
 
 /// A question that some system answers; what became of it is written down by who asks it.
-async fn question(api: &Shared, request: Request) -> Result<Message, Problem> {
+async fn question(api: &Shared, caller: &Caller, request: Request) -> Result<Message, Problem> {
     let (parts, body) = request.into_parts();
     let body = read(body, api.limits.body_bytes_max).await?;
     let question = Message::from_payload(&payload(&parts.headers, body)?)?;
+    caller.stater.may_ask(&question)?;
     api.hub.rules.answerer(&question)?;
     Ok(question)
 }

@@ -129,7 +129,7 @@ pub async fn retry(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<axum::http::StatusCode, ApiProblem> {
     caller.require(Right::Operate)?;
-    api.hub.operate(number(id)?, Act::Retry, &caller.name).await?;
+    api.hub.operate(number(id)?, Act::Retry, caller.name()).await?;
     Ok(axum::http::StatusCode::NO_CONTENT)
 }
 
@@ -142,7 +142,7 @@ pub async fn skip(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<axum::http::StatusCode, ApiProblem> {
     caller.require(Right::Operate)?;
-    api.hub.operate(number(id)?, Act::Skip, &caller.name).await?;
+    api.hub.operate(number(id)?, Act::Skip, caller.name()).await?;
     Ok(axum::http::StatusCode::NO_CONTENT)
 }
 
@@ -160,7 +160,7 @@ pub async fn edit(
     caller.require(Right::Operate)?;
     let id = number(id)?;
     let body = read(body, api.limits.body_bytes_max).await?;
-    api.hub.edit(id, parse_json(&body)?, &caller.name).await?;
+    api.hub.edit(id, parse_json(&body)?, caller.name()).await?;
     Ok(axum::http::StatusCode::NO_CONTENT)
 }
 
@@ -202,7 +202,7 @@ async fn many(
     let mut operated = Operated { done: 0, refused: Vec::new(), next };
     for (seq, view) in found {
         ticks.tick().await;
-        match api.hub.operate_on(seq, &view, act.clone(), &caller.name).await {
+        match api.hub.operate_on(seq, &view, act.clone(), caller.name()).await {
             Ok(()) => operated.done += 1,
             Err(problem) if REFUSALS.contains(&problem.code) => operated.refused.push(OperationRefused {
                 id: view.id.to_string(),
@@ -248,7 +248,7 @@ fn hold(
     if !api.driver.statuses().contains_key(&system) {
         return Err(Problem::new(Code::NotFound, format!("no system `{system}`")).into());
     }
-    tracing::info!(system, paused, by = caller.name, "a system was paused or resumed");
+    tracing::info!(system, paused, by = caller.name().to_string(), "a system was paused or resumed");
     api.driver.feed([Event::Pause { system, paused }]);
     Ok(axum::http::StatusCode::NO_CONTENT)
 }

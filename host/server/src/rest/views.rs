@@ -1,6 +1,7 @@
 //! What the journal shows, as JSON.
 
-use busbar_core::{ALL_CODES, Call, Catalog, Code, DeliveryView, ErrorRecord, IntakeView, MessageView};
+use super::masks;
+use busbar_core::{Call, Catalog, DeliveryView, ErrorRecord, IntakeKind, IntakeView, MessageView};
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -127,9 +128,13 @@ pub struct Trace {
     received_at: String,
     /// The CloudEvent.
     message: Value,
-    /// Where in the input it was found.
+    /// Where in the input it was found, in the adapter's words: `***` without the right `read-personal`.
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<String>,
+    /// The key or publisher that stated it: `key:crm`, `publisher:crm`. Absent of what a system states: its source
+    /// names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stated_by: Option<String>,
     /// The input it came in.
     #[serde(skip_serializing_if = "Option::is_none")]
     intake: Option<Intake>,
@@ -170,6 +175,9 @@ pub struct Intake {
     /// When it was refused last, where that was more than once.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_at: Option<String>,
+    /// Of a question: who asked; of what was refused to a key or a publisher: who stated it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stated_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Error>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -181,17 +189,6 @@ pub struct Intake {
 pub struct Intakes {
     pub intakes: Vec<Intake>,
 }
-
-/// Codes whose detail comes from an adapter, which may quote what a system said.
-const QUOTING: &[Code] = &[
-    Code::Rejected,
-    Code::Transient,
-    Code::RateLimited,
-    Code::SystemUnauthorized,
-    Code::UnknownOutcome,
-    Code::AdapterOther,
-    Code::AnswerFailed,
-];
 
 /// Shows records to somebody who may or may not see personal data.
 pub struct Shower<'a> {
@@ -220,7 +217,7 @@ impl Shower<'_> {
     }
 
     pub fn trace(&self, view: MessageView, intake: Option<IntakeView>) -> Trace {
-        let MessageView { seq, mut message, received_at_ms, place, deliveries, .. } = view;
+        let MessageView { seq, mut message, received_at_ms, place, stated_by, deliveries, .. } = view;
         if !self.personal {
             message.data = self.catalog.mask(&message.r#type, &message.data).into();
         }
@@ -228,7 +225,8 @@ impl Shower<'_> {
             seq: seq.to_string(),
             received_at: time(received_at_ms),
             message: message.to_structured(),
-            place,
+            place: if self.personal { place } else { place.map(|_| masks::hidden()) },
+            stated_by: stated_by.map(String::from),
             intake: intake.map(|i| self.intake(i)),
             deliveries: deliveries.into_iter().map(|d| self.delivery(d, true)).collect(),
         }
@@ -256,21 +254,18 @@ impl Shower<'_> {
         }
     }
 
-    // What a system said about a delivery may speak of a customer; what the hub says does not.
     fn error(&self, error: ErrorRecord) -> Error {
-        let ours = ALL_CODES.iter().any(|c| c.as_str() == error.code && !QUOTING.contains(c));
-        let detail = if self.personal || ours { error.detail } else { "*** (in a system's own words)".into() };
-        Error { code: error.code, detail, place: error.place }
+        if self.personal { Error::from(error) } else { masks::error(error) }
     }
 
     fn call(&self, call: Call) -> CallShown {
-        let show = |value: Value| if self.personal { value } else { mask_bodies(value) };
+        let call = if self.personal { call } else { masks::call(self.catalog, call) };
         CallShown {
             attempt: call.attempt,
             ordinal: call.ordinal,
             kind: call.kind,
-            request: show(call.request),
-            answer: call.answer.map(show),
+            request: call.request,
+            answer: call.answer,
             outcome: call.outcome,
             at: time(call.started_at_ms),
             duration_us: call.duration_us,
@@ -291,7 +286,10 @@ impl Shower<'_> {
             id: intake.id,
             kind: intake.kind.as_str().to_string(),
             system: intake.system,
-            name: intake.name,
+            name: match intake.kind {
+                IntakeKind::Hook if !self.personal => masks::request_name(&intake.name),
+                _ => intake.name,
+            },
             at: time(intake.at_ms),
             outcome: intake.outcome.as_str().to_string(),
             messages: intake.messages,
@@ -303,27 +301,9 @@ impl Shower<'_> {
             by: intake.by,
             times: intake.times,
             last_at: intake.last_at_ms.map(time),
-            error: intake.error.map(Error::from),
+            stated_by: intake.stated_by.map(String::from),
+            error: intake.error.map(|error| self.error(error)),
             calls: calls.into_iter().map(|c| self.call(c)).collect(),
         }
     }
-}
-
-// A body on the wire has no schema that says what in it is personal: all of it is hidden, and so is
-// the query, where account numbers and names stand.
-fn mask_bodies(mut value: Value) -> Value {
-    if let Value::Object(map) = &mut value {
-        for name in ["body", "data"] {
-            if let Some(body) = map.get_mut(name) {
-                let bytes = body.as_str().map_or_else(|| body.to_string().len(), str::len);
-                *body = Value::String(format!("*** ({bytes} bytes)"));
-            }
-        }
-        if let Some(Value::String(url)) = map.get_mut("url")
-            && let Some((path, _)) = url.split_once('?')
-        {
-            *url = format!("{path}?***");
-        }
-    }
-    value
 }

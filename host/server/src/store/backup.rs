@@ -267,7 +267,7 @@ impl Write {
         let error = ErrorRecord {
             code: "unknown-outcome".into(),
             detail: "restored from a backup: it may have been made after that".into(),
-            place: None,
+            ..ErrorRecord::default()
         };
         let error = [(serde_json::to_string(&error).map_err(internal)?, at_ms)];
         let rows = Rows::default().json("error", &error, |e| Some(&e.0)).int("at_ms", &error, |e| e.1);

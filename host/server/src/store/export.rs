@@ -52,6 +52,8 @@ pub struct MessageLine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stated_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intake: Option<String>,
     /// CloudEvents JSON format; without `data` where they are not kept.
     pub event: serde_json::Value,
@@ -229,6 +231,7 @@ fn message_line(row: &sqlx::any::AnyRow) -> Result<MessageLine> {
         received_at_ms: read::int(row, "received_at_ms")?,
         sweep: read::int(row, "sweep")? != 0,
         place: read::optional(row, "place")?,
+        stated_by: read::optional(row, "stated_by")?,
         intake: read::optional(row, "intake")?,
         event,
         deliveries: vec![],
@@ -293,6 +296,7 @@ impl MessageLine {
             received_at_ms: self.received_at_ms,
             sweep: self.sweep,
             place: self.place,
+            stated_by: self.stated_by,
             intake: self.intake,
             attributes: attributes(&message)?,
             data,

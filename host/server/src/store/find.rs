@@ -50,7 +50,9 @@ impl Conditions {
     }
 }
 
-pub const MESSAGE: &str = "SELECT seq, until, type, source, subject, id, received_at_ms, sweep, place, intake, attributes, data \
+pub const MESSAGE: &str =
+    "SELECT seq, until, type, source, subject, id, received_at_ms, sweep, place, stated_by, intake, attributes, \
+                       data 
                        FROM messages";
 
 /// One message, by its `seq`.
@@ -222,7 +224,7 @@ pub fn deliveries(filter: &DeliveryFilter) -> Query {
 }
 
 pub const INTAKE: &str = "SELECT seq, id, kind, system, name, at_ms, outcome, messages, duplicates, differing, left_out, \
-                          error, part_of, event, by_whom, times, last_at_ms FROM intakes";
+                          error, part_of, event, by_whom, stated_by, times, last_at_ms FROM intakes";
 
 /// Intakes, newest first.
 pub fn intakes(filter: &IntakeFilter) -> Query {

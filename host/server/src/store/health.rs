@@ -22,6 +22,7 @@ pub struct Health(Mutex<Last>);
 struct Last {
     at: Option<Instant>,
     failure: Option<Problem>,
+    failed_at: Option<Instant>,
     said_at: Option<Instant>,
 }
 
@@ -34,6 +35,12 @@ impl Health {
     /// Why the last write failed.
     pub fn writable(&self) -> Result<(), Problem> {
         self.last().failure.clone().map_or(Ok(()), Err)
+    }
+
+    /// Whether a connection of this age was made after the last failure. An older one may lead to what is no longer the
+    /// primary, and be alive all the same: what is read there is of earlier.
+    pub(super) fn is_of_now(&self, age: Duration) -> bool {
+        self.last().failed_at.is_none_or(|at| age < at.elapsed())
     }
 
     /// A refusal of what was to be written says nothing about the database.
@@ -52,7 +59,7 @@ impl Health {
                     tracing::error!(%problem, "the store cannot be written");
                     last.said_at = Some(now);
                 }
-                (last.at, last.failure) = (Some(now), Some(problem.clone()));
+                (last.at, last.failed_at, last.failure) = (Some(now), Some(now), Some(problem.clone()));
             }
             Err(_) => {}
         }

@@ -227,7 +227,7 @@ impl Plan {
     }
 
     fn insert(&mut self, seq: i64, new: NewMessage, intake: Option<&str>, at_ms: i64) -> Result<Accepted> {
-        let NewMessage { message, deliveries: planned, place, journal, .. } = new;
+        let NewMessage { message, deliveries: planned, place, stated_by, journal, .. } = new;
         let at = self.messages.len();
         self.messages.push(MessageRow {
             seq,
@@ -235,6 +235,7 @@ impl Plan {
             received_at_ms: at_ms,
             sweep: false,
             place,
+            stated_by: stated_by.map(|by| by.to_string()),
             intake: intake.map(str::to_string),
             attributes: attributes(&message)?,
             data: None,

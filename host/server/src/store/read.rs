@@ -139,6 +139,7 @@ pub async fn messages(pool: &AnyPool, dialect: Dialect, (sql, values): find::Que
             message: message(row, "id")?,
             received_at_ms: int(row, "received_at_ms")?,
             place: optional(row, "place")?,
+            stated_by: stated_by(row)?,
             intake: optional(row, "intake")?,
             deliveries: vec![],
         })
@@ -202,6 +203,10 @@ fn delivery(row: &AnyRow) -> Result<(i64, DeliveryView)> {
     Ok((int(row, "message_seq")?, view))
 }
 
+fn stated_by(row: &AnyRow) -> Result<Option<StatedBy>> {
+    optional(row, "stated_by")?.map(|text| StatedBy::try_from(text).map_err(internal)).transpose()
+}
+
 /// Intakes with their ids of the journal.
 pub async fn intakes(pool: &AnyPool, (sql, values): find::Query) -> Result<Vec<(i64, Intake)>> {
     let intake = |row: &AnyRow| {
@@ -222,6 +227,7 @@ pub async fn intakes(pool: &AnyPool, (sql, values): find::Query) -> Result<Vec<(
             by: optional(row, "by_whom")?,
             times: number(row, "times")?,
             last_at_ms: Some(int(row, "last_at_ms")?).filter(|at_ms| *at_ms > 0),
+            stated_by: stated_by(row)?,
         };
         Ok((int(row, "seq")?, intake))
     };

@@ -60,6 +60,7 @@ pub struct MessageRow {
     pub received_at_ms: i64,
     pub sweep: bool,
     pub place: Option<String>,
+    pub stated_by: Option<String>,
     pub intake: Option<String>,
     pub attributes: String,
     pub data: Option<String>,

@@ -149,6 +149,7 @@ impl Write {
             .int("received_at_ms", rows, |r| r.received_at_ms)
             .int("sweep", rows, |r| i64::from(r.sweep))
             .maybe("place", rows, |r| r.place.as_deref())
+            .maybe("stated_by", rows, |r| r.stated_by.as_deref())
             .maybe("intake", rows, |r| r.intake.as_deref())
             .json("attributes", rows, |r| Some(&r.attributes))
             .json("data", rows, |r| r.data.as_deref());
@@ -162,7 +163,10 @@ impl Write {
     }
 
     async fn intakes(&mut self, intakes: &[(i64, Intake)]) -> Result<()> {
-        let texts = |(_, intake): &(i64, Intake)| Ok((record(intake.error.as_ref())?, record(intake.event.as_ref())?));
+        let texts = |(_, intake): &(i64, Intake)| {
+            let by = intake.stated_by.as_ref().map(ToString::to_string);
+            Ok((record(intake.error.as_ref())?, record(intake.event.as_ref())?, by))
+        };
         let texts = intakes.iter().map(texts).collect::<Result<Vec<_>>>()?;
         let rows: Vec<_> = intakes.iter().zip(&texts).collect();
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
@@ -182,6 +186,7 @@ impl Write {
             .maybe("part_of", &rows, |r| r.0.1.part_of.as_deref())
             .json("event", &rows, |r| r.1.1.as_deref())
             .maybe("by_whom", &rows, |r| r.0.1.by.as_deref())
+            .maybe("stated_by", &rows, |r| r.1.2.as_deref())
             .int("times", &rows, |r| number(r.0.1.times))
             .int("last_at_ms", &rows, |r| r.0.1.last_at_ms.unwrap_or(0));
         self.tx.insert("intakes", values, "").await

@@ -292,7 +292,12 @@ pub async fn unusual_text_comes_back(store: AnyStore) {
         let data = json!({(*odd): [odd, {"text": odd}], "n": 0.1, "big": u64::MAX, "e": 1e300});
         let mut new = admitted(message("/demo/bank", &format!("№ {n}"), data), vec![planned("billing", Some(odd))]);
         new.place = Some(odd.to_string());
-        let error = ErrorRecord { code: odd.to_string(), detail: odd.to_string(), place: Some(odd.to_string()) };
+        let error = ErrorRecord {
+            code: odd.to_string(),
+            detail: odd.to_string(),
+            place: Some(odd.to_string()),
+            by_adapter: true,
+        };
         new.deliveries[0].error = Some(error.clone());
         let expected = new.message.clone();
         let set = StateWrite { system: "bank".into(), key: odd.to_string(), value: Some(odd.as_bytes().to_vec()) };
