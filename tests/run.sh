@@ -23,6 +23,10 @@ peers="$tools/peers"
 tests/fixtures/peers/install.sh "$peers"
 export BUSBAR_PEERS="$peers"
 
+step "a root of Debian 13, with RabbitMQ 4 and PostgreSQL 17 (the first time three minutes)"
+trixie="$tools/trixie"
+tests/trixie.sh "$trixie" || trixie=
+
 if [ -z "$filter" ]; then
   step "format"
   cargo fmt --all --check
@@ -75,6 +79,12 @@ if [ -n "$filter" ]; then
 else
   step "tests"
   cargo test --locked --workspace -- --skip faults:: --skip simulation:: --skip hostile::neighbours --skip judges::
+  if [ -n "$trixie" ]; then
+    # What the servers' versions can change: both contracts, what is said in headers, limits and alarms, a client of AMQP 1.0.
+    step "the same on RabbitMQ 4 and PostgreSQL 17: contracts, flows over the broker"
+    BUSBAR_TESTS_ROOT="$trixie" cargo test --locked --workspace --test it -- contracts::transport contracts::store::postgres \
+      flows::alarm flows::amqp flows::aside flows::attributes flows::limits judges::one
+  fi
   step "judges: libraries of others write what is read here, and read what is written here"
   cargo test --locked --workspace --test it -- judges:: --nocapture
   step "simulation: every promise over 100,000 seeds, and every broken rule noticed"
@@ -82,6 +92,10 @@ else
   # One after another: they measure, and use the whole machine.
   step "neighbours of hostile adapters, and faults on real servers"
   cargo test --locked --workspace --test it -- hostile::neighbours faults:: --nocapture --test-threads=1
+  if [ -n "$trixie" ]; then
+    step "20,000 payments through RabbitMQ 4 and PostgreSQL 17"
+    BUSBAR_TESTS_ROOT="$trixie" cargo test --locked --workspace --test it -- faults::payments::two_hubs --nocapture --test-threads=1
+  fi
 fi
 
 printf '\ntests/run.sh: all passed in %d s\n' "$((SECONDS - begun))"

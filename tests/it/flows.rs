@@ -1,7 +1,9 @@
 //! Whole ways through the running hub: over a real broker, through files, and the demo itself.
 
+mod alarm;
 mod alone;
 mod amqp;
+mod aside;
 mod attributes;
 pub mod broker;
 mod clock;
@@ -14,6 +16,7 @@ mod files;
 mod inbox;
 pub mod limits;
 mod new;
+mod nodes;
 mod out;
 mod poll;
 mod publishers;

@@ -3,6 +3,7 @@
 mod deliveries;
 mod people;
 mod refusals;
+mod tokens;
 mod webhooks;
 
 use crate::hub::{Hub, LOGIN, OFFICER, TOKEN, wait_for};

@@ -1,7 +1,10 @@
 //! Adapters that misbehave: each in a way of its own, called through the runtime as the hub does.
-//! Their neighbours in a running hub are in `neighbours`, the compiled code on disk in `cache`.
+//! Their neighbours in a running hub are in `neighbours`, the compiled code on disk in `cache`, components made by hand in
+//! `components`, and what adds up in `floods`.
 
 mod cache;
+mod components;
+mod floods;
 mod neighbours;
 mod quota;
 mod record;
@@ -11,10 +14,11 @@ use crate::hub::{LOADED, RUNTIME, Standin, root};
 use busbar_core::fakes::MemoryStore;
 use busbar_core::ports::{Attempting, HookRequest, HookResponse, InputFile, Run};
 use busbar_core::{Call, Message, Rules};
+use busbar_server::config::credentials::Credential;
 use busbar_server::config::model::{Grants, Instances, Limits};
 use busbar_server::egress::Egress;
 use busbar_server::hub::{HubEffects, Quota, SystemClock, SystemSecrets};
-use busbar_server::wasm::{Caller, Effects, SystemSpec, decode, deliver, encode, receive};
+use busbar_server::wasm::{Caller, Effects, Loaded, Runtime, SystemSpec, decode, deliver, encode, receive};
 use secrecy::SecretString;
 use serde_json::json;
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -56,15 +60,29 @@ fn caller_with(
     instances: Instances,
     wrap: impl FnOnce(HubEffects) -> Arc<dyn Effects>,
 ) -> Caller {
+    let loaded = LOADED.get("hostile").unwrap().clone();
+    caller_of((RUNTIME.clone(), loaded), behaviour, url, grants, limits, instances, wrap)
+}
+
+/// The same with a component of the test's own.
+fn caller_of(
+    (runtime, loaded): (Arc<Runtime>, Arc<Loaded>),
+    behaviour: &str,
+    url: &str,
+    grants: Grants,
+    limits: Limits,
+    instances: Instances,
+    wrap: impl FnOnce(HubEffects) -> Arc<dyn Effects>,
+) -> Caller {
     crate::hub::client(); // The egress needs the TLS provider that comes with it.
     let egress = Egress::new(grants.private_addresses.clone(), limits.body_bytes, limits.header_bytes).unwrap();
     let secrets = [("token", "known"), ("other", "not for it")];
-    let secrets = secrets.map(|(name, value)| (name.to_string(), SecretString::from(value)));
+    let secrets = secrets.map(|(name, value)| (name.to_string(), Credential::Secret(SecretString::from(value))));
     let store = Arc::new(MemoryStore::default());
     let effects = HubEffects {
         quota: Quota::new("hostile", store.clone(), &limits),
         system: "hostile".into(),
-        secrets: SystemSecrets(secrets.into()),
+        secrets: SystemSecrets::new(&secrets.into()).unwrap(),
         egress,
         store,
         clock: Arc::new(SystemClock),
@@ -80,8 +98,7 @@ fn caller_with(
         instances,
         rules: RULES.clone(),
     };
-    let loaded = LOADED.get("hostile").unwrap().clone();
-    Caller::new(RUNTIME.clone(), loaded, Arc::new(system), wrap(effects))
+    Caller::new(runtime, loaded, Arc::new(system), wrap(effects))
 }
 
 fn message() -> Arc<Message> {

@@ -4,8 +4,9 @@ mod standin;
 
 pub use standin::{Seen, Standin};
 
+use busbar_server::config::model::CompileConfig;
 use busbar_server::rest::key_digest;
-use busbar_server::wasm::{Loaded, Runtime};
+use busbar_server::wasm::{Compiler, Loaded, Runtime};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -195,6 +196,12 @@ impl Hub {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
+    /// How many descriptors and threads it has.
+    pub fn descriptors_and_threads(&self) -> (usize, usize) {
+        let count = |what: &str| std::fs::read_dir(format!("/proc/{}/{what}", self.child().id())).unwrap().count();
+        (count("fd"), count("task"))
+    }
+
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
         let response = request.send().await.unwrap_or_else(|e| panic!("{e:?}\n{}", self.log()));
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -323,7 +330,8 @@ pub fn adapters() -> PathBuf {
 }
 
 /// One runtime for all tests. It compiles every adapter once, for the hubs as well.
-pub static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| Arc::new(Runtime::new(Some(compiled())).unwrap()));
+pub static RUNTIME: LazyLock<Arc<Runtime>> =
+    LazyLock::new(|| Arc::new(Runtime::new(Some(compiled()), compiler()).unwrap()));
 
 /// Every adapter by name, loaded.
 pub static LOADED: LazyLock<BTreeMap<String, Arc<Loaded>>> = LazyLock::new(|| {
@@ -338,6 +346,11 @@ pub static LOADED: LazyLock<BTreeMap<String, Arc<Loaded>>> = LazyLock::new(|| {
 
 fn compiled() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled")
+}
+
+/// The program of which a part compiles.
+pub fn compiler() -> Compiler {
+    Compiler { program: binary(), limits: CompileConfig::default() }
 }
 
 /// Makes `folder` a deployment: the adapters with their digests, the secrets, and `busbar.toml`.

@@ -9,6 +9,9 @@ mod espi;
 mod gateways;
 mod iec104;
 mod iso20022;
+mod oauth2;
+mod one;
+mod openapi;
 mod payment_qr;
 mod relay;
 mod scim;
@@ -87,8 +90,8 @@ impl Judge {
     }
 
     /// One that serves HTTP: its port, and what it says. Dropped, it is gone.
-    pub fn serve(self) -> Option<Serving> {
-        let mut child = self.command(&["serve"])?.spawn().unwrap();
+    pub fn serve(self, what: &str) -> Option<Serving> {
+        let mut child = self.command(&[what])?.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut port = String::new();
         lines.read_line(&mut port).unwrap();

@@ -6,6 +6,7 @@ mod journal;
 mod malformed;
 mod rights;
 mod strangers;
+mod table;
 
 use crate::hub::{Hub, OFFICER, PUBLISHER, READER, payment};
 use reqwest::header::CONTENT_TYPE;

@@ -2,6 +2,8 @@
 //!
 //! A small shell stands between a test and its server. It reads from a pipe that only the test process
 //! holds; when that closes, however the tests ended, it kills the server and removes the folder.
+//!
+//! `BUSBAR_TESTS_ROOT` names a root of another Debian (tests/trixie.sh): then the servers are its, and with them the versions.
 
 use rand::Rng;
 use std::io::Write;
@@ -27,13 +29,32 @@ wait "$server"
 [ -n "$signal" ] || rm -rf "$folder"
 "#;
 
+// Its own view of the file system, in which the programs and libraries are those of the other root. The server keeps all
+// else: users, folders and the network are this machine's.
+const IN_ROOT: &str = r#"mount --bind "$1/usr" /usr && shift && exec "$@""#;
+
+/// The root that the servers are taken from.
+fn servers_root() -> PathBuf {
+    std::env::var_os("BUSBAR_TESTS_ROOT").map_or_else(|| "/".into(), PathBuf::from)
+}
+
+/// The command for a program of that root.
+fn in_root(command: impl IntoIterator<Item = String>) -> Vec<String> {
+    let root = servers_root();
+    if root == Path::new("/") {
+        return command.into_iter().collect();
+    }
+    let enter = ["unshare", "--mount", "sh", "-c", IN_ROOT, "in-root", root.to_str().unwrap()];
+    enter.map(String::from).into_iter().chain(command).collect()
+}
+
 /// A running server with its data. Dropped, it is killed and its folder removed.
 pub struct Server {
     pub url: String,
     program: Program,
     helper: Option<Program>,
     ready: fn(&Server) -> bool,
-    port: u16,
+    pub port: u16,
     folder: TempDir,
 }
 
@@ -120,42 +141,33 @@ impl Server {
 
     /// A PostgreSQL server. `url` names its database `postgres`; the user may create others.
     pub fn postgres() -> Self {
-        let bin = postgres_bin();
         let folder = tempfile::Builder::new().prefix("busbar-postgres-").tempdir().unwrap();
         std::fs::write(folder.path().join("password"), POSTGRES_PASSWORD).unwrap();
-        let other = as_postgres(&folder);
         let data = folder.path().join("data").display().to_string();
         let password = format!("--pwfile={}", folder.path().join("password").display());
-        let mut initdb = Command::new(other[0]);
-        initdb.args(&other[1..]).arg(bin.join("initdb")).current_dir("/").args([
-            "--no-sync",
-            "-U",
-            "busbar",
-            "-D",
-            &data,
-        ]);
-        succeeds(initdb.args(["-E", "UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", &password]));
-        Self::on_postgres(folder, other)
+        let made = ["--no-sync", "-U", "busbar", "-E", "UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", &password];
+        let initdb = as_postgres(&folder, "initdb", &[&["-D", &data][..], &made].concat());
+        succeeds(Command::new(&initdb[0]).args(&initdb[1..]).current_dir("/"));
+        Self::on_postgres(folder)
     }
 
     /// One with a copy of the data, which follows this one until it is promoted.
     pub fn standby(&self) -> Self {
         let folder = tempfile::Builder::new().prefix("busbar-standby-").tempdir().unwrap();
-        let other = as_postgres(&folder);
-        let mut copy = Command::new(other[0]);
-        copy.args(&other[1..]).arg(postgres_bin().join("pg_basebackup")).current_dir("/");
-        copy.args(["-R", "-X", "stream", "-c", "fast", "-d"]).arg(&self.url);
-        succeeds(copy.arg("-D").arg(folder.path().join("data")));
-        Self::on_postgres(folder, other)
+        let data = folder.path().join("data").display().to_string();
+        let from = ["-R", "-X", "stream", "-c", "fast", "-d", &self.url, "-D", &data];
+        let copy = as_postgres(&folder, "pg_basebackup", &from);
+        succeeds(Command::new(&copy[0]).args(&copy[1..]).current_dir("/"));
+        Self::on_postgres(folder)
     }
 
     /// Starts a server on the data in `folder`.
-    fn on_postgres(folder: TempDir, other: &[&str]) -> Self {
+    fn on_postgres(folder: TempDir) -> Self {
         let (port, data) = (free_port(), folder.path().join("data").display().to_string());
-        let mut command: Vec<_> = other.iter().map(ToString::to_string).collect();
-        command.extend([postgres_bin().join("postgres").display().to_string(), "-D".into(), data]);
-        let options = [format!("port={port}"), "listen_addresses=127.0.0.1".into(), "unix_socket_directories=".into()];
-        command.extend(options.into_iter().flat_map(|option| ["-c".to_string(), option]));
+        let listens = format!("port={port}");
+        let options =
+            ["-D", &data, "-c", &listens, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="];
+        let command = as_postgres(&folder, "postgres", &options);
         let url = format!("postgres://busbar:{POSTGRES_PASSWORD}@127.0.0.1:{port}/postgres");
         let program = Program { command, environment: vec![], gentle: "INT", abrupt: "QUIT", keeper: None };
         let mut server = Self { url, program, helper: None, ready: postgres_ready, port, folder };
@@ -171,6 +183,23 @@ impl Server {
         format!("{}/{name}", self.url.trim_end_matches("/postgres"))
     }
 
+    /// Tells a RabbitMQ server something, as its administrator does.
+    pub fn rabbitmqctl(&self, arguments: &[&str]) {
+        let mut words = vec![rabbitmq_program("rabbitmqctl")];
+        words.extend(arguments.iter().map(ToString::to_string));
+        let command = in_root(words);
+        let environment = self.program.environment.iter().map(|(name, value)| (name, value));
+        succeeds(Command::new(&command[0]).args(&command[1..]).envs(environment).current_dir("/"));
+    }
+
+    /// Stops all its processes where they are, or lets them go on.
+    pub fn freeze(&self, frozen: bool) {
+        let keeper = self.program.keeper.as_ref().unwrap().id();
+        let server = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
+        let group = format!("-{}", server.trim());
+        succeeds(Command::new("kill").args(["-s", if frozen { "STOP" } else { "CONT" }, "--", &group]));
+    }
+
     /// A RabbitMQ server with virtual hosts `t0`, `t1` …; `url` names the default one.
     pub fn rabbitmq() -> Self {
         Self::rabbitmq_with("")
@@ -178,10 +207,15 @@ impl Server {
 
     /// The same with further lines of its configuration.
     pub fn rabbitmq_with(more: &str) -> Self {
+        Self::rabbitmq_plugged("", more)
+    }
+
+    /// The same with plugins.
+    pub fn rabbitmq_plugged(plugins: &str, more: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("busbar-rabbitmq-").tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         let (port, epmd_port, dist_port) = (free_port(), free_port(), free_port());
-        std::fs::write(at("enabled_plugins"), "[].\n").unwrap();
+        std::fs::write(at("enabled_plugins"), format!("[{plugins}].\n")).unwrap();
         std::fs::write(at("definitions.json"), definitions()).unwrap();
         let config =
             format!("load_definitions = {}\ndisk_free_limit.absolute = 50MB\n{more}\n", at("definitions.json"));
@@ -202,14 +236,10 @@ impl Server {
             ("RABBITMQ_CONF_ENV_FILE", at("none")),
             ("RABBITMQ_ENABLED_PLUGINS_FILE", at("enabled_plugins")),
         ];
-        let places =
-            [Path::new("/usr/lib/rabbitmq/bin"), Path::new("/opt/rabbitmq/sbin"), Path::new("/usr/local/sbin")];
-        let server = places.iter().map(|p| p.join("rabbitmq-server")).find(|p| p.exists());
-        let server = server.unwrap_or_else(|| panic!("no RabbitMQ: apt-get install rabbitmq-server"));
         // Its own epmd, in the foreground: the one RabbitMQ would start outlives everything.
-        let (command, epmd) = (vec![server.display().to_string()], vec!["epmd".to_string()]);
+        let (command, epmd) = (vec![rabbitmq_program("rabbitmq-server")], vec!["epmd".to_string()]);
         let program = |command| Program {
-            command,
+            command: in_root(command),
             environment: environment.clone(),
             gentle: "TERM",
             abrupt: "KILL",
@@ -242,7 +272,7 @@ pub fn database() -> String {
 
 /// Runs SQL as `psql` does.
 pub fn psql(url: &str, sql: &str) {
-    succeeds(Command::new(postgres_bin().join("psql")).args(["-qX", "-v", "ON_ERROR_STOP=1", "-c", sql, url]));
+    succeeds(postgres_command("psql").args(["-qX", "-v", "ON_ERROR_STOP=1", "-c", sql, url]));
 }
 
 const VHOSTS: usize = 64;
@@ -257,25 +287,48 @@ pub fn vhost() -> String {
 
 const POSTGRES_PASSWORD: &str = "only-for-tests";
 
-/// How to run something as the user who may: PostgreSQL refuses to run as root. The folder becomes that user's.
-fn as_postgres(folder: &TempDir) -> &'static [&'static str] {
-    if !rustix::process::geteuid().is_root() {
-        return &["env", "--"];
+/// A program of PostgreSQL, run as the user who may: it refuses to run as root. The folder becomes that user's.
+fn as_postgres(folder: &TempDir, program: &str, arguments: &[&str]) -> Vec<String> {
+    let is_root = rustix::process::geteuid().is_root();
+    let other: &[&str] = match is_root {
+        true => &["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"],
+        false => &["env", "--"],
+    };
+    if is_root {
+        succeeds(Command::new("chown").args(["-R", "postgres"]).arg(folder.path()));
     }
-    succeeds(Command::new("chown").args(["-R", "postgres"]).arg(folder.path()));
-    &["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
+    let program = postgres_bin().join(program).display().to_string();
+    in_root([other, &[&program], arguments].concat().into_iter().map(String::from).collect::<Vec<_>>())
 }
 
+/// Where the server's programs are, as seen in its root.
 fn postgres_bin() -> PathBuf {
-    let versions =
-        std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|e| e.path().join("bin"));
-    let found = versions.filter(|bin| bin.join("initdb").exists()).max();
-    found.unwrap_or_else(|| panic!("no PostgreSQL: apt-get install postgresql"))
+    let root = servers_root();
+    let versions = std::fs::read_dir(root.join("usr/lib/postgresql")).into_iter().flatten().flatten();
+    let found = versions.map(|version| version.path().join("bin")).filter(|bin| bin.join("initdb").exists()).max();
+    let found = found.unwrap_or_else(|| panic!("no PostgreSQL: apt-get install postgresql"));
+    Path::new("/").join(found.strip_prefix(root).unwrap())
+}
+
+/// A command for a program of the server's, which is there in its root.
+fn postgres_command(name: &str) -> Command {
+    let words = in_root([postgres_bin().join(name).display().to_string()]);
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    command
+}
+
+fn rabbitmq_program(name: &str) -> String {
+    let places =
+        ["usr/lib/rabbitmq/bin", "opt/rabbitmq/sbin", "usr/local/sbin"].map(|place| Path::new(place).join(name));
+    let found = places.iter().find(|place| servers_root().join(place).exists());
+    let found = found.unwrap_or_else(|| panic!("no RabbitMQ: apt-get install rabbitmq-server"));
+    Path::new("/").join(found).display().to_string()
 }
 
 fn postgres_ready(server: &Server) -> bool {
     let port = server.port.to_string();
-    let mut asked = Command::new(postgres_bin().join("pg_isready"));
+    let mut asked = postgres_command("pg_isready");
     asked.args(["-q", "-h", "127.0.0.1", "-p", &port]).status().is_ok_and(|status| status.success())
 }
 

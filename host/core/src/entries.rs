@@ -33,12 +33,15 @@ impl Origin {
     /// An entry that the adapter left out. Entries of the same input, or of inputs that have one name, are one where
     /// they say the same: a feed is asked every minute, and has a bad entry for days.
     pub fn left_out(&self, entry: &Rejection, at_ms: i64) -> Intake {
-        let entry = entry.clone().bounded();
         let place = entry.place.as_deref().unwrap_or_default();
         let parts = [&*self.system, self.kind.as_str(), &self.name, &entry.code, place, &entry.reason];
-        let id = named("left-out", &parts);
-        let error = ErrorRecord { code: entry.code, detail: entry.reason, place: entry.place, by_adapter: true };
-        self.entry(id, IntakeOutcome::LeftOut, error, at_ms)
+        let error = ErrorRecord {
+            code: entry.code.clone(),
+            detail: entry.reason.clone(),
+            place: entry.place.clone(),
+            by_adapter: true,
+        };
+        self.entry(named("left-out", &parts), IntakeOutcome::LeftOut, error, at_ms)
     }
 
     /// The rest of them, when there are too many to be written one by one.

@@ -83,6 +83,7 @@ codes! {
     UnderWay "under-way" 409 Reject Shown "The delivery is being made just now." "See how that ends, then decide.";
     AnotherHub "another-hub" 409 Reject Shown "Another hub makes this delivery." "Ask the other hub: only that one knows whether the delivery is under way.";
     Unroutable "unroutable" 503 Retry Shown "The broker had no queue for the message." "Bind a queue, or give the system a `queue` in busbar.toml.";
+    RouteLoop "route-loop" 508 Reject Hidden "Systems cause each other's messages without end." "See the detail for the chain; break it by the `when` of a route.";
     NoAnswerer "no-answerer" 404 Reject Shown "No route leads this question to a system." "Add a route for the type.";
     AnswerTimeout "answer-timeout" 504 Retry Shown "The answering system did not answer before the deadline." "Try again, or raise the deadline.";
     AnswerFailed "answer-failed" 502 Retry Hidden "The answering system failed." "See the detail and the journal of that system.";
@@ -96,6 +97,8 @@ codes! {
     AdapterTimeout "adapter-timeout" 504 Retry Shown "The adapter ran longer than its deadline." "Raise `limits.deadline-ms`, or mend the adapter.";
     AdapterLimit "adapter-limit" 500 Reject Shown "The adapter reached one of its limits." "See the detail for which; raise it under `limits` if it is right.";
     AdapterOther "adapter-other" 502 Retry Hidden "The adapter failed in a way of its own." "See the detail.";
+    BrokenAdapter "broken-adapter" 500 Reject Hidden "The adapter's file is no component that the host can load." "See the detail; build it anew with `busbar adapter build`.";
+    CompileLimit "compile-limit" 500 Reject Shown "The adapter's file is too large, or compiling it takes too much." "See the detail for which limit; raise it under [compile] if you trust the adapter.";
     MissingGrant "missing-grant" 403 Reject Shown "The adapter asked for something the system has no grant for." "Add the grant under the system's `grants`, if it should have it.";
     InvalidEmit "invalid-emit" 502 Bug Hidden "The adapter stated a message that its schema refuses." "Report it with the input; nothing was taken over.";
     NoSuchEntry "no-such-entry" 404 Reject Shown "The system's adapter has no such entry point." "See `busbar adapter inspect`.";
@@ -106,7 +109,7 @@ codes! {
 }
 
 /// A detail may quote what came in, and goes into headers, log and journal.
-pub(crate) const DETAIL_BYTES_MAX: usize = 2_000;
+pub const DETAIL_BYTES_MAX: usize = 2_000;
 /// Of a place in an input, which an adapter names.
 pub const PLACE_BYTES_MAX: usize = 500;
 

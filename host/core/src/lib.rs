@@ -6,6 +6,7 @@
 
 mod acks;
 mod admit;
+mod chain;
 mod data;
 pub mod engine;
 mod entries;
@@ -31,15 +32,18 @@ mod typed;
 
 pub use acks::{Ack, Acks};
 pub use admit::{Planned, Rules};
+pub use chain::{CHAIN, chain};
 pub use data::Data;
 pub use entries::{Origin, id_of_its_own};
-pub use error::{ALL as ALL_CODES, Class, Code, ErrorRecord, PLACE_BYTES_MAX, Problem, Text, cut, visible};
+pub use error::{
+    ALL as ALL_CODES, Class, Code, DETAIL_BYTES_MAX, ErrorRecord, PLACE_BYTES_MAX, Problem, Text, cut, visible,
+};
 pub use intakes::*;
 pub use journal::*;
 pub use json::parse_json;
 pub use lanes::{Job, Lanes, Refill};
 pub use message::{Message, Payload, valid_type};
-pub use outcome::{Failure, Next, Policy, Rejection};
+pub use outcome::{CODE_BYTES_MAX, Failure, Next, Policy, Rejection};
 pub use route::{Expr, Route};
 pub use schema::Catalog;
 pub use stated::{StatedBy, Stater, covers};

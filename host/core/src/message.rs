@@ -63,6 +63,10 @@ impl Message {
         if media == "application/cloudevents+json" {
             return Self::from_structured(parse_json(&payload.body)?);
         }
+        if media == "application/cloudevents-batch+json" {
+            let text = "a batch is taken over HTTP alone: send each event as a message of its own";
+            return Err(Problem::new(Code::UnsupportedMediaType, text));
+        }
         if media != "application/json" && !media.ends_with("+json") {
             return Err(Problem::new(Code::UnsupportedMediaType, format!("content type `{media}`")));
         }

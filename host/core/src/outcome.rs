@@ -1,11 +1,11 @@
 //! How a call of an adapter ended, and what follows.
 
-use crate::error::{Code, DETAIL_BYTES_MAX, PLACE_BYTES_MAX, Problem, cut};
+use crate::error::{Code, Problem, cut};
 use crate::mutant::{Mutant, broken};
 use serde::{Deserialize, Serialize};
 
 /// Of an adapter's own code.
-const CODE_BYTES_MAX: usize = 100;
+pub const CODE_BYTES_MAX: usize = 100;
 
 /// Input that can never succeed as it is (WIT `types.rejection`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,15 +13,6 @@ pub struct Rejection {
     pub code: String,
     pub reason: String,
     pub place: Option<String>,
-}
-
-impl Rejection {
-    /// At most so much of each text: an adapter may quote all that it was given.
-    pub fn bounded(self) -> Self {
-        let Self { code, reason, place } = self;
-        let place = place.map(|place| cut(place, PLACE_BYTES_MAX));
-        Self { code: cut(code, CODE_BYTES_MAX), reason: cut(reason, DETAIL_BYTES_MAX), place }
-    }
 }
 
 /// Why a delivery, a hook, a file or a question failed (WIT `types.failure`, plus what the host sees).

@@ -200,7 +200,7 @@ pub trait Transport: Send + Sync {
         self.hand_over(batch).await.await
     }
 
-    /// Whether there is a connection now.
+    /// Whether messages come in and go out now.
     fn connected(&self) -> bool;
 
     /// How many messages lie put aside, where there are such.
@@ -210,6 +210,11 @@ pub trait Transport: Send + Sync {
 
     /// Takes leave, once all is acknowledged that will be: what is not goes to others at once.
     async fn close(&self) {}
+
+    /// What keeps messages from going out, in the broker's words: an alarm of its own, during which it takes none and they wait.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 
     /// Sends a question and waits for its answer.
     ///

@@ -2,11 +2,15 @@
 
 mod attributes;
 mod consume;
+mod dead;
+mod dial;
 mod fit;
 mod intake;
 mod link;
+mod one;
 mod publish;
 mod publishers;
+mod taking;
 mod topology;
 mod transport;
 

@@ -17,7 +17,7 @@ use crate::retention::Retention;
 use crate::running::Running;
 use crate::store::{self, SqlStore};
 use crate::tcp::Endpoint;
-use crate::wasm::{Caller, Loaded, Runtime, SystemSpec};
+use crate::wasm::{Caller, Compiler, Loaded, Runtime, SystemSpec};
 use anyhow::Context;
 use busbar_core::engine::Engine;
 use busbar_core::ports::{Adapters, Clock, Store, Transport};
@@ -103,7 +103,7 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         spool: deployment.folder.join("data/spool"),
         refusals: Refusals::default(),
     });
-    let api = api(&deployment, &base, &hub, &store, metrics);
+    let api = api(&deployment, &base, &hub, &store, metrics)?;
     let leases = CancellationToken::new();
     let sharing = share(&deployment, &driver, &base, attempter, &leases);
     let transport = base.transport.clone();
@@ -126,11 +126,11 @@ fn api(
     hub: &Arc<Hub>,
     store: &SqlStore,
     metrics: Option<PrometheusHandle>,
-) -> Arc<Api> {
-    Arc::new(Api {
+) -> anyhow::Result<Arc<Api>> {
+    Ok(Arc::new(Api {
         hub: hub.clone(),
         keys: Keys::new(&deployment.config.http.keys, &deployment.config.name),
-        hooks: hooks(deployment),
+        hooks: hooks(deployment)?,
         driver: hub.committer.clone(),
         transport: base.transport.clone(),
         connections: base.board.clone(),
@@ -142,7 +142,7 @@ fn api(
         metrics,
         limits: deployment.config.http.clone(),
         stopping: AtomicBool::new(false),
-    })
+    }))
 }
 
 async fn base(deployment: &Deployment, store: Arc<dyn Store>) -> anyhow::Result<Base> {
@@ -242,9 +242,9 @@ async fn transport(
     topology: &Topology,
     owned: watch::Receiver<Shards>,
 ) -> anyhow::Result<Option<Arc<dyn Transport>>> {
-    let (Some(config), Some(url)) = (&deployment.config.amqp, deployment.amqp_url.clone()) else { return Ok(None) };
+    let (Some(config), urls) = (&deployment.config.amqp, deployment.amqp_urls.clone()) else { return Ok(None) };
     // Answers and confirms must still come while deliveries drain: it ends with the process.
-    let started = RabbitTransport::start(config, url, topology.clone(), owned, CancellationToken::new()).await;
+    let started = RabbitTransport::start(config, urls, topology.clone(), owned, CancellationToken::new()).await;
     Ok(Some(Arc::new(started.context("connecting to the broker")?)))
 }
 
@@ -363,8 +363,11 @@ fn topology(deployment: &Deployment) -> Topology {
 
 async fn adapters(deployment: &Deployment, base: &mut Base) -> anyhow::Result<WasmAdapters> {
     let cache = deployment.folder.join("data/compiled");
-    let runtime = Arc::new(Runtime::new(Some(cache)).context("starting the wasm runtime")?);
-    let loaded = loaded(deployment, &runtime).await?;
+    let compiler = Compiler::this(deployment.config.compile.clone());
+    let runtime = Arc::new(Runtime::new(Some(cache), compiler).context("starting the wasm runtime")?);
+    let with = |system: &System| Some((system.config.adapter.clone()?, system.adapter.as_ref()?.wasm.clone()));
+    // Every adapter once, however many systems have it.
+    let loaded = Loaded::load_all(&runtime, deployment.systems.values().filter_map(with).collect()).await?;
     let mut adapters = WasmAdapters::default();
     for (name, system) in &deployment.systems {
         let Some(ready) = system.config.adapter.as_ref().and_then(|adapter| loaded.get(adapter)).cloned() else {
@@ -376,7 +379,7 @@ async fn adapters(deployment: &Deployment, base: &mut Base) -> anyhow::Result<Wa
         let effects = HubEffects {
             system: name.clone(),
             quota,
-            secrets: SystemSecrets::new(&system.secrets),
+            secrets: SystemSecrets::new(&system.secrets)?,
             egress: Egress::new(
                 system.config.grants.private_addresses.clone(),
                 limits.body_bytes,
@@ -413,24 +416,6 @@ async fn adapters(deployment: &Deployment, base: &mut Base) -> anyhow::Result<Wa
     Ok(adapters)
 }
 
-/// Every adapter once, however many systems have it; all at the same time.
-async fn loaded(deployment: &Deployment, runtime: &Arc<Runtime>) -> anyhow::Result<BTreeMap<String, Arc<Loaded>>> {
-    let mut loading = BTreeMap::new();
-    for system in deployment.systems.values() {
-        let (Some(adapter), Some(file)) = (&system.config.adapter, &system.adapter) else { continue };
-        loading.entry(adapter.clone()).or_insert_with(|| {
-            let (runtime, wasm) = (runtime.clone(), file.wasm.clone());
-            tokio::task::spawn_blocking(move || Loaded::load(&runtime, &wasm))
-        });
-    }
-    let mut loaded = BTreeMap::new();
-    for (adapter, work) in loading {
-        let ready = work.await?.with_context(|| format!("loading adapter `{adapter}`"))?;
-        loaded.insert(adapter, Arc::new(ready));
-    }
-    Ok(loaded)
-}
-
 fn via(deployment: &Deployment, base: &Base) -> anyhow::Result<BTreeMap<String, Via>> {
     let mut all = BTreeMap::new();
     for (name, system) in &deployment.systems {
@@ -444,7 +429,7 @@ fn via(deployment: &Deployment, base: &Base) -> anyhow::Result<BTreeMap<String, 
                     url,
                     mode: system.config.mode,
                     bearer: system.config.bearer.clone(),
-                    secrets: SystemSecrets::new(&system.secrets),
+                    secrets: SystemSecrets::new(&system.secrets)?,
                     egress: Egress::new(host.into_iter().collect(), limits.body_bytes, limits.header_bytes)?,
                     timeout_ms: limits.http_timeout_ms,
                     clock: base.clock.clone(),
@@ -463,13 +448,12 @@ fn via(deployment: &Deployment, base: &Base) -> anyhow::Result<BTreeMap<String, 
     Ok(all)
 }
 
-fn hooks(deployment: &Deployment) -> BTreeMap<String, Hook> {
-    let hook = |(name, system): (&String, &System)| {
+fn hooks(deployment: &Deployment) -> anyhow::Result<BTreeMap<String, Hook>> {
+    let mut hooks = BTreeMap::new();
+    for (name, system) in &deployment.systems {
+        let Some(config) = system.config.hook.clone() else { continue };
         let at_once = Semaphore::new((deployment.config.http.concurrency_max / 2).max(1));
-        Some((
-            name.clone(),
-            Hook { config: system.config.hook.clone()?, secrets: SystemSecrets::new(&system.secrets), at_once },
-        ))
-    };
-    deployment.systems.iter().filter_map(hook).collect()
+        hooks.insert(name.clone(), Hook { config, secrets: SystemSecrets::new(&system.secrets)?, at_once });
+    }
+    Ok(hooks)
 }

@@ -34,6 +34,7 @@ mod toolchain;
 pub use cases::{Input, read_case, run_case, run_scripted};
 pub use script::{HttpAnswer, Setup};
 
+use crate::wasm::compile;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -75,6 +76,9 @@ enum Command {
     Bench(bench::BenchCommand),
     /// Print generated documents.
     Print(print::PrintArgs),
+    /// The process in which the others have components compiled.
+    #[command(hide = true)]
+    CompileComponent(compile::ChildArgs),
 }
 
 #[derive(Subcommand)]
@@ -134,6 +138,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Journal(command) => journal::journal(command, json).await,
         Command::Bench(command) => bench::bench(command, json).await,
         Command::Print(args) => print::print(&args),
+        Command::CompileComponent(args) => compile::child(&args),
     }
 }
 

@@ -10,6 +10,7 @@ mod masks;
 mod messages;
 mod operations;
 mod problem;
+pub mod rights;
 mod serve;
 mod system;
 mod throttle;

@@ -2,6 +2,7 @@
 
 pub mod bindings;
 mod cache;
+pub mod compile;
 mod credentials;
 mod effects;
 mod engine;
@@ -9,6 +10,7 @@ mod host;
 mod http;
 pub mod inspect;
 mod load;
+mod needs;
 mod run;
 mod session;
 mod state;
@@ -16,6 +18,7 @@ mod warm;
 
 pub use cache::Cache;
 pub(crate) use cache::hex;
+pub use compile::Compiler;
 pub use credentials::{base64_key, hmac_sha256};
 pub use effects::{AskFailure, Authorization, Effects, HttpFailure, HttpRequest, HttpResponse};
 pub(crate) use engine::MEMORY_BYTES_MAX;
@@ -23,6 +26,7 @@ pub use engine::Runtime;
 pub(crate) use host::{RESERVED, rfc3339};
 pub(crate) use http::show_request;
 pub use load::Loaded;
+pub use needs::Needs;
 pub use run::{answer, decode, deliver, encode, poll, receive};
 pub use session::{Event, Piece, Session, Settled, Step};
 pub use state::SystemSpec;

@@ -1,4 +1,4 @@
-//! Requests of the API in JSON, the token they bear, and what answers mean.
+//! Requests of the API in JSON, and what answers mean.
 //!
 //! Source: Diadoc API, «Авторизация», codes of answers of each method.
 
@@ -14,7 +14,6 @@ use crate::settings::Settings;
 
 /// What may stand for itself in a query.
 pub const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-const TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// No more calls while an operation with the same id is under way.
 const UNDER_WAY_MS: u64 = 10_000;
 
@@ -34,80 +33,21 @@ pub trait Hub {
     fn note(&mut self, level: Level, text: &str);
 }
 
-/// How requests are authorised.
-pub enum Session {
-    /// The credential's name: the token stays in the host.
-    Credential(String),
-    /// A token that was just given. It is kept nowhere, but passes through here.
-    Token(String),
-}
-
-impl Session {
-    /// Asks for a token where the settings name no credential that holds one.
-    ///
-    /// # Errors
-    /// `bad-config`; `unauthorized` where the refresh token or the client is refused; `bad-answer`.
-    pub fn open(settings: &Settings, hub: &mut impl Hub) -> Result<Self, Failure> {
-        if let Some(credential) = &settings.access_token {
-            return Ok(Self::Credential(credential.clone()));
-        }
-        let missing = || rejected("bad-config", "neither access-token nor oidc is set", "config");
-        let oidc = settings.oidc.as_ref().ok_or_else(missing)?;
-        let parameter = |name: &str, credential: &str| (name.to_owned(), credential.to_owned());
-        let request = Request {
-            method: "POST".to_owned(),
-            url: oidc.url().to_owned(),
-            headers: vec![
-                header("accept", "application/json"),
-                header("content-type", "application/x-www-form-urlencoded"),
-            ],
-            body: b"grant_type=refresh_token".to_vec(),
-            authorization: Some(Authorization::Parameters(vec![
-                parameter("client_id", &oidc.client_id),
-                parameter("client_secret", &oidc.client_secret),
-                parameter("refresh_token", &oidc.refresh_token),
-            ])),
-            timeout_ms: None,
-        };
-        let what = "the token's request";
-        let response = hub.send(&request).map_err(|error| replies::failure_of_error(error, what, true))?;
-        // A later attempt needs a token of its own.
-        hub.nothing_done();
-        if response.status == 400 {
-            // RFC 6749, 5.2: whatever is wrong with the request, it is the credentials. The answer is not shown.
-            return Err(Failure::Unauthorized(format!("{what} answered 400")));
-        }
-        let body = read(response, what)?;
-        let token = body.get("access_token").and_then(Value::as_str).unwrap_or_default();
-        match (1..=TOKEN_BYTES_MAX).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            true => Ok(Self::Token(token.to_owned())),
-            false => Err(bad("there is no access token", "access_token")),
-        }
+/// A request of `path` with `query`, whose values are encoded here; a POST where there is a body.
+pub fn request(settings: &Settings, path: &str, query: &[(&str, &str)], body: Option<&Value>) -> Request {
+    let query: Vec<String> =
+        query.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, QUERY))).collect();
+    let mut headers = vec![header("accept", "application/json; charset=utf-8")];
+    if body.is_some() {
+        headers.push(header("content-type", "application/json; charset=utf-8"));
     }
-
-    /// A request of `path` with `query`, whose values are encoded here; a POST where there is a body.
-    pub fn request(&self, settings: &Settings, path: &str, query: &[(&str, &str)], body: Option<&Value>) -> Request {
-        let query: Vec<String> =
-            query.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, QUERY))).collect();
-        let mut headers = vec![header("accept", "application/json; charset=utf-8")];
-        if body.is_some() {
-            headers.push(header("content-type", "application/json; charset=utf-8"));
-        }
-        let authorization = match self {
-            Self::Credential(name) => Some(Authorization::Bearer(name.clone())),
-            Self::Token(token) => {
-                headers.push(header("authorization", &format!("Bearer {token}")));
-                None
-            }
-        };
-        Request {
-            method: if body.is_some() { "POST" } else { "GET" }.to_owned(),
-            url: format!("{}{path}?{}", settings.base_url(), query.join("&")),
-            headers,
-            body: body.map(|body| body.to_string().into_bytes()).unwrap_or_default(),
-            authorization,
-            timeout_ms: None,
-        }
+    Request {
+        method: if body.is_some() { "POST" } else { "GET" }.to_owned(),
+        url: format!("{}{path}?{}", settings.base_url(), query.join("&")),
+        headers,
+        body: body.map(|body| body.to_string().into_bytes()).unwrap_or_default(),
+        authorization: Some(Authorization::Bearer(settings.access_token.clone())),
+        timeout_ms: None,
     }
 }
 

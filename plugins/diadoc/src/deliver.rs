@@ -13,7 +13,7 @@ use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::api::{self, Hub, Session, bad, header};
+use crate::api::{self, Hub, bad, header};
 use crate::mapping::{self, DOCUMENTS_MAX, is_true};
 use crate::settings::{Field, Files, Settings, Type};
 
@@ -76,10 +76,9 @@ pub fn deliver(settings: &Settings, message: &Message, hub: &mut impl Hub) -> Re
         let content = fetch(files, file, &format!("/data/files/{index}"), hub)?;
         attachments.push(attachment(settings, &issued, index, file, &content));
     }
-    let session = Session::open(settings, hub)?;
     let mut body = Map::new();
     body.insert("FromBoxId".to_owned(), settings.box_id.as_str().into());
-    if let Some(to) = recipient(settings, &session, &issued, hub)? {
+    if let Some(to) = recipient(settings, &issued, hub)? {
         body.insert("ToBoxId".to_owned(), to.into());
     }
     body.insert("IsDraft".to_owned(), true.into());
@@ -87,7 +86,7 @@ pub fn deliver(settings: &Settings, message: &Message, hub: &mut impl Hub) -> Re
     let body = Value::Object(body);
     // Whatever is lost: the same operation is done once, and its first result is given again.
     let operation = ids::derived(&["diadoc", &message.source, &message.id]);
-    let request = session.request(settings, "/V3/PostMessage", &[("operationId", &operation)], Some(&body));
+    let request = api::request(settings, "/V3/PostMessage", &[("operationId", &operation)], Some(&body));
     let reply = hub.send(&request).map_err(|error| replies::failure_of_error(error, "PostMessage", true))?;
     let posted = api::read(reply, "PostMessage").inspect_err(|_| hub.nothing_done())?;
     let place = "PostMessage";
@@ -177,7 +176,6 @@ fn value(issued: &Issued, file: &File, field: Field) -> Option<String> {
 /// The recipient's box. A draft needs none: where the message names no taxpayer, a person chooses.
 fn recipient(
     settings: &Settings,
-    session: &Session,
     issued: &Issued,
     hub: &mut impl Hub,
 ) -> Result<Option<String>, Failure> {
@@ -186,7 +184,7 @@ fn recipient(
     let mut query = vec![("inn", tax_id.as_str())];
     query.extend(party.tax_registration_code.as_deref().map(|code| ("kpp", code)));
     let what = "GetOrganizationsByInnKpp";
-    let request = session.request(settings, "/GetOrganizationsByInnKpp", &query, None);
+    let request = api::request(settings, "/GetOrganizationsByInnKpp", &query, None);
     let found = api::find(hub.send(&request), what)?.unwrap_or_default();
     let organisations = found.get("Organizations").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     // One that another operator serves has a box here too; its own comes first.

@@ -10,7 +10,7 @@ use busbar_sdk::{Failure, Polled, dates, rejected};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::api::{self, Hub, Session, bad};
+use crate::api::{self, Hub, bad};
 use crate::mapping::{self, DOCUMENTS_MAX, text};
 use crate::settings::Settings;
 
@@ -53,10 +53,9 @@ impl Cursor {
 /// `bad-cursor`, `bad-answer` with the place, and what an answer means.
 pub fn poll(settings: &Settings, cursor: Option<&[u8]>, hub: &mut impl Hub) -> Result<Polled, Failure> {
     let begun = Cursor::of(settings, cursor, hub)?;
-    let session = Session::open(settings, hub)?;
-    let (events, is_full) = events(settings, &session, &begun, hub)?;
+    let (events, is_full) = events(settings, &begun, hub)?;
     let mut cursor = begun.clone();
-    let mut round = Round { settings, session, fetched: BTreeSet::new(), stated: 0 };
+    let mut round = Round { settings, fetched: BTreeSet::new(), stated: 0 };
     // Several events may have one key: it has been read when all of them have.
     let mut read = cursor.after.clone();
     for (index, event) in events.iter().enumerate() {
@@ -87,7 +86,6 @@ fn polled(cursor: &Cursor, more: bool) -> Result<Polled, Failure> {
 /// The next events, and whether there may be more. Messages with many documents make large answers: fewer are asked for then.
 fn events(
     settings: &Settings,
-    session: &Session,
     cursor: &Cursor,
     hub: &mut impl Hub,
 ) -> Result<(Vec<Value>, bool), Failure> {
@@ -101,7 +99,7 @@ fn events(
         let mut query = vec![("boxId", settings.box_id.as_str()), ("messageType", "Letter")];
         query.extend([("timestampFromTicks", from.as_str()), ("limit", count.as_str())]);
         query.extend(cursor.after.as_deref().map(|key| ("afterIndexKey", key)));
-        let reply = hub.send(&session.request(settings, "/V8/GetNewEvents", &query, None));
+        let reply = hub.send(&api::request(settings, "/V8/GetNewEvents", &query, None));
         if matches!(reply, Err(HttpError::TooLarge(_))) && limit > 1 {
             continue;
         }
@@ -120,7 +118,6 @@ fn events(
 
 struct Round<'a> {
     settings: &'a Settings,
-    session: Session,
     fetched: BTreeSet<String>,
     stated: usize,
 }
@@ -162,7 +159,7 @@ impl Round<'_> {
             return Ok(None);
         }
         let query = [("boxId", self.settings.box_id.as_str()), ("messageId", &id), ("injectEntityContent", "false")];
-        let request = self.session.request(self.settings, "/V6/GetMessage", &query, None);
+        let request = api::request(self.settings, "/V6/GetMessage", &query, None);
         let message = api::find(hub.send(&request), "GetMessage")?;
         if message.is_none() {
             hub.note(Level::Info, &format!("message {id} is not there any more"));

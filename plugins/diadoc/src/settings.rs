@@ -10,8 +10,7 @@ use serde::Deserialize;
 pub struct Settings {
     base_url: Option<String>,
     pub box_id: String,
-    pub access_token: Option<String>,
-    pub oidc: Option<Oidc>,
+    pub access_token: String,
     pub since: Option<String>,
     page_events: Option<usize>,
     #[serde(default)]
@@ -20,16 +19,6 @@ pub struct Settings {
     #[serde(default)]
     pub types: BTreeMap<String, Type>,
     utc_offset: Option<Offset>,
-}
-
-/// Names of credentials.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Oidc {
-    url: Option<String>,
-    pub client_id: String,
-    pub client_secret: String,
-    pub refresh_token: String,
 }
 
 #[derive(Deserialize)]
@@ -84,11 +73,5 @@ impl Settings {
             version: None,
             metadata: metadata.into_iter().map(|(name, field)| (name.to_owned(), field)).collect(),
         })
-    }
-}
-
-impl Oidc {
-    pub fn url(&self) -> &str {
-        self.url.as_deref().unwrap_or("https://identity.kontur.ru/connect/token")
     }
 }

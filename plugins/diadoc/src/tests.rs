@@ -2,7 +2,7 @@
 
 mod arrivals;
 
-use busbar_sdk::http::{Authorization, HttpError, Request, Response};
+use busbar_sdk::http::{HttpError, Request, Response};
 use busbar_sdk::log::Level;
 use busbar_sdk::{Draft, Failure, Header, Message, mutations, parse_settings};
 use serde_json::{Value, json};
@@ -249,29 +249,6 @@ fn a_poll_stays_within_what_the_host_allows() {
     ]);
     assert!(run(&json!({}), None, &mut hub).unwrap().1, "one event was asked for and came");
     assert!(hub.url(0).contains("limit=100") && hub.url(1).contains("limit=10") && hub.url(2).contains("limit=1"));
-}
-
-#[test]
-fn a_token_is_asked_for_and_not_kept() {
-    let oidc = json!({ "client-id": "id", "client-secret": "secret", "refresh-token": "refresh" });
-    let settings = parse_settings::<Settings>(&json!({ "box-id": BOX, "oidc": oidc }).to_string()).unwrap();
-    let mut hub = World::answering(&[(200, json!({ "access_token": "t0", "expires_in": 86400 })), (200, json!({}))]);
-    let polled = poll::poll(&settings, None, &mut hub).unwrap();
-    assert!(!String::from_utf8(polled.cursor.unwrap()).unwrap().contains("t0"));
-    let asked = hub.asked.first().unwrap();
-    assert!(matches!(&asked.authorization, Some(Authorization::Parameters(names)) if names.len() == 3));
-    assert!(hub.asked.get(1).unwrap().headers.iter().any(|header| header.value == "Bearer t0"));
-    for (status, body, expected) in [
-        (400, json!({ "error": "invalid_grant" }), "unauthorized"),
-        (401, json!({}), "unauthorized"),
-        (503, json!({}), "transient Some(7000)"),
-        (200, json!({}), "bad-answer answer/access_token"),
-        (200, json!({ "access_token": "a b" }), "bad-answer answer/access_token"),
-    ] {
-        let mut hub = World::answering(&[(status, body)]);
-        let failure = poll::poll(&settings, None, &mut hub).map(|polled| polled.more).unwrap_err();
-        assert_eq!(code(&failure), expected);
-    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use busbar_core::fakes::MemoryTransport;
 use busbar_core::ports::{Outgoing, Received, Transport};
 use busbar_core::{Code, Payload, Shards};
 use busbar_server::amqp::{RabbitTransport, SystemQueue, Topology};
-use busbar_server::config::model::{AmqpConfig, TextOrReference};
+use busbar_server::config::model::{AmqpConfig, BrokerUrls, TextOrReference};
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
@@ -141,20 +141,27 @@ async fn rabbitmq() {
     let url = server.url.clone();
     let config = AmqpConfig {
         body_bytes_max: 1 << 20,
-        url: TextOrReference::Text(url.clone()),
+        url: BrokerUrls::One(TextOrReference::Text(url.clone())),
         prefix: "busbar".into(),
         prefetch: 100,
         confirm_timeout_ms: 10_000,
         bare_attributes: Vec::new(),
         dead_max: 1_000,
+        publishers: Vec::new(),
+        reply_queues: Vec::new(),
     };
     let queue = SystemQueue { queue: "known".into(), messages: vec!["known.v1".into()], questions: vec![] };
     let owned = tokio::sync::watch::Sender::new(busbar_core::Shards::ALL);
     let topology = Topology { prefix: "busbar".into(), queues: vec![queue], ..Topology::default() };
-    let transport =
-        RabbitTransport::start(&config, url.clone().into(), topology, owned.subscribe(), CancellationToken::new())
-            .await
-            .unwrap();
+    let transport = RabbitTransport::start(
+        &config,
+        vec![url.clone().into()],
+        topology,
+        owned.subscribe(),
+        CancellationToken::new(),
+    )
+    .await
+    .unwrap();
     contract(&Rabbit { transport, server: Mutex::new(server), url }).await;
 }
 
@@ -206,15 +213,17 @@ async fn start(url: &str) -> Result<RabbitTransport, busbar_core::Problem> {
 async fn start_owning(url: &str, owned: watch::Receiver<Shards>) -> Result<RabbitTransport, busbar_core::Problem> {
     let config = AmqpConfig {
         body_bytes_max: 1 << 20,
-        url: TextOrReference::Text(url.into()),
+        url: BrokerUrls::One(TextOrReference::Text(url.into())),
         prefix: "busbar".into(),
         prefetch: 100,
         confirm_timeout_ms: 10_000,
         bare_attributes: Vec::new(),
         dead_max: 1_000,
+        publishers: Vec::new(),
+        reply_queues: Vec::new(),
     };
     let topology = Topology { prefix: "busbar".into(), ..Topology::default() };
-    RabbitTransport::start(&config, url.into(), topology, owned, CancellationToken::new()).await
+    RabbitTransport::start(&config, vec![url.into()], topology, owned, CancellationToken::new()).await
 }
 
 /// Prefixes reach the broker in their order, whoever acknowledges: it closes a channel that is told a shorter one later.

@@ -8,7 +8,7 @@ use crate::servers::vhost;
 use busbar_core::ports::{Outgoing, Transport};
 use busbar_core::{Code, Payload, Shards};
 use busbar_server::amqp::{RabbitTransport, Topology};
-use busbar_server::config::model::{AmqpConfig, TextOrReference};
+use busbar_server::config::model::{AmqpConfig, BrokerUrls, TextOrReference};
 use lapin::BasicProperties;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -136,17 +136,19 @@ async fn exactly_the_unroutable_ones_are_reported() {
     let url = tokio::task::spawn_blocking(vhost).await.unwrap();
     let config = AmqpConfig {
         body_bytes_max: 1 << 20,
-        url: TextOrReference::Text(url.clone()),
+        url: BrokerUrls::One(TextOrReference::Text(url.clone())),
         prefix: "busbar".into(),
         prefetch: 1_000,
         confirm_timeout_ms: 30_000,
         bare_attributes: Vec::new(),
         dead_max: 1_000,
+        publishers: Vec::new(),
+        reply_queues: Vec::new(),
     };
     let topology = Topology { prefix: "busbar".into(), ..Topology::default() };
     let owned = tokio::sync::watch::Sender::new(Shards::ALL);
     let (secret, stop) = (secrecy::SecretString::from(url.clone()), CancellationToken::new());
-    let transport = RabbitTransport::start(&config, secret, topology, owned.subscribe(), stop).await.unwrap();
+    let transport = RabbitTransport::start(&config, vec![secret], topology, owned.subscribe(), stop).await.unwrap();
     let broker = Broker::patient(&url).await;
     broker.queue("taken", "busbar.out", "routed").await;
     let is_lost = |number: usize| number % 33 == 7;

@@ -91,7 +91,7 @@ fn headers(prefix: &str, id: &str) -> FieldTable {
 
 async fn start(toml: &str) -> (Hub, Broker) {
     let url = tokio::task::spawn_blocking(vhost).await.unwrap();
-    let hub = Hub::start(&format!("[amqp]\nurl = \"{url}\"\n{ANYBODY}\n{toml}"));
+    let hub = Hub::start(&format!("[amqp]\nurl = \"{url}\"\n{toml}\n{ANYBODY}"));
     (hub, Broker::connect(&url).await.unwrap())
 }
 

@@ -10,6 +10,7 @@ fn generated_documents_are_up_to_date() {
         ("asyncapi", "asyncapi.json"),
         ("config-schema", "config.schema.json"),
         ("errors", "errors.md"),
+        ("rights", "rights.md"),
     ];
     for (document, file) in documents {
         let output = Command::new(binary()).args(["print", document]).current_dir(root()).output().unwrap();

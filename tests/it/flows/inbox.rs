@@ -186,7 +186,7 @@ async fn any_name_is_taken_and_shown_on_one_line() {
     let names: [(&[u8], &str); 6] = [
         (long.as_bytes(), long.as_str()),
         (letters.as_bytes(), letters.as_str()),
-        (b"one\n2026 ERROR forged\x1b[2J.txt", "one\\n2026 ERROR forged\\u{1b}[2J.txt"),
+        (b"one\n2026 ERROR forged\x1b[2J.txt", "one\\u000a2026 ERROR forged\\u001b[2J.txt"),
         // In windows-1251.
         (b"\xf0\xe5\xe5\xf1\xf2\xf0.txt", "\\xf0\\xe5\\xe5\\xf1\\xf2\\xf0.txt"),
         (b"plain.txt", "plain.txt"),

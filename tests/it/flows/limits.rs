@@ -9,7 +9,7 @@ use lapin::message::BasicGetMessage;
 use lapin::options::{BasicConsumeOptions, BasicGetOptions, BasicPublishOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Everything goes to the CRM over the broker.
 pub fn relay(url: &str, amqp: &str) -> String {
@@ -63,12 +63,14 @@ async fn dead(broker: &Broker) -> BasicGetMessage {
     wait_for("a dead message", async || broker.channel.basic_get("busbar.dead".into(), options).await.unwrap()).await
 }
 
-/// How often the hub has connected.
-async fn connections(hub: &Hub) -> u64 {
+/// How often the hub has connected, to publish and to take.
+async fn connections(hub: &Hub) -> (u64, u64) {
     let metrics = hub.get("", "/metrics").await.body;
-    let line =
-        metrics.as_str().unwrap().lines().find(|line| line.starts_with("busbar_broker_connections_total ")).unwrap();
-    line.rsplit(' ').next().unwrap().parse().unwrap()
+    let count = |what: &str| {
+        let name = format!("busbar_broker_connections_total{{for=\"{what}\"}} ");
+        metrics.as_str().unwrap().lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
+    };
+    (count("publishing"), count("taking"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +99,7 @@ async fn a_message_whose_headers_hardly_fit_is_put_aside_cut_and_alone() {
     );
     assert_eq!(serde_json::from_slice::<Value>(&second.data).unwrap(), many["data"]);
     wait_for("the neighbour", async || (hub.messages("state=done").await.len() == 1).then_some(())).await;
-    assert_eq!(connections(&hub).await, 1);
+    assert_eq!(connections(&hub).await, (1, 1));
     assert!(hub.log().len() < 20_000, "{} bytes of log", hub.log().len());
 }
 
@@ -140,7 +142,7 @@ async fn what_the_broker_does_not_take_parks_and_its_neighbours_go() {
         let parked = hub.get(crate::hub::OFFICER, "/v1/deliveries").await.body["deliveries"][0].clone();
         assert_eq!((&parked["error"]["code"], &parked["attempts"]), (&json!("broker-refused"), &json!(1)), "{parked}");
         assert!(parked["error"]["detail"].as_str().unwrap().contains(reason), "{parked}");
-        assert_eq!(connections(&hub).await, 1, "{reason}");
+        assert_eq!(connections(&hub).await, (1, 1), "{reason}");
     }
 }
 
@@ -177,8 +179,16 @@ async fn a_message_that_ends_each_connection_is_left_alone_ever_longer_and_named
     drop(consumer);
     other.close().await;
     let hub = Hub::start(&relay(&url, ""));
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    let count = connections(&hub).await;
+    let began = Instant::now();
+    // What goes out has a connection of its own, and does not notice.
+    for n in 10..30 {
+        let accepted = hub.publish(&payment(&format!("p-{n}"), "2", "1.00")).await;
+        hub.settled(&accepted["seq"], &["done"]).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(6), "published in {:?}", began.elapsed());
+    tokio::time::sleep(Duration::from_secs(10).saturating_sub(began.elapsed())).await;
+    let (publishing, count) = connections(&hub).await;
+    assert_eq!(publishing, 1, "{}", hub.log());
     // Each of the three neighbours that comes meanwhile makes the pauses short again; without pauses there were hundreds.
     assert!(count <= 16, "{count} connections in 10 s\n{}", hub.log());
     assert!(hub.log().contains("before the first message of `busbar.in`"), "{}", hub.log());

@@ -1,6 +1,6 @@
 //! Compiled code on disk: loading it is running it, so only the hub's own is loaded.
 
-use crate::hub::adapters;
+use crate::hub::{adapters, compiler};
 use busbar_server::wasm::{Loaded, Runtime};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ fn wasm() -> Vec<u8> {
 
 /// Compiles or loads through a runtime of its own, as another start of the hub would.
 fn load(folder: &Path) {
-    let runtime = Runtime::new(Some(folder.to_path_buf())).unwrap();
+    let runtime = Runtime::new(Some(folder.to_path_buf()), compiler()).unwrap();
     Loaded::load(&runtime, &wasm()).unwrap();
 }
 
@@ -72,7 +72,9 @@ fn a_folder_that_others_may_write_into_is_refused() {
     for mode in [0o770, 0o720, 0o777, 0o702] {
         let place = tempfile::tempdir().unwrap();
         std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(mode)).unwrap();
-        let Err(problem) = Runtime::new(Some(place.path().to_path_buf())) else { panic!("{mode:o} was accepted") };
+        let Err(problem) = Runtime::new(Some(place.path().to_path_buf()), compiler()) else {
+            panic!("{mode:o} was accepted")
+        };
         assert!(problem.detail.contains("chmod 700"), "{problem}");
     }
 }

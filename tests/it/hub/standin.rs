@@ -17,6 +17,7 @@ pub struct Seen {
     pub path: String,
     pub query: String,
     pub body: String,
+    pub authorization: String,
     pub at: Instant,
 }
 
@@ -84,11 +85,13 @@ impl Drop for Standin {
 async fn take(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, 64 << 20).await.unwrap();
+    let header = |name| parts.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_string();
     let seen = Seen {
         method: parts.method.to_string(),
         path: parts.uri.path().to_string(),
         query: parts.uri.query().unwrap_or_default().to_string(),
         body: String::from_utf8_lossy(&body).into_owned(),
+        authorization: header("authorization"),
         at: Instant::now(),
     };
     let before = {

@@ -146,7 +146,7 @@ async fn what_sdks_get_is_what_was_meant() {
     let mut dice = Dice::thrown("cloudevents to http");
     for judge in Judge::ALL {
         for mode in ["structured", "binary"] {
-            let Some(serving) = judge.serve() else { continue };
+            let Some(serving) = judge.serve("serve") else { continue };
             let system = "[systems.crm]\nvia = \"http\"";
             let hub = Hub::start(&format!(
                 "{system}\nmode = \"{mode}\"\nurl = \"http://127.0.0.1:{}/\"\n[[routes]]\ntypes = [\"*\"]\nto = [\"crm\"]\n",

@@ -212,7 +212,8 @@ async fn filters_and_pages() {
 /// What a file says is in an adapter's words; what the hub refuses by itself says nothing about anybody.
 #[tokio::test]
 async fn a_reader_sees_the_hubs_own_reason_and_no_adapters_words() {
-    let denied = "[systems.portal]\nvia = \"http\"\nurl = \"http://127.0.0.1:9/people/42\"\n\
+    let denied = "[systems.portal]\nadapter = \"hostile\"\n[systems.portal.config]\nbehaviour = \"http\"\n\
+                  url = \"http://127.0.0.1:9/people/42\"\n[systems.portal.grants]\nhttp = [\"http://127.0.0.1:9\"]\n\
                   [[routes]]\ntypes = [\"payment.received.v1\"]\nto = [\"portal\"]\n";
     let bank = "[systems.bank]\nadapter = \"hostile\"\n[systems.bank.config]\nbehaviour = \"leave-out\"\n\
                 [systems.bank.hook]\nopen = true\n";

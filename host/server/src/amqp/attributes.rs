@@ -93,7 +93,7 @@ fn milliseconds(number: i128) -> Result<String, Problem> {
     text.ok_or_else(|| bad("time", format!("`{number}` is no time in milliseconds since 1970: write RFC 3339")))
 }
 
-fn rfc3339(nanoseconds: i128) -> Option<String> {
+pub(super) fn rfc3339(nanoseconds: i128) -> Option<String> {
     OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()?.format(&Rfc3339).ok()
 }
 

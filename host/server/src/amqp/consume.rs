@@ -1,9 +1,7 @@
 //! Taking messages. To give them up the channel is closed, so that the broker hands everything that is not
 //! acknowledged, in its order, to whoever is next.
 
-use super::link::LEAVING;
 use super::publish::down;
-use super::topology::Topology;
 use super::transport::{Reading, incoming};
 use busbar_core::ports::{Received, Tag};
 use busbar_core::{Ack, Acks, Problem, Shards};
@@ -48,16 +46,6 @@ impl Takers {
 
     fn remove(&self, number: u64) -> Option<Channel> {
         self.open().remove(&number).map(|(channel, _)| channel)
-    }
-
-    /// Closes every channel, after which the broker hands back what was not acknowledged.
-    pub async fn close(&self) {
-        let open: Vec<_> = self.open().drain().map(|(_, (channel, _))| channel).collect();
-        for channel in open {
-            if let Err(error) = channel.close(200, LEAVING.into()).await {
-                tracing::debug!(%error, "a channel was closed already");
-            }
-        }
     }
 
     /// The connection is gone: all its tags are stale.
@@ -107,7 +95,7 @@ impl Takers {
 
 /// What taking messages needs.
 pub struct Taking<'a> {
-    pub topology: &'a Topology,
+    pub queue: &'a str,
     pub prefetch: u16,
     pub reading: &'a Reading,
     /// One message at a time until one was acknowledged.
@@ -182,10 +170,9 @@ impl Taking<'_> {
         let failed = |e: lapin::Error| down(&format!("cannot consume: {e}"));
         let channel = connection.create_channel().await.map_err(failed)?;
         channel.basic_qos(pace, BasicQosOptions::default()).await.map_err(failed)?;
-        let queue = self.topology.incoming();
         let number = self.takers.add(channel.clone());
         let consumer = channel
-            .basic_consume(queue.as_str().into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
+            .basic_consume(self.queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
             .await;
         Ok((number, consumer.map_err(failed)?))
     }

@@ -6,8 +6,9 @@ use super::topology::Topology;
 use crate::cloudevents;
 use crate::hub::{Hub, Pending, reused_problem};
 use busbar_core::ports::{Confirms, Outgoing, Received, Tag, Transport};
-use busbar_core::{IntakeKind, Journal, Message, NewMessage, Payload, Problem, Refusal, Stater};
+use busbar_core::{Code, IntakeKind, Journal, Message, NewMessage, Payload, Problem, Refusal, Stater};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,8 @@ const PREPARED_TOGETHER: usize = 8;
 const BATCHES_AT_ONCE: usize = 8;
 const QUESTIONS_AT_ONCE: usize = 64;
 const QUESTION_DEADLINE_MS: u64 = 30_000;
+/// Until a message is put aside once more that could not be.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs until `stop`, and then until what was taken is settled.
 pub async fn run(
@@ -28,7 +31,7 @@ pub async fn run(
     allowed: Allowed,
     stop: CancellationToken,
 ) {
-    let intake = Arc::new(Intake { hub, transport, dead: topology.dead(), allowed });
+    let intake = Arc::new(Intake { hub, transport, dead: topology.dead(), allowed, stop: stop.clone() });
     let batches = Arc::new(Semaphore::new(BATCHES_AT_ONCE));
     let questions = Arc::new(Semaphore::new(QUESTIONS_AT_ONCE));
     let mut running = JoinSet::new();
@@ -73,6 +76,7 @@ struct Intake {
     transport: Arc<dyn Transport>,
     dead: String,
     allowed: Allowed,
+    stop: CancellationToken,
 }
 
 /// A message that was looked at.
@@ -136,7 +140,10 @@ impl Intake {
         let stater = self.allowed.stater(received)?;
         let mut new = self.hub.admit(stater, Message::from_payload(&received.payload)?)?;
         if new.journal == Journal::None {
-            if let Some(outgoing) = self.hub.attempter.relayed(&new).await {
+            // While the broker takes nothing it is written down, and those behind it need not wait.
+            if self.transport.trouble().is_none()
+                && let Some(outgoing) = self.hub.attempter.relayed(&new).await
+            {
                 return Ok(Prepared::Relay(Box::new(new), outgoing));
             }
             new.journal = Journal::Envelope;
@@ -238,8 +245,12 @@ impl Intake {
             correlation_id: received.correlation_id.clone(),
             ..Outgoing::default()
         };
-        if self.transport.publish(vec![outgoing]).await.iter().any(Result::is_err) {
-            return false;
+        while let Some(Err(failure)) = self.transport.publish(vec![outgoing.clone()]).await.pop() {
+            // The message would wait for the other connection to end, by which it came.
+            if self.stop.is_cancelled() || !matches!(failure.code, Code::BrokerUnavailable | Code::Unroutable) {
+                return false;
+            }
+            tokio::time::sleep(AGAIN).await;
         }
         match self.allowed.stater(received) {
             Ok(stater) => {

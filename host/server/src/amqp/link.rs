@@ -1,32 +1,29 @@
-//! The connection: made, watched, and made again.
+//! The connection that messages go out by: made, watched, and made again. A broker that is short of memory or disk reads
+//! nothing from a connection that publishes, so that messages come in by another one (`taking.rs`).
 
-use super::consume::{Takers, Taking};
-use super::topology::Topology;
-use super::transport::{Reading, reply};
-use busbar_core::ports::Received;
-use busbar_core::{Code, Payload, Problem, Shards};
-use futures::StreamExt;
+use super::dial::{Connected, Dial, RETRY_FIRST};
+use super::publish::down;
+use super::transport::reply;
+use busbar_core::{Payload, Problem};
+use futures::{Stream, StreamExt};
 use lapin::options::{BasicConsumeOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, ConnectionProperties, Consumer};
-use secrecy::{ExposeSecret, SecretString};
+use lapin::{Channel, Consumer, Event};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-const RETRY_FIRST: Duration = Duration::from_millis(200);
-const RETRY_MAX: Duration = Duration::from_secs(5);
-const CONNECT_MAX: Duration = Duration::from_secs(15);
-/// A connection that lived so long without anything to acknowledge was a good one.
-const LASTING: Duration = Duration::from_secs(60);
-/// Between attempts where the first message ends each connection: long enough for somebody else to move it.
-const STEP_ASIDE: Duration = Duration::from_secs(30);
-pub(super) const LEAVING: &str = "the hub is stopping";
 /// Publishers, each with a channel of its own. One batch is on its way on each, so that confirms are waited for side by side, and a
 /// return can only be of the batch that waits on its channel.
 pub const PUBLISHERS: usize = 4;
+/// For a channel to be opened.
+const OPEN_MAX: Duration = Duration::from_secs(15);
+/// A connection that lived so long was a good one.
+const LASTING: Duration = Duration::from_secs(10);
 
 /// Questions that wait for their answer, by correlation id.
 pub type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Result<Payload, Problem>>>>>;
@@ -36,12 +33,32 @@ pub struct Live {
     /// Grows with every connection.
     pub number: u64,
     pub asking: Channel,
-    connection: Connection,
+    connected: Connected,
+    /// The alarm for which the broker reads nothing, as it names it.
+    alarm: watch::Sender<Option<String>>,
+    given_up: Notify,
+    doubt: Arc<Doubt>,
+}
+
+/// Whether the broker leaves unconfirmed what it is sent.
+#[derive(Default)]
+pub struct Doubt(AtomicBool);
+
+impl Doubt {
+    pub fn is(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    pub fn confirmed(&self) {
+        if self.is() && self.0.swap(false, Ordering::SeqCst) {
+            tracing::info!("the broker confirms again");
+        }
+    }
 }
 
 impl Live {
     pub fn works(&self) -> bool {
-        self.connection.status().connected() && self.asking.status().connected()
+        self.connected.works() && self.asking.status().connected()
     }
 
     /// A channel with confirms.
@@ -49,7 +66,7 @@ impl Live {
     /// # Errors
     /// `broker-unavailable`.
     pub async fn confirmed(&self) -> Result<Channel, Problem> {
-        confirmed(&self.connection).await
+        confirmed(&self.connected).await
     }
 
     /// How many messages a queue has, asked on a channel of its own: of a queue that is gone the broker closes it.
@@ -57,155 +74,155 @@ impl Live {
     /// # Errors
     /// `broker-unavailable`.
     pub async fn length(&self, queue: &str) -> Result<u64, Problem> {
-        let channel = self.connection.create_channel().await.map_err(|e| failed("no channel", &e))?;
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let found = channel.queue_declare(queue.into(), options, FieldTable::default()).await;
-        let count = found.map_err(|e| failed("no such queue", &e))?.message_count();
-        channel.close(200, "it is counted".into()).await.map_err(|e| failed("no end", &e))?;
-        Ok(count.into())
-    }
-
-    /// Says goodbye. A socket that just closes is a failure in the broker's log.
-    async fn close(&self) {
-        let ended = match self.asking.close(200, LEAVING.into()).await {
-            Ok(()) => self.connection.close(200, LEAVING.into()).await,
-            Err(error) => Err(error),
+        let counted = async {
+            let channel = self.connected.connection.create_channel().await?;
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let count = channel.queue_declare(queue.into(), options, FieldTable::default()).await?.message_count();
+            channel.close(200, "it is counted".into()).await?;
+            Ok(count.into())
         };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "the connection was closed already");
-        }
+        counted.await.map_err(|e: lapin::Error| down(&format!("not counted: {e}")))
     }
 
     /// Bytes that the properties of a message may have.
     pub fn room(&self) -> usize {
-        super::fit::room(self.connection.configuration().frame_max())
+        super::fit::room(self.connected.connection.configuration().frame_max())
+    }
+
+    pub fn alarm(&self) -> Option<String> {
+        self.alarm.borrow().clone()
+    }
+
+    /// Waits while the broker reads nothing, or until the connection ends.
+    pub async fn reads(&self) {
+        let mut alarm = self.alarm.subscribe();
+        tokio::select! {
+            _ = alarm.wait_for(Option::is_none) => {}
+            () = watch_over(self) => {}
+        }
+    }
+
+    /// Ends when the broker has had so long to confirm. While it reads nothing the time stands still, and afterwards begins
+    /// anew: what it was sent is on its way, and would arrive twice if it were sent again.
+    pub async fn overdue(&self, within: Duration) {
+        let mut alarm = self.alarm.subscribe();
+        loop {
+            self.reads().await;
+            tokio::select! {
+                () = tokio::time::sleep(within) => return,
+                Ok(_) = alarm.wait_for(Option::is_some) => {}
+            }
+            if !self.works() {
+                return;
+            }
+        }
+    }
+
+    /// The broker did not confirm in time: another connection, to the next broker, may do better.
+    pub fn give_up(&self) {
+        if self.works() && !self.doubt.0.swap(true, Ordering::SeqCst) {
+            tracing::error!(connection = self.number, "the broker does not confirm what it was sent");
+        }
+        self.given_up.notify_one();
+    }
+
+    async fn alarms(&self, mut events: impl Stream<Item = Event> + Unpin) {
+        while let Some(event) = events.next().await {
+            let alarm = match event {
+                Event::ConnectionBlocked(alarm) => Some(alarm),
+                Event::ConnectionUnblocked => None,
+                _ => continue,
+            };
+            match &alarm {
+                Some(alarm) => tracing::error!(alarm, "the broker has an alarm and reads nothing; messages wait"),
+                None => tracing::info!("the broker's alarm is over"),
+            }
+            metrics::gauge!("busbar_broker_blocked").set(if alarm.is_some() { 1.0 } else { 0.0 });
+            self.alarm.send_replace(alarm);
+        }
     }
 }
 
-async fn confirmed(connection: &Connection) -> Result<Channel, Problem> {
-    let channel = connection.create_channel().await.map_err(|e| failed("no channel", &e))?;
-    channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(|e| failed("no confirms", &e))?;
-    Ok(channel)
-}
-
-fn failed(what: &str, error: &lapin::Error) -> Problem {
-    Problem::new(Code::BrokerUnavailable, format!("{what}: {error}"))
+async fn confirmed(connected: &Connected) -> Result<Channel, Problem> {
+    let opened = async {
+        let channel = connected.connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok(channel)
+    };
+    let opened = timeout(OPEN_MAX, opened).await.map_err(|_| down("no channel in time"))?;
+    opened.map_err(|e: lapin::Error| down(&format!("no channel: {e}")))
 }
 
 /// What the supervisor needs.
 pub struct Link {
-    pub url: SecretString,
-    pub topology: Topology,
-    pub prefetch: u16,
-    pub reading: Reading,
-    pub received: mpsc::Sender<Received>,
-    pub takers: Arc<Takers>,
-    /// A hub without any shard takes no messages either.
-    pub owned: watch::Receiver<Shards>,
+    pub dial: Dial,
     pub waiting: Waiting,
     pub live: watch::Sender<Option<Arc<Live>>>,
+    pub doubt: Arc<Doubt>,
     pub stop: CancellationToken,
 }
 
 impl Link {
-    async fn connect_once(&self, number: u64) -> Result<(Arc<Live>, Consumer), Problem> {
-        let properties = ConnectionProperties::default().with_connection_name("busbar".into());
-        let url = self.url.expose_secret();
-        let connection = Connection::connect(url, properties).await.map_err(|e| failed("cannot connect", &e))?;
-        let declaring = connection.create_channel().await.map_err(|e| failed("no channel", &e))?;
-        self.topology.declare(&declaring).await?;
-        let asking = confirmed(&connection).await?;
-        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-        let replies =
-            asking.basic_consume("amq.rabbitmq.reply-to".into(), "".into(), options, FieldTable::default()).await;
-        let replies = replies.map_err(|e| failed("cannot take answers", &e))?;
-        Ok((Arc::new(Live { number, asking, connection }), replies))
-    }
-
-    /// Connects. A broker that is just starting may take the connection and never greet: that must not be the end, neither
-    /// at the start nor later.
-    ///
-    /// # Errors
-    /// `broker-unavailable` with the reason.
-    pub async fn connect(&self, number: u64) -> Result<(Arc<Live>, Consumer), Problem> {
-        let slow = |_| Problem::new(Code::BrokerUnavailable, "the broker does not answer");
-        tokio::time::timeout(CONNECT_MAX, self.connect_once(number)).await.map_err(slow)?
-    }
-
     /// Keeps a connection until `stop`.
     pub async fn run(self, first: (Arc<Live>, Consumer)) {
         let mut next = Some(first);
-        let mut number = 1;
-        let mut pause = RETRY_FIRST;
-        let mut trouble = Trouble::default();
-        while !self.stop.is_cancelled() {
-            let (live, replies) = match next.take() {
-                Some(connected) => connected,
-                None => match self.connect(number).await {
-                    Ok(connected) => connected,
-                    Err(problem) => {
-                        tracing::warn!(%problem, "no broker; trying again");
-                        tokio::select! {
-                            () = tokio::time::sleep(pause) => {}
-                            () = self.stop.cancelled() => return,
-                        }
-                        pause = (pause * 2).min(RETRY_MAX);
-                        continue;
-                    }
-                },
-            };
-            number = live.number + 1;
-            let began = (Instant::now(), self.takers.acknowledged());
-            tracing::info!(connection = live.number, "connected to the broker");
-            metrics::counter!("busbar_broker_connections_total").increment(1);
-            self.live.send_replace(Some(live.clone()));
-            let taking = self.taking(trouble.cautious);
-            tokio::select! {
-                ended = taking.run(&live.connection, self.owned.clone()) => {
-                    if let Err(problem) = ended {
-                        tracing::debug!(%problem, "taking messages ended");
-                    }
-                }
-                () = self.answers(replies) => {}
-                () = watch_over(&live) => {}
-                () = self.stop.cancelled() => {}
+        let (mut number, mut pause) = (1, RETRY_FIRST);
+        loop {
+            let began = Instant::now();
+            if let Some((live, replies)) = next.take() {
+                number = live.number + 1;
+                self.serve(&live, replies).await;
             }
-            self.live.send_replace(None);
-            if self.stop.is_cancelled() {
-                self.takers.close().await;
-                live.close().await;
-            }
-            self.takers.clear();
-            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
             if self.stop.is_cancelled() {
                 return;
             }
-            let settled = self.takers.acknowledged() != began.1;
-            let lasted = began.0.elapsed() > LASTING;
-            if settled || lasted {
+            if began.elapsed() > LASTING {
                 pause = RETRY_FIRST;
             }
-            if lasted {
-                trouble = Trouble::default();
-            }
-            trouble.note(&live, &self.topology.incoming(), settled);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.stop.cancelled() => return,
             }
-            pause = (pause * 2).min(if trouble.cautious { STEP_ASIDE } else { RETRY_MAX });
+            let Some(connected) = self.dial.patiently(&mut pause, &self.stop).await else { return };
+            match self.open(number, connected).await {
+                Ok(opened) => next = Some(opened),
+                Err(problem) => tracing::warn!(%problem, "no channel at the broker; trying again"),
+            }
         }
     }
 
-    fn taking(&self, cautious: bool) -> Taking<'_> {
-        Taking {
-            topology: &self.topology,
-            prefetch: self.prefetch,
-            reading: &self.reading,
-            cautious,
-            takers: &self.takers,
-            received: &self.received,
+    /// Makes a new connection ready to ask and be answered.
+    ///
+    /// # Errors
+    /// `broker-unavailable`.
+    pub async fn open(&self, number: u64, connected: Connected) -> Result<(Arc<Live>, Consumer), Problem> {
+        let asking = confirmed(&connected).await?;
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let replies = asking.basic_consume("amq.rabbitmq.reply-to".into(), "".into(), options, FieldTable::default());
+        let replies = timeout(OPEN_MAX, replies).await.map_err(|_| down("no answers in time"))?;
+        let replies = replies.map_err(|e| down(&format!("cannot take answers: {e}")))?;
+        let (alarm, given_up, doubt) = (watch::Sender::new(None), Notify::new(), self.doubt.clone());
+        Ok((Arc::new(Live { number, asking, connected, alarm, given_up, doubt }), replies))
+    }
+
+    async fn serve(&self, live: &Arc<Live>, replies: Consumer) {
+        tracing::info!(connection = live.number, "connected to the broker");
+        metrics::counter!("busbar_broker_connections_total", "for" => "publishing").increment(1);
+        let events = live.connected.connection.events_listener();
+        self.live.send_replace(Some(live.clone()));
+        tokio::select! {
+            () = live.alarms(Box::pin(events)) => {}
+            () = self.answers(replies) => {}
+            () = watch_over(live) => {}
+            () = live.given_up.notified() => {}
+            () = self.stop.cancelled() => {}
         }
+        self.live.send_replace(None);
+        metrics::gauge!("busbar_broker_blocked").set(0.0);
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        tracing::warn!(connection = live.number, "the connection to the broker ended");
+        live.connected.end().await;
+        self.dial.move_on();
     }
 
     async fn answers(&self, mut replies: Consumer) {
@@ -217,31 +234,6 @@ impl Link {
                 let _ = waiting.send(payload);
             }
         }
-    }
-}
-
-/// Connections that did not last, one after another.
-#[derive(Default)]
-struct Trouble {
-    ended: u32,
-    /// Messages are taken one at a time: should one of them end the connection, its neighbours are not handed out in vain.
-    cautious: bool,
-}
-
-impl Trouble {
-    fn note(&mut self, live: &Live, queue: &str, settled: bool) {
-        self.ended += 1;
-        if self.cautious && !settled {
-            metrics::counter!("busbar_broker_stuck_total").increment(1);
-            tracing::error!(
-                connection = live.number,
-                "the connection ends before the first message of `{queue}` is acknowledged: look at the queue's head, move or drop it; the hub \
-                 leaves the queue alone for up to 30 seconds each time"
-            );
-        } else {
-            tracing::warn!(connection = live.number, "the connection to the broker ended");
-        }
-        self.cautious = self.ended > 1;
     }
 }
 

@@ -3,21 +3,22 @@
 
 use super::attributes::fields;
 use super::fit;
-use super::link::{Live, PUBLISHERS};
+use super::link::{Doubt, Live, PUBLISHERS};
 use super::transport::is_live;
 use busbar_core::ports::Outgoing;
 use busbar_core::{Code, Payload, Problem};
+use futures::FutureExt;
 use futures::future::maybe_done;
 use futures::poll;
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, ErrorKind, PublisherConfirm};
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout_at};
 
 const BATCH_MAX: usize = 256;
 /// Header of a copy with the id that its return is matched by.
@@ -29,6 +30,8 @@ const SHORT_BYTES_MAX: usize = 2_048;
 /// AMQP 0-9-1, section 1.2, constants.
 const PRECONDITION_FAILED: u16 = 406;
 
+const NOT_CONFIRMED: &str = "no confirm in time (amqp.confirm-timeout-ms)";
+
 pub type Job = (Outgoing, oneshot::Sender<Result<(), Problem>>);
 
 /// The publishers of a hub. Messages with the same key go to the same one, and stay in order.
@@ -37,10 +40,11 @@ pub struct Publishers {
 }
 
 impl Publishers {
-    pub fn start(live: &watch::Receiver<Option<Arc<Live>>>, timeout: Duration) -> Self {
+    pub fn start(live: &watch::Receiver<Option<Arc<Live>>>, doubt: &Arc<Doubt>, timeout: Duration) -> Self {
         let start = |_| {
             let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-            tokio::spawn(run(jobs, live.clone(), timeout));
+            let publisher = Publisher { live: live.clone(), own: None, doubt: doubt.clone(), timeout };
+            tokio::spawn(publisher.run(jobs));
             queue
         };
         Self { queues: (0..PUBLISHERS).map(start).collect() }
@@ -66,72 +70,84 @@ impl Publishers {
     }
 }
 
-/// Publishes until nobody can hand over any more.
-async fn run(mut jobs: mpsc::Receiver<Job>, live: watch::Receiver<Option<Arc<Live>>>, timeout: Duration) {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    let mut own = None;
-    while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        let (outgoing, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-        let results = publish_apart(&live, &mut own, outgoing, timeout).await;
-        for (result, answer) in results.into_iter().zip(answers) {
-            metrics::counter!("busbar_published_total", "outcome" => result.as_ref().err().map_or("ok", |p| p.code.as_str())).increment(1);
-            let _ = answer.send(result);
+struct Publisher {
+    live: watch::Receiver<Option<Arc<Live>>>,
+    /// Its channel, and the number of the connection that has it.
+    own: Option<(u64, Channel)>,
+    doubt: Arc<Doubt>,
+    timeout: Duration,
+}
+
+impl Publisher {
+    /// Publishes until nobody can hand over any more.
+    async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            let (outgoing, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+            let results = self.publish_apart(outgoing).await;
+            for (result, answer) in results.into_iter().zip(answers) {
+                metrics::counter!("busbar_published_total", "outcome" => result.as_ref().err().map_or("ok", |p| p.code.as_str())).increment(1);
+                let _ = answer.send(result);
+            }
         }
     }
-}
 
-/// Publishes a batch on a channel of this publisher's own. One that the broker refuses closes the channel, and with it all
-/// that comes after: those are published once more, one by one, so that it is known which one it was.
-async fn publish_apart(
-    live: &watch::Receiver<Option<Arc<Live>>>,
-    own: &mut Option<(u64, Channel)>,
-    batch: Vec<Outgoing>,
-    timeout: Duration,
-) -> Vec<Result<(), Problem>> {
-    let mut results = match open(live, own).await {
-        Ok((channel, room)) => publish(&channel, room, &batch, timeout).await,
-        Err(problem) => vec![Err(problem); batch.len()],
-    };
-    let closed = own.as_ref().is_some_and(|(_, channel)| !channel.status().connected());
-    if batch.len() < 2 || !closed || is_live(live).is_none() {
-        return results;
+    /// Publishes a batch on a channel of this publisher's own. One that the broker refuses closes the channel, and with it all
+    /// that comes after: those are published once more, one by one, so that it is known which one it was.
+    async fn publish_apart(&mut self, batch: Vec<Outgoing>) -> Vec<Result<(), Problem>> {
+        let mut results = self.publish(&batch).await;
+        let closed = self.own.as_ref().is_some_and(|(_, channel)| !channel.status().connected());
+        if batch.len() < 2 || !closed || is_live(&self.live).is_none() {
+            return results;
+        }
+        for (result, outgoing) in results.iter_mut().zip(batch).filter(|(result, _)| result.is_err()) {
+            *result = self.publish(&[outgoing]).await.pop().unwrap_or(Ok(()));
+        }
+        results
     }
-    for (result, outgoing) in results.iter_mut().zip(batch).filter(|(result, _)| result.is_err()) {
-        *result = match open(live, own).await {
-            Ok((channel, room)) => publish(&channel, room, &[outgoing], timeout).await.pop().unwrap_or(Ok(())),
-            Err(problem) => Err(problem),
+
+    /// Publishes a batch once the broker reads, and gives the connection up where the confirms do not come.
+    async fn publish(&mut self, batch: &[Outgoing]) -> Vec<Result<(), Problem>> {
+        let opened = self.open().await;
+        let (live, channel) = match opened {
+            Ok(opened) => opened,
+            Err(problem) => return vec![Err(problem); batch.len()],
         };
+        live.reads().await;
+        let results = publish(&channel, live.room(), batch, live.overdue(self.timeout)).await;
+        if results.iter().any(Result::is_ok) {
+            self.doubt.confirmed();
+        } else if results.iter().any(|result| result.as_ref().is_err_and(|problem| problem.detail == NOT_CONFIRMED)) {
+            live.give_up();
+        }
+        results
     }
-    results
-}
 
-/// The publisher's channel on the connection that works now, and how much of properties fits there.
-async fn open(
-    live: &watch::Receiver<Option<Arc<Live>>>,
-    own: &mut Option<(u64, Channel)>,
-) -> Result<(Channel, usize), Problem> {
-    let live = is_live(live).ok_or_else(|| down("no connection to the broker"))?;
-    let works = |(number, channel): &&(u64, Channel)| *number == live.number && channel.status().connected();
-    let channel = match own.as_ref().filter(works) {
-        Some((_, channel)) => channel.clone(),
-        None => live.confirmed().await?,
-    };
-    *own = Some((live.number, channel.clone()));
-    Ok((channel, live.room()))
+    /// The connection that works now, and this publisher's channel on it.
+    async fn open(&mut self) -> Result<(Arc<Live>, Channel), Problem> {
+        let live = is_live(&self.live).ok_or_else(|| down("no connection to the broker"))?;
+        let works = |(number, channel): &&(u64, Channel)| *number == live.number && channel.status().connected();
+        let channel = match self.own.as_ref().filter(works) {
+            Some((_, channel)) => channel.clone(),
+            None => live.confirmed().await?,
+        };
+        self.own = Some((live.number, channel.clone()));
+        Ok((live, channel))
+    }
 }
 
 /// Publishes a batch; a message is a success only after its confirm, and only when it was not returned.
 /// Unroutable messages are confirmed too, and lapin hands a return to whichever confirm comes next, so
-/// returns are matched by `message_id` over the whole batch.
+/// returns are matched by `message_id` over the whole batch. `overdue` ends when the broker has had time enough.
 pub async fn publish(
     channel: &Channel,
     room: usize,
     batch: &[Outgoing],
-    timeout: Duration,
+    overdue: impl Future<Output = ()>,
 ) -> Vec<Result<(), Problem>> {
-    // A broker short of memory or disk stops reading: handing over may hang as well as the confirm.
-    let deadline = Instant::now() + timeout;
-    let ids: Vec<_> = batch.iter().map(|_| crate::hub::new_id()).collect();
+    // A broker that reads nothing holds up handing over as well as the confirm.
+    let overdue = overdue.shared();
+    let ids: Vec<_> = batch.iter().map(published_as).collect();
     let mut handed_over = Vec::with_capacity(batch.len());
     for (outgoing, id) in batch.iter().zip(&ids) {
         let mut sent = Box::pin(maybe_done(hand_over(channel, room, outgoing, id)));
@@ -142,15 +158,22 @@ pub async fn publish(
     }
     let mut confirms = Vec::with_capacity(batch.len());
     for mut sent in handed_over {
-        let elapsed = timeout_at(deadline, sent.as_mut()).await.is_err();
-        let confirm = sent.as_mut().take_output().filter(|_| !elapsed);
+        tokio::select! {
+            biased;
+            () = sent.as_mut() => {}
+            () = overdue.clone() => {}
+        }
+        let (confirm, overdue) = (sent.as_mut().take_output(), overdue.clone());
         confirms.push(async move {
-            match confirm {
-                Some(Ok(confirm)) => {
-                    timeout_at(deadline, confirm).await.map(|confirmed| confirmed.map_err(|e| refusal(&e)))
-                }
-                Some(Err(refused)) => Ok(Err(refused)),
-                None => timeout_at(deadline, std::future::pending()).await,
+            let confirm = match confirm {
+                Some(Ok(confirm)) => confirm,
+                Some(Err(refused)) => return Err(refused),
+                None => return Err(down(NOT_CONFIRMED)),
+            };
+            tokio::select! {
+                biased;
+                confirmed = confirm => confirmed.map_err(|e| refusal(&e)),
+                () = overdue => Err(down(NOT_CONFIRMED)),
             }
         });
     }
@@ -158,7 +181,7 @@ pub async fn publish(
     let mut results = Vec::with_capacity(ids.len());
     for confirm in confirms {
         results.push(match confirm.await {
-            Ok(Ok(confirmation)) => {
+            Ok(confirmation) => {
                 let acked = confirmation.is_ack();
                 let requested = confirmation != Confirmation::NotRequested;
                 if let Some(message) = confirmation.take_message() {
@@ -166,8 +189,7 @@ pub async fn publish(
                 }
                 if acked && requested { Ok(()) } else { Err(down("the broker did not take the message")) }
             }
-            Ok(Err(problem)) => Err(problem),
-            Err(_) => Err(down("no confirm in time (amqp.confirm-timeout-ms)")),
+            Err(problem) => Err(problem),
         });
     }
     for (result, (id, outgoing)) in results.iter_mut().zip(ids.iter().zip(batch)) {
@@ -215,6 +237,21 @@ fn fit(properties: BasicProperties, outgoing: &Outgoing, room: usize) -> Result<
     }
     let text = format!("its properties have {bytes} bytes, and the broker's frame_max leaves {room}");
     Err(Problem::new(Code::BrokerRefused, text))
+}
+
+/// The id of a publish, the same each time a message is published: whoever gets it again can tell. Two of one batch with the
+/// same id have the same way, so that a return of one is one of both.
+fn published_as(outgoing: &Outgoing) -> String {
+    let attribute = |name: &str| outgoing.payload.attributes.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+    match (attribute("source"), attribute("id")) {
+        (Some(source), Some(id)) if outgoing.original.0.is_none() => {
+            let parts = [outgoing.exchange.as_str(), &outgoing.routing_key, source, id];
+            let hash = parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part).chain_update([0]));
+            let half = hash.finalize().as_slice().first_chunk().copied().unwrap_or_default();
+            format!("{:032x}", u128::from_be_bytes(half))
+        }
+        _ => crate::hub::new_id(),
+    }
 }
 
 fn properties(outgoing: &Outgoing, id: &str) -> BasicProperties {

@@ -4,11 +4,12 @@
 use busbar_core::{Code, Problem};
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, ExchangeKind};
+use lapin::{Channel, Connection, ExchangeKind};
 
 /// Times a message may come back before the broker puts it aside. Large, because a hub that is killed
 /// hands messages back as well; set, because RabbitMQ 4 drops after 20 otherwise.
 const DELIVERY_LIMIT: i32 = 100_000;
+pub const LIMIT_ARGUMENT: &str = "x-delivery-limit";
 
 /// A queue that the hub declares for a system that speaks canonical messages over AMQP.
 #[derive(Clone, Debug)]
@@ -51,11 +52,12 @@ impl Topology {
         format!("{}.dead", self.prefix)
     }
 
-    /// Declares exchanges, queues and bindings.
+    /// Declares exchanges, queues and bindings; of the dead letters only the exchange, see [`super::dead`].
     ///
     /// # Errors
     /// `broker-unsafe`, naming what exists with other properties and what to do.
-    pub async fn declare(&self, channel: &Channel) -> Result<(), Problem> {
+    pub async fn declare(&self, connection: &Connection) -> Result<(), Problem> {
+        let channel = &connection.create_channel().await.map_err(|e| super::publish::down(&e.to_string()))?;
         let own: Vec<_> = self.publishers.iter().map(|name| self.incoming_of(name)).collect();
         for exchange in [self.incoming(), self.outgoing(), self.requests(), self.dead()].iter().chain(&own) {
             let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
@@ -64,8 +66,6 @@ impl Topology {
                 .await;
             result.map_err(|e| different("exchange", exchange, &e))?;
         }
-        self.queue(channel, &self.dead(), &[]).await?;
-        bind(channel, &self.dead(), &self.dead(), "#").await?;
         // A hub that takes over from a killed one must not be handed later messages while the broker still
         // counts the earlier ones as the other's: one consumer at a time keeps the order.
         let one_at_a_time = ("x-single-active-consumer", AMQPValue::Boolean(true));
@@ -89,7 +89,7 @@ impl Topology {
 
     fn dead_letters(&self) -> Vec<(&'static str, AMQPValue)> {
         vec![
-            ("x-delivery-limit", AMQPValue::LongInt(DELIVERY_LIMIT)),
+            (LIMIT_ARGUMENT, AMQPValue::LongInt(DELIVERY_LIMIT)),
             ("x-dead-letter-exchange", AMQPValue::LongString(self.dead().as_str().into())),
             ("x-dead-letter-strategy", AMQPValue::LongString("at-least-once".into())),
             // At-least-once dead-lettering needs it (RabbitMQ, quorum queues, dead lettering).
@@ -98,24 +98,30 @@ impl Topology {
     }
 
     async fn queue(&self, channel: &Channel, name: &str, more: &[(&'static str, AMQPValue)]) -> Result<(), Problem> {
-        let mut arguments = FieldTable::default();
-        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-        for (key, value) in more {
-            arguments.insert((*key).into(), value.clone());
-        }
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        channel.queue_declare(name.into(), options, arguments).await.map(drop).map_err(|e| different("queue", name, &e))
+        let declared = channel.queue_declare(name.into(), options, quorum(more)).await;
+        declared.map(drop).map_err(|e| different("queue", name, &e))
     }
 }
 
-async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), Problem> {
+/// Arguments of a quorum queue.
+pub fn quorum(more: &[(&'static str, AMQPValue)]) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    for (key, value) in more {
+        arguments.insert((*key).into(), value.clone());
+    }
+    arguments
+}
+
+pub async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), Problem> {
     let bound = channel
         .queue_bind(queue.into(), exchange.into(), key.into(), QueueBindOptions::default(), FieldTable::default())
         .await;
     bound.map_err(|e| different("binding", queue, &e))
 }
 
-fn different(what: &str, name: &str, error: &lapin::Error) -> Problem {
+pub fn different(what: &str, name: &str, error: &lapin::Error) -> Problem {
     let text = format!(
         "{what} `{name}`: {error}; if it exists with other properties, drain and delete it, or set another amqp.prefix"
     );

@@ -2,8 +2,11 @@
 
 use super::attributes::attributes;
 use super::consume::Takers;
-use super::link::{Link, Live, Waiting};
+use super::dial::Dial;
+use super::link::{Doubt, Link, Live, Waiting};
+use super::one;
 use super::publish::{self, Publishers, down};
+use super::taking::Intake;
 use super::topology::Topology;
 use crate::config::model::AmqpConfig;
 use async_trait::async_trait;
@@ -11,11 +14,13 @@ use busbar_core::ports::{Confirms, Original, Outgoing, Received, Tag, Transport}
 use busbar_core::{Code, Payload, Problem, Shards};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
+use lapin::types::ShortString;
 use secrecy::SecretString;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// RabbitMQ behind a connection that comes back by itself.
@@ -24,50 +29,63 @@ pub struct RabbitTransport {
     publishers: Publishers,
     takers: Arc<Takers>,
     live: watch::Receiver<Option<Arc<Live>>>,
+    taking: watch::Receiver<bool>,
+    doubt: Arc<Doubt>,
     waiting: Waiting,
     timeout: Duration,
     /// The queue of what was put aside.
     dead: String,
     stop: CancellationToken,
-    link: Mutex<Option<JoinHandle<()>>>,
+    links: Mutex<JoinSet<()>>,
 }
 
 impl RabbitTransport {
-    /// Connects, declares the topology, and keeps the connection from then on.
+    /// Connects, declares the topology, and keeps the connections from then on: one to publish, one to take.
     ///
     /// # Errors
     /// `broker-unavailable` when there is no broker now, or it has something else under our names.
     pub async fn start(
         config: &AmqpConfig,
-        url: SecretString,
+        urls: Vec<SecretString>,
         topology: Topology,
         owned: watch::Receiver<Shards>,
         stop: CancellationToken,
     ) -> Result<Self, Problem> {
         let (received, incoming) = mpsc::channel(usize::from(config.prefetch));
         let (live_sender, live) = watch::channel(None);
-        let takers = Arc::new(Takers::default());
-        let waiting = Waiting::default();
+        let (up, taking) = watch::channel(true);
+        let (takers, waiting, doubt) = (Arc::new(Takers::default()), Waiting::default(), Arc::new(Doubt::default()));
         let timeout = Duration::from_millis(config.confirm_timeout_ms);
         let dead = topology.dead();
+        let dial = |first| Dial { urls: urls.clone(), topology: topology.clone(), next: AtomicUsize::new(first) };
         let link = Link {
-            url,
-            topology,
+            dial: dial(0),
+            waiting: waiting.clone(),
+            live: live_sender,
+            doubt: doubt.clone(),
+            stop: stop.clone(),
+        };
+        let opened = link.open(1, link.dial.connect().await?).await?;
+        // Whoever starts publishing right away finds the connection.
+        link.live.send_replace(Some(opened.0.clone()));
+        let intake = Intake {
+            // The one that answered does so again.
+            dial: dial(link.dial.next.load(Ordering::Relaxed)),
             prefetch: config.prefetch,
             reading: Reading { bare: config.bare_attributes.clone(), body_bytes_max: config.body_bytes_max },
             received,
             takers: takers.clone(),
             owned,
-            waiting: waiting.clone(),
-            live: live_sender,
+            up,
             stop: stop.clone(),
         };
-        let first = link.connect(1).await?;
-        // Whoever starts publishing right away finds the connection.
-        link.live.send_replace(Some(first.0.clone()));
-        let link = Mutex::new(Some(tokio::spawn(link.run(first))));
-        let publishers = Publishers::start(&live, timeout);
-        Ok(Self { received: Mutex::new(incoming), publishers, takers, live, waiting, timeout, dead, stop, link })
+        let first = intake.dial.connect().await?;
+        let mut links = JoinSet::new();
+        links.spawn(link.run(opened));
+        links.spawn(intake.run(first));
+        let (links, received) = (Mutex::new(links), Mutex::new(incoming));
+        let publishers = Publishers::start(&live, &doubt, timeout);
+        Ok(Self { received, publishers, takers, live, taking, doubt, waiting, timeout, dead, stop, links })
     }
 }
 
@@ -104,7 +122,12 @@ impl Transport for RabbitTransport {
     }
 
     fn connected(&self) -> bool {
-        is_live(&self.live).is_some()
+        is_live(&self.live).is_some() && *self.taking.borrow() && !self.doubt.is()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let alarm = is_live(&self.live).and_then(|live| live.alarm());
+        alarm.or_else(|| self.doubt.is().then(|| "it does not confirm what it was sent".into()))
     }
 
     async fn put_aside(&self) -> Result<Option<u64>, Problem> {
@@ -114,14 +137,15 @@ impl Transport for RabbitTransport {
 
     async fn close(&self) {
         self.stop.cancel();
-        if let Some(link) = self.link.lock().await.take() {
-            // It ends by itself, and cannot fail.
-            let _ = link.await;
-        }
+        // Each closes its connection and ends.
+        while self.links.lock().await.join_next().await.is_some() {}
     }
 
     async fn ask(&self, question: Outgoing, deadline_ms: u64) -> Result<Payload, Problem> {
         let live = is_live(&self.live).ok_or_else(|| down("no connection to the broker"))?;
+        if let Some(alarm) = live.alarm() {
+            return Err(down(&format!("the broker reads nothing: {alarm}")));
+        }
         let correlation = crate::hub::new_id();
         let (answer, answered) = oneshot::channel();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(correlation.clone(), answer);
@@ -131,7 +155,7 @@ impl Transport for RabbitTransport {
             ..question
         };
         let asked = async {
-            let published = publish::publish(&live.asking, live.room(), &[question], self.timeout).await;
+            let published = publish::publish(&live.asking, live.room(), &[question], live.overdue(self.timeout)).await;
             published.into_iter().next().unwrap_or_else(|| Err(down("not published")))?;
             answered.await.map_err(|_| down("the connection ended before the answer came"))?
         };
@@ -151,8 +175,12 @@ pub(super) struct Reading {
 /// A message as it came.
 pub(super) fn incoming(connection: u64, delivery: Delivery, reading: &Reading) -> Received {
     let Delivery { delivery_tag, exchange, routing_key, properties, data, .. } = delivery;
-    let optional = |text: &Option<lapin::types::ShortString>| text.as_ref().map(ToString::to_string);
+    let optional = |text: &Option<ShortString>| text.as_ref().map(ToString::to_string);
     let (payload, fault) = payload(&properties, data, &reading.bare);
+    let reply_to = properties.reply_to().as_ref().map(|address| one::queue(address.as_str()));
+    // JMS and AMQP 1.0 match an answer by the id of the question where it has no correlation id.
+    let correlation_id = optional(properties.correlation_id());
+    let correlation_id = correlation_id.or_else(|| optional(properties.message_id()).filter(|_| reply_to.is_some()));
     let (bytes, most) = (payload.body.len(), reading.body_bytes_max);
     let too_large =
         || Problem::new(Code::TooLarge, format!("the body has {bytes} bytes, over {most} (amqp.body-bytes-max)"));
@@ -162,8 +190,8 @@ pub(super) fn incoming(connection: u64, delivery: Delivery, reading: &Reading) -
         routing_key: routing_key.to_string(),
         exchange: exchange.to_string(),
         user: optional(properties.user_id()),
-        reply_to: optional(properties.reply_to()),
-        correlation_id: optional(properties.correlation_id()),
+        reply_to,
+        correlation_id,
         payload,
         fault,
         original: Original(Some(Arc::new(properties))),
@@ -179,9 +207,15 @@ pub(super) fn reply(delivery: Delivery) -> (String, Result<Payload, Problem>) {
 
 fn payload(properties: &BasicProperties, body: Vec<u8>, bare: &[String]) -> (Payload, Option<Problem>) {
     let content_type = properties.content_type().as_ref().map(ToString::to_string);
-    let (attributes, fault) = match attributes(properties.headers().as_ref(), bare) {
+    let headers = properties.headers().as_ref().map(one::headers);
+    let (attributes, fault) = match attributes(headers.as_deref(), bare) {
         Ok(attributes) => (attributes, None),
         Err(fault) => (Vec::new(), Some(fault)),
+    };
+    let kind = properties.kind().as_ref().map(ShortString::as_str);
+    let (body, fault) = match one::body(kind, body) {
+        Ok(body) => (body, fault),
+        Err((problem, body)) => (body, Some(problem)),
     };
     (Payload { attributes, content_type, body }, fault)
 }

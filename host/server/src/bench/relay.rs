@@ -98,7 +98,7 @@ impl Bench {
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let topology = Topology { prefix: prefix.clone(), ..Topology::default() };
-        topology.declare(&channel).await?;
+        topology.declare(&connection).await?;
         let sink = format!("{prefix}.sink");
         let mut arguments = FieldTable::default();
         arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));

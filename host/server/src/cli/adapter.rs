@@ -4,8 +4,10 @@ use super::cases::{Input, Outcome, run_case, run_scripted, show_request};
 use super::component_path;
 use super::script::Setup;
 use crate::config;
+use crate::config::model::CompileConfig;
+use crate::wasm::compile::read_component;
 use crate::wasm::inspect::inspect as look;
-use crate::wasm::{Loaded, Runtime};
+use crate::wasm::{Compiler, Loaded, Needs, Runtime};
 use anyhow::{Context, bail};
 use busbar_core::Rules;
 use clap::Args;
@@ -64,7 +66,7 @@ pub struct TestArgs {
 
 pub fn inspect(args: &InspectArgs, as_json: bool) -> anyhow::Result<ExitCode> {
     let path = component_path(&args.adapter)?;
-    let found = look(&std::fs::read(&path).with_context(|| path.display().to_string())?)?;
+    let found = look(&read_component(&path, &CompileConfig::default())?).with_context(|| path.display().to_string())?;
     if as_json {
         println!("{}", serde_json::to_string(&found)?);
         return Ok(ExitCode::SUCCESS);
@@ -75,6 +77,7 @@ pub fn inspect(args: &InspectArgs, as_json: bool) -> anyhow::Result<ExitCode> {
     println!("file       {}, {} kB", path.display(), found.bytes / 1000);
     println!("sha256     {}", found.sha256);
     println!("contract   busbar:adapter@{}", found.contract);
+    println!("needs      {}", needed(&found.needs));
     println!("exports    {}", none(&found.exports));
     println!("imports    {}", none(&found.imports));
     if !found.foreign_imports.is_empty() {
@@ -94,6 +97,15 @@ pub fn inspect(args: &InspectArgs, as_json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What `[systems.x.limits]` must allow.
+fn needed(needs: &Needs) -> String {
+    let Needs { core_instances, memories, memory_bytes, tables, table_elements } = needs;
+    format!(
+        "core-instances {core_instances}, memories {memories}, memory-bytes {memory_bytes} at first, tables {tables}, \
+         table-elements {table_elements}"
+    )
+}
+
 /// A runtime and the canonical types, for running adapters without a hub.
 pub struct Bench {
     pub runtime: Arc<Runtime>,
@@ -105,20 +117,21 @@ impl Bench {
     /// When the schemas cannot be read or the machine cannot run adapters.
     pub fn new(schemas: &Path) -> anyhow::Result<Self> {
         let catalog = config::catalog(schemas).map_err(anyhow::Error::msg)?;
-        Self::of(Arc::new(Rules::new(catalog, Vec::new())))
+        Self::of(Arc::new(Rules::new(catalog, Vec::new())), CompileConfig::default())
     }
 
     /// # Errors
     /// When the machine cannot run adapters.
-    pub fn of(rules: Arc<Rules>) -> anyhow::Result<Self> {
-        Ok(Self { runtime: Arc::new(Runtime::new(None)?), rules })
+    pub fn of(rules: Arc<Rules>, limits: CompileConfig) -> anyhow::Result<Self> {
+        Ok(Self { runtime: Arc::new(Runtime::new(None, Compiler::this(limits))?), rules })
     }
 
     /// # Errors
     /// When the file is missing or no adapter.
     pub fn load(&self, path: &Path) -> anyhow::Result<Arc<Loaded>> {
-        let wasm = std::fs::read(path).with_context(|| path.display().to_string())?;
-        Ok(Arc::new(Loaded::load(&self.runtime, &wasm)?))
+        let wasm = read_component(path, &CompileConfig::default())?;
+        let loaded = Loaded::load(&self.runtime, &wasm).with_context(|| path.display().to_string())?;
+        Ok(Arc::new(loaded))
     }
 }
 

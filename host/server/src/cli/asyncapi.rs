@@ -32,7 +32,7 @@ pub fn document(catalog: &Catalog, prefix: &str) -> Value {
         "defaultContentType": "application/json",
         "channels": {
             "in": channel(&format!("{prefix}.in"), "Messages and questions to the hub. A confirm means that the broker has the message, not yet that it was accepted: what the hub refuses is in the journal and in the dead letters.", incoming),
-            "out": channel(&format!("{prefix}.out"), "Messages from the hub. Bind a queue of your own, or name one in `busbar.toml` and the hub binds it.", facts),
+            "out": channel(&format!("{prefix}.out"), "Messages from the hub, each at least once: one whose confirm did not come in time is published again. Tell repeats by `source` and `id` of the event; `message_id` is the same for each repeat as well. Bind a queue of your own, or name one in `busbar.toml` and the hub binds it.", facts),
             "requests": channel(&format!("{prefix}.requests"), "Questions from the hub to a system that answers. The answer goes to `reply_to`, with the question's `correlation_id`.", questions.clone()),
             "answers": reply_channel(catalog, &questions),
         },
@@ -94,6 +94,7 @@ fn attributes() -> Value {
         ("partitionkey", text("What keeps order, where it is not the subject.")),
         ("correlationid", text("Of the message that all this began with.")),
         ("causationid", text("Of the message that caused this one.")),
+        ("busbarchain", text("The systems that stated messages because of one another, up to this one.")),
     ];
     let properties: Map<String, Value> =
         named.into_iter().map(|(name, schema)| (format!("{ATTRIBUTE_PREFIX}{name}"), schema)).collect();

@@ -4,7 +4,8 @@ use crate::bench::native::Native;
 use crate::bench::scale::Extra;
 use crate::bench::{bare, call, decode, relay, scale, start};
 use crate::config;
-use crate::wasm::Runtime;
+use crate::config::model::CompileConfig;
+use crate::wasm::{Compiler, Runtime};
 use busbar_core::Rules;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -219,7 +220,10 @@ async fn relays(args: RelayArgs, json: bool) -> anyhow::Result<()> {
 impl Common {
     fn world(&self) -> anyhow::Result<(Arc<Runtime>, Arc<Rules>)> {
         let catalog = config::catalog(&self.schemas).map_err(anyhow::Error::msg)?;
-        Ok((Arc::new(Runtime::new(None)?), Arc::new(Rules::new(catalog, Vec::new()))))
+        Ok((
+            Arc::new(Runtime::new(None, Compiler::this(CompileConfig::default()))?),
+            Arc::new(Rules::new(catalog, Vec::new())),
+        ))
     }
 }
 

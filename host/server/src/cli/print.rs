@@ -26,6 +26,8 @@ enum Document {
     Asyncapi,
     /// The error codes, as Markdown.
     Errors,
+    /// Which right each operation of the REST interface needs, as Markdown.
+    Rights,
 }
 
 pub fn print(args: &PrintArgs) -> anyhow::Result<ExitCode> {
@@ -37,6 +39,7 @@ pub fn print(args: &PrintArgs) -> anyhow::Result<ExitCode> {
             println!("{}", serde_json::to_string_pretty(&asyncapi::document(&catalog, "busbar"))?);
         }
         Document::Errors => print!("{}", errors()),
+        Document::Rights => print!("{}", crate::rest::rights::table()),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -26,14 +26,21 @@ pub async fn check_settings(deployment: &Deployment, report: &mut Report) -> any
     if !deployment.systems.values().any(|system| checks(&system)) {
         return Ok(());
     }
-    let bench = Bench::of(deployment.rules.clone())?;
+    let bench = Bench::of(deployment.rules.clone(), deployment.config.compile.clone())?;
     let (source, _) = Source::parse(report.text.clone());
     let mut loaded: BTreeMap<&str, Arc<Loaded>> = BTreeMap::new();
     for (name, system) in deployment.systems.iter().filter(|(_, system)| checks(system)) {
         let Some(file) = &system.adapter else { continue };
         let loaded = match loaded.entry(&file.inspection.sha256) {
             Entry::Occupied(known) => known.get().clone(),
-            Entry::Vacant(new) => new.insert(Arc::new(Loaded::load(&bench.runtime, &file.wasm)?)).clone(),
+            Entry::Vacant(new) => match Loaded::load(&bench.runtime, &file.wasm) {
+                Ok(loaded) => new.insert(Arc::new(loaded)).clone(),
+                Err(problem) => {
+                    let span = source.value_span(&format!("/systems/{}/adapter", escape(name)));
+                    report.error("broken-adapter", span, problem.to_string(), problem.code.remedy());
+                    continue;
+                }
+            },
         };
         let Some(refused) = refused(&bench, &loaded, system).await? else { continue };
         let [code, reason, place] = ["code", "reason", "place"].map(|part| refused[part].as_str().unwrap_or_default());

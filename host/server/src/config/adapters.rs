@@ -6,10 +6,12 @@ use super::connection;
 use super::credentials::Credential;
 use super::finding::Report;
 use super::load::System;
+use super::model::CompileConfig;
 use super::source::{Source, escape};
 use crate::wasm::base64_key;
+use crate::wasm::compile::read_component;
 use crate::wasm::inspect::{Inspection, inspect};
-use busbar_core::Catalog;
+use busbar_core::{Catalog, Problem};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -28,6 +30,7 @@ pub struct AdapterFile {
 
 pub fn check_adapters(
     folder: &Path,
+    limits: &CompileConfig,
     catalog: &Catalog,
     systems: &mut BTreeMap<String, System>,
     source: &Source,
@@ -53,8 +56,9 @@ pub fn check_adapters(
             continue;
         };
         let place = format!("{at}/adapter");
-        let file =
-            files.entry(adapter.clone()).or_insert_with(|| read(&folder, &adapter, &digests, source, &place, report));
+        let file = files
+            .entry(adapter.clone())
+            .or_insert_with(|| read(&folder, &adapter, limits, &digests, source, &place, report));
         let Some(file) = file.clone() else { continue };
         check_config(schemas.of(&adapter, &file.inspection), source, &at, report);
         let manifest = file.inspection.manifest.as_ref();
@@ -63,6 +67,7 @@ pub fn check_adapters(
             check_secrets(&manifest.config_schema, &config, system, source, &format!("{at}/config"), report);
         }
         check_entries(system, &file.inspection, source, &at, report);
+        check_needs(system, &file.inspection, source, &at, report);
         connection::check(system.config.connection.as_ref(), &file, source, &at, report);
         check_grants(system, &file.inspection, source, &at, report);
         check_types(system, catalog, source, &at, report);
@@ -79,64 +84,83 @@ fn read_digests(folder: &Path) -> BTreeMap<String, String> {
 fn read(
     folder: &Path,
     adapter: &str,
+    limits: &CompileConfig,
     digests: &BTreeMap<String, String>,
     source: &Source,
     place: &str,
     report: &mut Report,
 ) -> Option<AdapterFile> {
-    let file = format!("{adapter}.wasm");
+    let (file, sums) = (format!("{adapter}.wasm"), folder.join(DIGESTS));
     let path = folder.join(&file);
     let span = source.value_span(place);
-    let Ok(wasm) = std::fs::read(&path) else {
-        let names: Vec<String> = std::fs::read_dir(folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|e| e.file_name().to_str()?.strip_suffix(".wasm").map(str::to_string))
-            .collect();
-        let remedy = closest(adapter, &names).map_or_else(
-            || format!("build it with `busbar adapter build {adapter} --into {}`", folder.display()),
-            |near| format!("did you mean `{near}`?"),
-        );
-        report.error("missing-adapter", span, format!("no adapter {}", path.display()), remedy);
+    if !path.exists() {
+        report.error("missing-adapter", span, format!("no adapter {}", path.display()), missing(folder, adapter));
         return None;
-    };
-    let inspection = match inspect(&wasm) {
-        Ok(inspection) => inspection,
+    }
+    let inspected = read_component(&path, limits).and_then(|wasm| match inspect(&wasm) {
+        Ok(inspection) => Ok(AdapterFile { wasm: Arc::new(wasm), inspection: Arc::new(inspection) }),
+        Err(problem) => Err(Problem { detail: format!("{}: {}", path.display(), problem.detail), ..problem }),
+    });
+    let adapter = match inspected {
+        Ok(adapter) => adapter,
         Err(problem) => {
-            report.error(
-                "broken-adapter",
-                span,
-                format!("{}: {}", path.display(), problem.detail),
-                "build it anew with `busbar adapter build`",
-            );
+            report.error("broken-adapter", span, problem.detail, problem.code.remedy());
             return None;
         }
     };
+    let Inspection { sha256, foreign_imports, .. } = adapter.inspection.as_ref();
     match digests.get(&file) {
         None => report.error(
             "unpinned-adapter",
             span.clone(),
-            format!("no digest of {file} in {}", folder.join(DIGESTS).display()),
-            format!("look at it with `busbar adapter inspect`, then add the line `{}  {file}`", inspection.sha256),
+            format!("no digest of {file} in {}", sums.display()),
+            format!("look at it with `busbar adapter inspect`, then add the line `{sha256}  {file}`"),
         ),
-        Some(pinned) if *pinned != inspection.sha256 => report.error(
+        Some(pinned) if pinned != sha256 => report.error(
             "wrong-digest",
             span.clone(),
-            format!("{file} has the digest {}, pinned is {pinned}", inspection.sha256),
-            format!("if the new file is right, put its digest into {}", folder.join(DIGESTS).display()),
+            format!("{file} has the digest {sha256}, pinned is {pinned}"),
+            format!("if the new file is right, put its digest into {}", sums.display()),
         ),
         Some(_) => {}
     }
-    if !inspection.foreign_imports.is_empty() {
+    if !foreign_imports.is_empty() {
         report.error(
             "broken-adapter",
             span,
-            format!("{file} imports {}, which the host does not have", inspection.foreign_imports.join(", ")),
+            format!("{file} imports {}, which the host does not have", foreign_imports.join(", ")),
             "build it against wit/v1 alone",
         );
     }
-    Some(AdapterFile { wasm: Arc::new(wasm), inspection: Arc::new(inspection) })
+    Some(adapter)
+}
+
+fn missing(folder: &Path, adapter: &str) -> String {
+    let names: Vec<String> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.strip_suffix(".wasm").map(str::to_string))
+        .collect();
+    closest(adapter, &names).map_or_else(
+        || format!("build it with `busbar adapter build {adapter} --into {}`", folder.display()),
+        |near| format!("did you mean `{near}`?"),
+    )
+}
+
+/// What an instance takes against what the system gives it, so that it is told now and not by the first message.
+fn check_needs(system: &System, inspection: &Inspection, source: &Source, at: &str, report: &mut Report) {
+    for (name, needed, most) in inspection.needs.over(&system.config.limits) {
+        let place = format!("{at}/limits/{name}");
+        let span =
+            if source.says(&place) { source.value_span(&place) } else { source.value_span(&format!("{at}/adapter")) };
+        report.error(
+            "needs-more",
+            span,
+            format!("the adapter needs {needed} {name} to start, the system has {most}"),
+            format!("set `limits.{name}` to {needed} or more, if you trust the adapter"),
+        );
+    }
 }
 
 type Compiled = Result<jsonschema::Validator, String>;

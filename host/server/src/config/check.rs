@@ -4,7 +4,8 @@ use super::finding::Report;
 use super::model::{Config, CredentialConfig, SystemConfig, Via};
 use super::source::{Source, escape};
 use busbar_core::Catalog;
-use jsonschema::error::ValidationErrorKind;
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use jsonschema::{JsonType, ValidationError};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -23,39 +24,58 @@ pub fn shape(source: &mut Source, report: &mut Report) {
 pub fn against(validator: &jsonschema::Validator, source: &mut Source, pointer: &str, report: &mut Report) {
     let value = source.value.pointer(pointer).cloned().unwrap_or(Value::Null);
     for error in validator.iter_errors(&value) {
-        let at = format!("{pointer}{}", error.instance_path());
-        match error.kind() {
-            ValidationErrorKind::AdditionalProperties { unexpected } => {
-                for name in unexpected {
-                    let place = format!("{at}/{}", escape(name));
-                    let known = known_keys();
-                    let remedy = closest(name, &known)
-                        .map_or_else(|| "remove it".to_string(), |k| format!("did you mean `{k}`?"));
-                    report.error("unknown-key", source.key(&place), format!("unknown key `{name}`"), remedy);
-                    source.remove(&place);
-                }
-            }
-            ValidationErrorKind::Required { property } => {
-                let name = property.as_str().unwrap_or_default();
-                report.error(
-                    "missing-key",
-                    source.key(&at),
-                    format!("`{name}` is missing here"),
-                    format!("add `{name} = …`"),
-                );
-            }
-            ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::OneOfNotValid { .. } => {
+        told(&error, source, pointer, report);
+    }
+}
+
+fn told(error: &ValidationError<'_>, source: &mut Source, pointer: &str, report: &mut Report) {
+    let at = format!("{pointer}{}", error.instance_path());
+    match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected } => {
+            for name in unexpected {
+                let place = format!("{at}/{}", escape(name));
+                let known = known_keys();
                 let remedy =
-                    "write a value of the right form; for a secret `{ env = \"NAME\" }` or `{ file = \"path\" }`";
-                report.error("wrong-value", source.value_span(&at), error.to_string(), remedy);
-                source.remove(&at);
-            }
-            _ => {
-                let remedy = "see `busbar print config-schema`, or the adapter's README for its config";
-                report.error("wrong-value", source.value_span(&at), error.to_string(), remedy);
-                source.remove(&at);
+                    closest(name, &known).map_or_else(|| "remove it".to_string(), |k| format!("did you mean `{k}`?"));
+                report.error("unknown-key", source.key(&place), format!("unknown key `{name}`"), remedy);
+                source.remove(&place);
             }
         }
+        ValidationErrorKind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            report.error(
+                "missing-key",
+                source.key(&at),
+                format!("`{name}` is missing here"),
+                format!("add `{name} = …`"),
+            );
+        }
+        ValidationErrorKind::AnyOf { context } if let Some(errors) = of_optional(context) => {
+            errors.iter().for_each(|error| told(error, source, pointer, report));
+        }
+        ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::OneOfNotValid { .. } => {
+            let remedy = "write a value of the right form; for a secret `{ env = \"NAME\" }` or `{ file = \"path\" }`";
+            // Not the value itself: it may hold a password.
+            report.error("wrong-value", source.value_span(&at), error.masked().to_string(), remedy);
+            source.remove(&at);
+        }
+        _ => {
+            let remedy = "see `busbar print config-schema`, or the adapter's README for its config";
+            report.error("wrong-value", source.value_span(&at), error.to_string(), remedy);
+            source.remove(&at);
+        }
+    }
+}
+
+/// What is wrong with a part that may be left out, which schemars writes as "this or null".
+fn of_optional<'a, 'b>(context: &'a [Vec<ValidationError<'b>>]) -> Option<&'a [ValidationError<'b>]> {
+    let is_null = |branch: &[ValidationError<'_>]| match branch {
+        [one] => matches!(one.kind(), ValidationErrorKind::Type { kind: TypeKind::Single(JsonType::Null) }),
+        _ => false,
+    };
+    match context {
+        [one, null] if is_null(null) => Some(one),
+        _ => None,
     }
 }
 

@@ -23,7 +23,7 @@ pub enum CredentialConfig {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct OAuth2Config {
-    /// Where tokens are given. Needs no grant; an address in a private network needs `grants.private-addresses`.
+    /// Where tokens are given. Needs no grant, and may be in a private network: the hub alone asks there.
     pub token_url: String,
     pub client_id: TextOrReference,
     pub client_secret: Reference,

@@ -3,6 +3,7 @@
 use super::source::Span;
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use busbar_core::visible;
 use serde_json::{Value, json};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Report {
 
     fn add(&mut self, severity: Severity, kind: &'static str, span: Span, message: String, remedy: String) {
         // An adapter may have said this.
-        let message = busbar_core::visible(&message).into_owned();
+        let message = message.lines().map(visible).collect::<Vec<_>>().join("\n");
         let finding = Finding { severity, kind, message, remedy, span };
         if !self.findings.contains(&finding) {
             self.findings.push(finding);

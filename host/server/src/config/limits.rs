@@ -33,10 +33,22 @@ pub struct Limits {
     pub deadline_ms: u64,
     /// Milliseconds for decoding one file.
     pub file_deadline_ms: u64,
+    /// Core modules that one instance of the adapter is made of.
+    #[schemars(range(min = 1, max = 64))]
+    pub core_instances: usize,
+    /// Memories of an instance.
+    #[schemars(range(max = 4))]
+    pub memories: usize,
     /// Bytes of memory, summed over the instance.
     pub memory_bytes: usize,
+    /// Tables of an instance.
+    #[schemars(range(max = 32))]
+    pub tables: usize,
     /// Elements of all tables.
+    #[schemars(range(max = 100000))]
     pub table_elements: usize,
+    /// Handles of resources that are not dropped.
+    pub handles: usize,
     /// Bytes that one host call may carry.
     pub host_call_bytes: usize,
     /// Bytes of log text.
@@ -66,7 +78,8 @@ pub struct Limits {
     /// deleted; nothing is added. Calls at the same time may pass it by what they write together.
     pub state_keys: u64,
     pub state_bytes: u64,
-    /// Calls of this system's adapter at once.
+    /// Calls of this system's adapter at once; half of what the hub has instances for at most.
+    #[schemars(range(min = 1, max = 128))]
     pub concurrency: usize,
 }
 
@@ -75,8 +88,12 @@ impl Default for Limits {
         Self {
             deadline_ms: 30_000,
             file_deadline_ms: 600_000,
+            core_instances: 16,
+            memories: 1,
             memory_bytes: 64 << 20,
+            tables: 8,
             table_elements: 20_000,
+            handles: 1_000,
             host_call_bytes: 8 << 20,
             log_bytes: 64 << 10,
             log_lines_per_minute: 600,
@@ -94,5 +111,27 @@ impl Default for Limits {
             state_bytes: 16 << 20,
             concurrency: 16,
         }
+    }
+}
+
+/// Limits of compiling one adapter, in a process of its own. Compiled code is kept, so this is done once for each version of
+/// an adapter and of busbar.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct CompileConfig {
+    /// Bytes of an adapter's file.
+    #[schemars(range(min = 1))]
+    pub component_bytes: u64,
+    /// Milliseconds.
+    #[schemars(range(min = 1))]
+    pub time_ms: u64,
+    /// Bytes of memory, and of the code that comes of it.
+    #[schemars(range(min = 1))]
+    pub memory_bytes: u64,
+}
+
+impl Default for CompileConfig {
+    fn default() -> Self {
+        Self { component_bytes: 64 << 20, time_ms: 120_000, memory_bytes: 2 << 30 }
     }
 }

@@ -5,11 +5,11 @@ use super::adapters::{AdapterFile, check_adapters};
 use super::check;
 use super::credentials::{Credential, CredentialConfig, OAuth2};
 use super::finding::Report;
-use super::model::{Config, Reference, SystemConfig, TextOrReference};
+use super::model::{BrokerUrls, Config, Reference, SystemConfig, TextOrReference};
 use super::routes::check_routes;
 use super::source::{Source, escape};
 use busbar_core::Rules;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +21,8 @@ pub struct Deployment {
     pub rules: Arc<Rules>,
     pub systems: BTreeMap<String, System>,
     pub store_url: SecretString,
-    pub amqp_url: Option<SecretString>,
+    /// The broker's nodes; none without an `[amqp]` section.
+    pub amqp_urls: Vec<SecretString>,
 }
 
 /// One system with its secrets and, where it has one, its adapter.
@@ -85,7 +86,7 @@ fn assemble(folder: &Path, config: Config, source: &Source, report: &mut Report)
     let catalog = check::schemas(folder, &config, source, report);
     let mut secrets = Secrets { folder, source, report };
     let store_url = secrets.text(&config.store.url, "/store/url");
-    let amqp_url = config.amqp.as_ref().map(|amqp| secrets.text(&amqp.url, "/amqp/url"));
+    let amqp_urls = config.amqp.as_ref().map(|amqp| secrets.brokers(&amqp.url)).unwrap_or_default();
     let mut systems = BTreeMap::new();
     for (name, system) in &config.systems {
         let at = format!("/systems/{}", escape(name));
@@ -102,10 +103,29 @@ fn assemble(folder: &Path, config: Config, source: &Source, report: &mut Report)
     access::check(&config, &catalog, source, report);
     check::systems(&config, source, report);
     check::folders(&config, source, report);
-    check_adapters(folder, &catalog, &mut systems, source, report);
+    check_adapters(folder, &config.compile, &catalog, &mut systems, source, report);
     let routes = check_routes(&config, &catalog, &systems, source, report);
     let rules = Arc::new(Rules::new(catalog, routes));
-    Deployment { folder: folder.to_path_buf(), config, rules, systems, store_url, amqp_url }
+    Deployment { folder: folder.to_path_buf(), config, rules, systems, store_url, amqp_urls }
+}
+
+/// What is wrong with the URL of a broker.
+fn broker_fault(url: &str) -> Option<String> {
+    let parsed = match url::Url::parse(url) {
+        Ok(parsed) => parsed,
+        Err(error) => return Some(format!("this is no URL: {error}")),
+    };
+    if !["amqp", "amqps"].contains(&parsed.scheme()) {
+        return Some("the URL of a broker begins with `amqp://` or `amqps://`".into());
+    }
+    match parsed.host() {
+        Some(url::Host::Domain(name)) if !name.is_empty() => {}
+        // The library takes it for the machine itself.
+        Some(url::Host::Ipv6(_)) => return Some("an IPv6 address is not taken here: give it a name".into()),
+        Some(url::Host::Ipv4(_)) => {}
+        _ => return Some("the URL names no host".into()),
+    }
+    url.parse::<lapin::uri::AMQPUri>().err().map(|error| format!("this is no URL of a broker: {error}"))
 }
 
 struct Secrets<'a> {
@@ -161,6 +181,27 @@ impl Secrets<'_> {
             refresh_token: config.refresh_token.as_ref().map(|token| self.read(token, &at("refresh-token"))),
             refresh_file,
         })
+    }
+
+    fn brokers(&mut self, urls: &BrokerUrls) -> Vec<SecretString> {
+        let at = "/amqp/url".to_string();
+        let urls: Vec<_> = match urls {
+            BrokerUrls::One(url) => vec![(at, url)],
+            BrokerUrls::Several(urls) => urls.iter().enumerate().map(|(i, url)| (format!("{at}/{i}"), url)).collect(),
+        };
+        let mut read = Vec::with_capacity(urls.len());
+        for (pointer, url) in urls {
+            let url = self.text(url, &pointer);
+            // Said already of one that is missing; and what is wrong is said without the password in it.
+            if !url.expose_secret().is_empty()
+                && let Some(fault) = broker_fault(url.expose_secret())
+            {
+                let remedy = "write it as `amqp://user:password@host:5672/vhost`, with `%2f` for the virtual host `/`";
+                self.report.error("broker-url", self.source.value_span(&pointer), fault, remedy);
+            }
+            read.push(url);
+        }
+        read
     }
 
     fn read(&mut self, reference: &Reference, pointer: &str) -> SecretString {

@@ -4,7 +4,7 @@
 pub use super::access::{KeyConfig, KnownBy, PublisherConfig, Right};
 pub use super::connection::{ConnectionConfig, TlsConfig};
 pub use super::credentials::CredentialConfig;
-pub use super::limits::{Grants, Limits};
+pub use super::limits::{CompileConfig, Grants, Limits};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,8 @@ pub struct Config {
     /// Without this section the hub runs on REST, files and hooks alone.
     #[serde(default)]
     pub amqp: Option<AmqpConfig>,
+    #[serde(default)]
+    pub compile: CompileConfig,
     /// The external systems by name.
     #[serde(default)]
     pub systems: BTreeMap<String, SystemConfig>,
@@ -47,6 +49,14 @@ fn default_schemas() -> String {
 pub enum TextOrReference {
     Text(String),
     Reference(Reference),
+}
+
+/// One broker, or several nodes of one.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum BrokerUrls {
+    One(TextOrReference),
+    Several(#[schemars(length(min = 1))] Vec<TextOrReference>),
 }
 
 /// Where a secret is kept. Secrets never stand in `busbar.toml` itself.
@@ -157,8 +167,9 @@ impl Default for HttpConfig {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AmqpConfig {
-    /// `amqp://` or `amqps://` with user, password and virtual host, best by reference.
-    pub url: TextOrReference,
+    /// `amqp://` or `amqps://` with user, password and virtual host, best by reference. Of a cluster a list of its nodes: they
+    /// are tried in turn.
+    pub url: BrokerUrls,
     /// Prefix of every exchange and queue.
     #[serde(default = "default_prefix")]
     pub prefix: String,

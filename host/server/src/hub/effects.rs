@@ -26,7 +26,9 @@ pub struct SystemSecrets {
 }
 
 impl SystemSecrets {
-    pub fn new(credentials: &BTreeMap<String, Credential>) -> Self {
+    /// # Errors
+    /// `internal` when TLS cannot be set up.
+    pub fn new(credentials: &BTreeMap<String, Credential>) -> Result<Self, Problem> {
         let mut all = Self::default();
         for (name, credential) in credentials {
             match credential {
@@ -34,11 +36,11 @@ impl SystemSecrets {
                     all.secrets.insert(name.clone(), secret.clone());
                 }
                 Credential::OAuth2(client) => {
-                    all.tokens.insert(name.clone(), Tokens::new(name, client.clone()));
+                    all.tokens.insert(name.clone(), Tokens::new(name, client.clone())?);
                 }
             }
         }
-        all
+        Ok(all)
     }
 
     fn get(&self, name: &str) -> Result<&str, String> {

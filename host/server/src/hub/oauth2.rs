@@ -6,6 +6,7 @@ use crate::egress::Egress;
 use crate::wasm::{HttpFailure, HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use busbar_core::Problem;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::io::Write;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
+const ANSWER_BYTES_MAX: usize = 256 << 10;
 const TOKEN_BYTES_MAX: usize = 16 << 10;
 /// A token is renewed so long before its end, or after nine tenths of its time, whichever leaves more of it.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -22,6 +24,7 @@ const MARGIN: Duration = Duration::from_secs(30);
 pub struct Tokens {
     name: String,
     client: OAuth2,
+    egress: Egress,
     // Held while a token is asked for: whoever needs one meanwhile waits for the same.
     state: Mutex<State>,
 }
@@ -41,9 +44,14 @@ struct Token {
 }
 
 impl Tokens {
-    pub fn new(name: &str, client: OAuth2) -> Self {
+    /// # Errors
+    /// As [`Egress::new`].
+    pub fn new(name: &str, client: OAuth2) -> Result<Self, Problem> {
         let state = State { token: None, refresh: client.refresh_token.clone() };
-        Self { name: name.to_string(), client, state: Mutex::new(state) }
+        // The operator wrote this very address down: it may be a private one, for these requests alone.
+        let host = url::Url::parse(&client.config.token_url).ok().and_then(|url| url.host_str().map(str::to_string));
+        let egress = Egress::new(host.into_iter().collect(), ANSWER_BYTES_MAX, ANSWER_BYTES_MAX)?;
+        Ok(Self { name: name.to_string(), client, egress, state: Mutex::new(state) })
     }
 
     /// Sends a request with a token, and once more with a new one where one that was kept is refused: by 401 nothing was
@@ -52,19 +60,18 @@ impl Tokens {
     /// # Errors
     /// As [`Egress::send`]; `unreachable` where no token was given, so that the request was not sent.
     pub async fn send(&self, egress: &Egress, request: HttpRequest) -> Result<HttpResponse, HttpFailure> {
-        let (token, is_new) = self.token(egress, None, request.timeout_ms).await?;
+        let (token, is_new) = self.token(None, request.timeout_ms).await?;
         let answer = egress.send(request.clone(), Some(header(&token))).await?;
         if answer.status != 401 || is_new {
             return Ok(answer);
         }
-        let (token, _) = self.token(egress, Some(&token), request.timeout_ms).await?;
+        let (token, _) = self.token(Some(&token), request.timeout_ms).await?;
         egress.send(request, Some(header(&token))).await
     }
 
     /// A token that works, for all that is known, and whether it was asked for just now.
     async fn token(
         &self,
-        egress: &Egress,
         refused: Option<&SecretString>,
         timeout_ms: u64,
     ) -> Result<(SecretString, bool), HttpFailure> {
@@ -78,7 +85,7 @@ impl Tokens {
         }
         state.token = None;
         let asked = Instant::now();
-        let answer = egress.send(self.request(state.refresh.as_ref(), timeout_ms), self.client_header()).await;
+        let answer = self.egress.send(self.request(state.refresh.as_ref(), timeout_ms), self.client_header()).await;
         let answer = answer.map_err(|failure| self.none(&failure.text()))?;
         let given = Given::read(&answer).map_err(|why| self.none(&why))?;
         if let Some(refresh) = given.refresh {

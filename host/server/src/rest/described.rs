@@ -42,18 +42,18 @@ fn describe(operation: &mut Operation) {
             content.insert(PROBLEM.into(), body);
         }
     }
-    if operation.security.is_none() {
-        return;
-    }
-    // A schema is shown to every key.
-    let is_for_any = operation.tags.iter().flatten().any(|tag| tag == "schemas");
     let answer = |text: &str| -> Response {
         let content = ContentBuilder::new().schema(Some(Ref::new(problem.clone()))).build();
         ResponseBuilder::new().description(text).content(PROBLEM, content).build()
     };
+    let rights = super::rights::of(operation);
     let responses = &mut operation.responses.responses;
+    // Whatever is asked for may be asked in a way that is no request, or at a moment when the hub has too much to do.
+    responses.entry("4XX".into()).or_insert_with(|| answer("The request is refused; `code` says why.").into());
+    responses.entry("503".into()).or_insert_with(|| answer("Not now; nothing was taken.").into());
+    let Some(rights) = rights else { return };
     responses.insert("401".into(), answer("No valid key came with the request.").into());
-    if !is_for_any {
+    if !rights.is_empty() {
         responses.insert("403".into(), answer("The key lacks the right.").into());
     }
 }

@@ -24,7 +24,7 @@ fn named(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
 
 /// Take a `differing` entry as a fact of its own: it is stated and delivered like any other message, under an id that
 /// says where it comes from.
-#[utoipa::path(post, path = "/v1/intakes/{id}/accept", tag = "journal", security(("key" = [])), params(("id" = String, Path, description = "The entry's id")),
+#[utoipa::path(post, path = "/v1/intakes/{id}/accept", tag = "journal", security(("key" = ["operate"])), params(("id" = String, Path, description = "The entry's id")),
     responses((status = 200, body = EntryAccepted), (status = "4XX", body = super::problem::Body)))]
 pub async fn accept(
     State(api): State<Shared>,
@@ -37,7 +37,7 @@ pub async fn accept(
 }
 
 /// Nothing more is to be done about a `differing` or `left-out` entry.
-#[utoipa::path(post, path = "/v1/intakes/{id}/dismiss", tag = "journal", security(("key" = [])), params(("id" = String, Path, description = "The entry's id")),
+#[utoipa::path(post, path = "/v1/intakes/{id}/dismiss", tag = "journal", security(("key" = ["operate"])), params(("id" = String, Path, description = "The entry's id")),
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn dismiss(
     State(api): State<Shared>,

@@ -34,7 +34,7 @@ pub struct MessagesQuery {
 }
 
 /// Messages, newest first, with the state of their deliveries.
-#[utoipa::path(get, path = "/v1/messages", tag = "journal", security(("key" = [])), params(MessagesQuery),
+#[utoipa::path(get, path = "/v1/messages", tag = "journal", security(("key" = ["read"])), params(MessagesQuery),
     responses((status = 200, body = Messages), (status = "4XX", body = super::problem::Body)))]
 pub async fn messages(
     State(api): State<Shared>,
@@ -61,7 +61,7 @@ pub async fn messages(
 }
 
 /// One message: what came in, what was called, what came back, what went out.
-#[utoipa::path(get, path = "/v1/messages/{seq}", tag = "journal", security(("key" = [])), params(("seq" = String, Path, description = "The journal's number")),
+#[utoipa::path(get, path = "/v1/messages/{seq}", tag = "journal", security(("key" = ["read"])), params(("seq" = String, Path, description = "The journal's number")),
     responses((status = 200, body = Trace), (status = "4XX", body = super::problem::Body)))]
 pub async fn message(
     State(api): State<Shared>,
@@ -99,7 +99,7 @@ pub struct IntakesQuery {
 }
 
 /// Files, hook requests, questions and refused messages, newest first.
-#[utoipa::path(get, path = "/v1/intakes", tag = "journal", security(("key" = [])), params(IntakesQuery),
+#[utoipa::path(get, path = "/v1/intakes", tag = "journal", security(("key" = ["read"])), params(IntakesQuery),
     responses((status = 200, body = Intakes), (status = "4XX", body = super::problem::Body)))]
 pub async fn intakes(
     State(api): State<Shared>,

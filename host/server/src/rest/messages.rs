@@ -39,7 +39,7 @@ pub struct AcceptedMessage {
 /// Send messages: CloudEvents 1.0 in structured (`application/cloudevents+json`), batched
 /// (`application/cloudevents-batch+json`) or binary mode (`ce-` headers). A batch is taken all or none.
 /// The answer comes when everything is durable; sending again is safe.
-#[utoipa::path(post, path = "/v1/messages", tag = "messages", security(("key" = [])),
+#[utoipa::path(post, path = "/v1/messages", tag = "messages", security(("key" = ["publish"])),
     request_body(content = Value, description = "A CloudEvent", content_type = "application/cloudevents+json"),
     responses((status = 202, body = AcceptedMessages), (status = "4XX", body = super::problem::Body), (status = 503, body = super::problem::Body)))]
 pub async fn publish(State(api): State<Shared>, caller: Caller, request: Request) -> Result<Response, ApiProblem> {
@@ -95,7 +95,7 @@ pub struct Deadline {
 }
 
 /// Ask a question and wait for its answer, both CloudEvents; the answer comes in structured mode.
-#[utoipa::path(post, path = "/v1/questions", tag = "messages", security(("key" = [])), params(Deadline),
+#[utoipa::path(post, path = "/v1/questions", tag = "messages", security(("key" = ["ask"])), params(Deadline),
     request_body(content = Value, description = "A CloudEvent of a question type", content_type = "application/cloudevents+json"),
     responses((status = 200, body = Value, content_type = "application/cloudevents+json"), (status = "4XX", body = super::problem::Body), (status = "5XX", body = super::problem::Body)))]
 pub async fn ask(

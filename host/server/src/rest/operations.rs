@@ -93,7 +93,7 @@ fn query(query: Result<Query<DeliveriesQuery>, QueryRejection>) -> Result<Delive
 }
 
 /// Deliveries, in the order in which they were planned; those that are failing unless asked otherwise.
-#[utoipa::path(get, path = "/v1/deliveries", tag = "deliveries", security(("key" = [])), params(DeliveriesQuery),
+#[utoipa::path(get, path = "/v1/deliveries", tag = "deliveries", security(("key" = ["read"])), params(DeliveriesQuery),
     responses((status = 200, body = DeliveriesFound), (status = "4XX", body = super::problem::Body)))]
 pub async fn deliveries(
     State(api): State<Shared>,
@@ -121,7 +121,7 @@ fn number(path: Result<Path<String>, PathRejection>) -> Result<i64, Problem> {
 
 /// Make a delivery again: one that failed for good, or one that waits to be tried again, now and whatever its system
 /// wished. Those that wait behind it follow when it is done.
-#[utoipa::path(post, path = "/v1/deliveries/{id}/retry", tag = "deliveries", security(("key" = [])), params(("id" = String, Path, description = "The delivery's number")),
+#[utoipa::path(post, path = "/v1/deliveries/{id}/retry", tag = "deliveries", security(("key" = ["operate"])), params(("id" = String, Path, description = "The delivery's number")),
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn retry(
     State(api): State<Shared>,
@@ -134,7 +134,7 @@ pub async fn retry(
 }
 
 /// Never make this delivery; those that wait behind it go on.
-#[utoipa::path(post, path = "/v1/deliveries/{id}/skip", tag = "deliveries", security(("key" = [])), params(("id" = String, Path, description = "The delivery's number")),
+#[utoipa::path(post, path = "/v1/deliveries/{id}/skip", tag = "deliveries", security(("key" = ["operate"])), params(("id" = String, Path, description = "The delivery's number")),
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn skip(
     State(api): State<Shared>,
@@ -148,7 +148,7 @@ pub async fn skip(
 
 /// Make a delivery again with this data in place of the message's. It is held against the schema of the message's type
 /// first. The message itself stays as it was received. One that is tried again by itself must not have done anything.
-#[utoipa::path(post, path = "/v1/deliveries/{id}/edit", tag = "deliveries", security(("key" = [])), params(("id" = String, Path, description = "The delivery's number")),
+#[utoipa::path(post, path = "/v1/deliveries/{id}/edit", tag = "deliveries", security(("key" = ["operate"])), params(("id" = String, Path, description = "The delivery's number")),
     request_body(content = serde_json::Value, description = "The data", content_type = "application/json"),
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn edit(
@@ -165,7 +165,7 @@ pub async fn edit(
 }
 
 /// Retry all that match, in their order, at most `limit` of them and `rate-per-second`.
-#[utoipa::path(post, path = "/v1/deliveries/retry", tag = "deliveries", security(("key" = [])), params(DeliveriesQuery),
+#[utoipa::path(post, path = "/v1/deliveries/retry", tag = "deliveries", security(("key" = ["operate"])), params(DeliveriesQuery),
     responses((status = 200, body = Operated), (status = "4XX", body = super::problem::Body)))]
 pub async fn retry_many(
     State(api): State<Shared>,
@@ -176,7 +176,7 @@ pub async fn retry_many(
 }
 
 /// Skip all that match, in their order, at most `limit` of them and `rate-per-second`.
-#[utoipa::path(post, path = "/v1/deliveries/skip", tag = "deliveries", security(("key" = [])), params(DeliveriesQuery),
+#[utoipa::path(post, path = "/v1/deliveries/skip", tag = "deliveries", security(("key" = ["operate"])), params(DeliveriesQuery),
     responses((status = 200, body = Operated), (status = "4XX", body = super::problem::Body)))]
 pub async fn skip_many(
     State(api): State<Shared>,
@@ -216,7 +216,7 @@ async fn many(
 }
 
 /// Start no deliveries of this system until it is resumed, or the hub is started again. Nothing is lost meanwhile.
-#[utoipa::path(post, path = "/v1/systems/{system}/pause", tag = "systems", security(("key" = [])), params(("system" = String, Path, description = "The system's name")),
+#[utoipa::path(post, path = "/v1/systems/{system}/pause", tag = "systems", security(("key" = ["operate"])), params(("system" = String, Path, description = "The system's name")),
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn pause(
     State(api): State<Shared>,
@@ -227,7 +227,7 @@ pub async fn pause(
 }
 
 /// Go on with a paused system.
-#[utoipa::path(post, path = "/v1/systems/{system}/resume", tag = "systems", security(("key" = [])), params(("system" = String, Path, description = "The system's name")),
+#[utoipa::path(post, path = "/v1/systems/{system}/resume", tag = "systems", security(("key" = ["operate"])), params(("system" = String, Path, description = "The system's name")),
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn resume(
     State(api): State<Shared>,

@@ -75,7 +75,7 @@ pub struct SystemShown {
 }
 
 /// The systems of the deployment.
-#[utoipa::path(get, path = "/v1/systems", tag = "systems", security(("key" = [])), responses((status = 200, body = Vec<SystemShown>)))]
+#[utoipa::path(get, path = "/v1/systems", tag = "systems", security(("key" = ["read"])), responses((status = 200, body = Vec<SystemShown>)))]
 pub async fn systems(State(api): State<Shared>, caller: Caller) -> Result<Json<Vec<SystemShown>>, ApiProblem> {
     caller.require(Right::Read)?;
     let mut shown: BTreeMap<String, SystemShown> = BTreeMap::new();
@@ -122,10 +122,11 @@ pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The hub takes messages: the store answers and took the last write, the broker is connected, and the hub is not
-/// stopping. `clock` is false while the
-/// clock is too far ahead of the journal for retention (`clock-jumped`); `nearly-reached` names bounds that soon are, or are already: `disk`, `dead` (messages in
-/// `busbar.dead`), `state-keys`, `state-bytes`. The hub takes messages all the same.
+/// The hub takes messages: the store answers and took the last write, the broker is connected and confirms, and the hub is
+/// not stopping. `broker-trouble` names what keeps messages from going out: with an alarm of the broker alone they wait, and
+/// the hub is ready. `clock` is false while the clock is too far ahead of the journal for retention (`clock-jumped`), and
+/// `nearly-reached` names bounds that soon are, or are already: `disk`, `dead` (messages in `busbar.dead`), `state-keys`,
+/// `state-bytes`. The hub takes messages all the same.
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses((status = 200, body = Value), (status = 503, body = Value)))]
 pub async fn readyz(State(api): State<Shared>) -> Response {
     let probe = busbar_core::IntakeFilter { limit: 1, ..Default::default() };
@@ -136,9 +137,11 @@ pub async fn readyz(State(api): State<Shared>) -> Response {
     let clock = !api.clock_jumped.load(Ordering::SeqCst);
     let ready = store && broker != Some(false) && running;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let trouble = api.transport.as_ref().and_then(|t| t.trouble());
     let near = api.bounds.nearly_reached();
     let shown = json!({
-        "ready": ready, "store": store, "broker": broker, "running": running, "clock": clock, "nearly-reached": near,
+        "ready": ready, "store": store, "broker": broker, "broker-trouble": trouble, "running": running, "clock": clock,
+        "nearly-reached": near,
     });
     (status, Json(shown)).into_response()
 }

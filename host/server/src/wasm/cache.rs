@@ -1,7 +1,8 @@
 //! Compiled code on disk, so that a start takes milliseconds. Loading it is as trusted as running
 //! native code: each file carries an HMAC under a key that only the owner can read.
 
-use super::engine::internal;
+use super::Compiler;
+use super::engine::{broken, internal};
 use busbar_core::Problem;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -19,47 +20,48 @@ pub struct Cache {
     folder: Option<PathBuf>,
     key: [u8; 32],
     compatibility: String,
+    compiler: Compiler,
 }
 
 impl Cache {
     /// # Errors
     /// `internal` when the folder cannot be made, or others can write into it.
-    pub(crate) fn open(folder: Option<PathBuf>, engine: &Engine) -> Result<Self, Problem> {
+    pub(crate) fn open(folder: Option<PathBuf>, engine: &Engine, compiler: Compiler) -> Result<Self, Problem> {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let compatibility = format!("{:016x}", hasher.finish());
-        let Some(folder) = folder else { return Ok(Self { folder: None, key: [0; 32], compatibility }) };
+        let Some(folder) = folder else { return Ok(Self { folder: None, key: [0; 32], compatibility, compiler }) };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(internal)?;
         let mode = std::fs::metadata(&folder).map_err(internal)?.mode();
         if mode & 0o022 != 0 {
             return Err(internal(format!("{}: others may write here; chmod 700 it", folder.display())));
         }
         let key = read_or_make_key(&folder.join("key"))?;
-        Ok(Self { folder: Some(folder), key, compatibility })
+        Ok(Self { folder: Some(folder), key, compatibility, compiler })
     }
 
     /// The component compiled, from the folder if it is there and authentic.
     ///
     /// # Errors
-    /// `internal` when `wasm` is not a component that compiles.
+    /// `compile-limit` or `broken-adapter` when `wasm` does not compile.
     pub(crate) fn component(&self, engine: &Engine, wasm: &[u8]) -> Result<Component, Problem> {
-        let Some(folder) = &self.folder else { return Component::new(engine, wasm).map_err(internal) };
         let digest = hex(&Sha256::digest(wasm));
-        let path = folder.join(format!("{digest}-{}.cwasm", self.compatibility));
-        if let Some(code) = self.read(&path, &digest) {
-            // SAFETY: the bytes carry our HMAC, so they are what this hub wrote after compiling.
-            #[allow(unsafe_code)]
-            let found = unsafe { Component::deserialize(engine, &code) };
-            match found {
+        let path = self.folder.as_ref().map(|folder| folder.join(format!("{digest}-{}.cwasm", self.compatibility)));
+        if let Some(path) = &path
+            && let Some(code) = self.read(path, &digest)
+        {
+            match trusted(engine, &code) {
                 Ok(component) => return Ok(component),
                 Err(error) => {
                     tracing::warn!(path = %path.display(), %error, "compiled code does not load; compiling anew")
                 }
             }
         }
-        let component = Component::new(engine, wasm).map_err(internal)?;
-        let code = component.serialize().map_err(internal)?;
-        if let Err(error) = self.write(&path, &digest, &code) {
+        let code = self.compiler.compile(wasm)?;
+        let component = trusted(engine, &code)?;
+        if let Some(path) = &path
+            && let Err(error) = self.write(path, &digest, &code)
+        {
             tracing::warn!(path = %path.display(), %error, "compiled code could not be kept");
         }
         Ok(component)
@@ -96,6 +98,13 @@ impl Cache {
         mac.update(code);
         Some(mac)
     }
+}
+
+/// Of our own child, which had just this to write into, or with our own HMAC.
+fn trusted(engine: &Engine, code: &[u8]) -> Result<Component, Problem> {
+    // SAFETY: the bytes are what this program wrote after compiling, see above.
+    #[allow(unsafe_code)]
+    unsafe { Component::deserialize(engine, code) }.map_err(|e| broken(format!("{e:#}")))
 }
 
 fn read_or_make_key(path: &Path) -> Result<[u8; 32], Problem> {

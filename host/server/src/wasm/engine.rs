@@ -1,7 +1,8 @@
 //! The wasmtime engine: trimmed features, pooling, and the epoch ticks that make every guest yield.
 
-use super::Cache;
 use super::state::CallState;
+use super::{Cache, Compiler};
+use crate::config::model::Limits;
 use busbar_core::{Code, Problem};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +13,11 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, Po
 
 /// Instances at once; the systems' own limits are smaller.
 const INSTANCES_MAX: u32 = 256;
+/// What one component can have at most, whatever a system's limits say; the schema of `limits` has the same numbers.
+const CORE_INSTANCES_MAX: u32 = 64;
+const MEMORIES_MAX: u32 = 4;
+const TABLES_MAX: u32 = 32;
+const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// No system's `limits.memory-bytes` may be larger.
 pub(crate) const MEMORY_BYTES_MAX: usize = 1 << 30;
 const STACK_BYTES_MAX: usize = 512 << 10;
@@ -26,17 +32,17 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// `cache`: folder for compiled code; `None` compiles every time.
+    /// `cache`: folder for compiled code; `None` compiles every time, by `compiler`.
     ///
     /// # Errors
     /// `internal` when the machine cannot give the engine what it needs.
-    pub fn new(cache: Option<PathBuf>) -> Result<Self, Problem> {
-        let engine = Engine::new(&config()).map_err(internal)?;
+    pub fn new(cache: Option<PathBuf>, compiler: Compiler) -> Result<Self, Problem> {
+        let engine = Engine::new(config().allocation_strategy(pooling())).map_err(internal)?;
         let mut linker = Linker::new(&engine);
         super::bindings::Adapter::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(internal)?;
         let stop = Arc::new(AtomicBool::new(false));
         tick(engine.clone(), stop.clone())?;
-        let cache = Cache::open(cache, &engine)?;
+        let cache = Cache::open(cache, &engine, compiler)?;
         Ok(Self { engine, linker, cache, stop })
     }
 }
@@ -47,7 +53,25 @@ impl Drop for Runtime {
     }
 }
 
-fn config() -> Config {
+/// An engine that only compiles: without a pool, whose address space would be over any limit. Its code is the same.
+pub(super) fn compiling() -> Result<Engine, Problem> {
+    Engine::new(&config()).map_err(internal)
+}
+
+/// What no system's limits can exceed.
+pub(super) fn ceilings() -> Limits {
+    let many = |most: u32| usize::try_from(most).unwrap_or(usize::MAX);
+    Limits {
+        core_instances: many(CORE_INSTANCES_MAX),
+        memories: many(MEMORIES_MAX),
+        memory_bytes: MEMORY_BYTES_MAX,
+        tables: many(TABLES_MAX),
+        table_elements: TABLE_ELEMENTS_MAX,
+        ..Limits::default()
+    }
+}
+
+fn pooling() -> InstanceAllocationStrategy {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(INSTANCES_MAX)
         // A component holds several core instances: the adapter and small shims.
@@ -55,11 +79,11 @@ fn config() -> Config {
         .total_memories(INSTANCES_MAX)
         .total_tables(INSTANCES_MAX * 2)
         .total_stacks(INSTANCES_MAX)
-        .max_core_instances_per_component(16)
-        .max_memories_per_component(1)
-        .max_tables_per_component(8)
+        .max_core_instances_per_component(CORE_INSTANCES_MAX)
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_tables_per_component(TABLES_MAX)
         .max_memory_size(MEMORY_BYTES_MAX)
-        .table_elements(100_000)
+        .table_elements(TABLE_ELEMENTS_MAX)
         .table_keep_resident(32 << 10);
     // Written pages are found and put back as they were, so that the next instance has no page faults. Without
     // that call (Linux before 6.7) the first bytes would be cleared instead, where a Rust guest has the unused
@@ -67,14 +91,17 @@ fn config() -> Config {
     if PoolingAllocationConfig::is_pagemap_scan_available() {
         pool.pagemap_scan(Enabled::Yes).linear_memory_keep_resident(1 << 20);
     }
+    InstanceAllocationStrategy::Pooling(pool)
+}
+
+fn config() -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
         .epoch_interruption(true)
         .max_wasm_stack(STACK_BYTES_MAX)
         .async_stack_size(STACK_BYTES_MAX * 4)
-        .cranelift_opt_level(OptLevel::Speed)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        .cranelift_opt_level(OptLevel::Speed);
     config
 }
 
@@ -92,4 +119,8 @@ fn tick(engine: Engine, stop: Arc<AtomicBool>) -> Result<(), Problem> {
 
 pub(crate) fn internal(error: impl std::fmt::Display) -> Problem {
     Problem::new(Code::Internal, error.to_string())
+}
+
+pub(crate) fn broken(detail: impl Into<String>) -> Problem {
+    Problem::new(Code::BrokenAdapter, detail)
 }

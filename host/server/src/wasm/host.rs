@@ -6,7 +6,7 @@ use super::effects::AskFailure;
 use super::run::rejection;
 use super::state::{CallState, limit};
 use busbar_core::ports::Emitted;
-use busbar_core::{Code, Message, PLACE_BYTES_MAX, Problem, cut};
+use busbar_core::{CHAIN, Code, Message, PLACE_BYTES_MAX, Problem, cut};
 use serde_json::json;
 use std::io::Read;
 use std::time::Instant;
@@ -244,9 +244,13 @@ impl CallState {
         let checked = self.message(draft).and_then(|(message, place)| {
             message.check()?;
             self.catalog().validate(&message.r#type, &message.data)?;
-            Ok(Emitted { message, place })
+            Ok(Emitted { message, place: place.map(|place| cut(place, PLACE_BYTES_MAX)) })
         });
         checked.map_err(|problem| {
+            // The adapter is not to blame for the routes.
+            if problem.code == Code::RouteLoop {
+                return problem;
+            }
             let from = place.as_ref().map(|place| format!(" from {place}")).unwrap_or_default();
             let text = format!("message {} (`{id}`){from}: {}", self.messages, problem.detail);
             Problem { place: problem.place.or(place), ..Problem::new(Code::InvalidEmit, text) }
@@ -256,6 +260,7 @@ impl CallState {
     /// A draft with what the host adds: source, time, trace and cause.
     pub(crate) fn message(&self, draft: wit::types::Draft) -> Result<(Message, Option<String>), Problem> {
         let cause = self.cause.as_deref();
+        let chain = cause.map(|cause| busbar_core::chain(cause, &self.system.name)).transpose()?;
         let message = Message {
             id: draft.id,
             source: self.system.source.clone(),
@@ -267,10 +272,10 @@ impl CallState {
             partitionkey: draft.partition_key,
             correlationid: cause.map(|c| c.correlationid.clone().unwrap_or_else(|| c.id.clone())),
             causationid: cause.map(|c| c.id.clone()),
-            extensions: Default::default(),
+            extensions: chain.map(|chain| (CHAIN.into(), chain)).into_iter().collect(),
             data: busbar_core::parse_json(draft.data.as_bytes())?.into(),
         };
-        Ok((message, draft.place.map(|place| cut(place, PLACE_BYTES_MAX))))
+        Ok((message, draft.place))
     }
 }
 

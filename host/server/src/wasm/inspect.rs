@@ -1,6 +1,7 @@
 //! What a component exports, imports and declares, found by looking at it, without running it.
 
-use super::engine::internal;
+use super::engine::broken;
+use super::needs::{Needs, needs};
 use crate::config::model::Manifest;
 use busbar_core::Problem;
 use serde::Serialize;
@@ -27,6 +28,8 @@ pub struct Inspection {
     pub foreign_imports: Vec<String>,
     /// WIT version it was built against.
     pub contract: String,
+    /// What one instance takes.
+    pub needs: Needs,
     pub manifest: Option<Manifest>,
 }
 
@@ -41,19 +44,21 @@ impl Inspection {
 }
 
 /// # Errors
-/// `internal` when `wasm` is no component or its manifest is malformed.
+/// `broken-adapter` when `wasm` is no component, needs more than the host has, or its manifest is malformed.
 pub fn inspect(wasm: &[u8]) -> Result<Inspection, Problem> {
-    let decoded = wit_component::decode(wasm).map_err(|e| internal(format!("not a component: {e:#}")))?;
+    let needs = needs(wasm)?;
+    let decoded = wit_component::decode(wasm).map_err(|e| broken(format!("not a component: {e:#}")))?;
     let DecodedWasm::Component(resolve, world) = decoded else {
-        return Err(internal("a WIT package, not a component"));
+        return Err(broken("a WIT package, not a component"));
     };
     let mut found = Inspection {
         sha256: super::cache::hex(&Sha256::digest(wasm)),
         bytes: wasm.len(),
+        needs,
         manifest: manifest(wasm)?,
         ..Inspection::default()
     };
-    let world = resolve.worlds.get(world).ok_or_else(|| internal("no world"))?;
+    let world = resolve.worlds.get(world).ok_or_else(|| broken("no world"))?;
     for (key, item) in &world.imports {
         let Some((name, ours, version)) = name_of(&resolve, key) else { continue };
         if !ours {
@@ -90,12 +95,12 @@ fn name_of(resolve: &wit_parser::Resolve, key: &WorldKey) -> Option<(String, boo
 fn manifest(wasm: &[u8]) -> Result<Option<Manifest>, Problem> {
     let mut depth = 0usize;
     for payload in Parser::new(0).parse_all(wasm) {
-        match payload.map_err(|e| internal(format!("not valid wasm: {e}")))? {
+        match payload.map_err(|e| broken(format!("not valid wasm: {e}")))? {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::CustomSection(section) if depth == 0 && section.name() == SECTION => {
                 let manifest = serde_json::from_slice(section.data());
-                return manifest.map(Some).map_err(|e| internal(format!("section `{SECTION}`: {e}")));
+                return manifest.map(Some).map_err(|e| broken(format!("section `{SECTION}`: {e}")));
             }
             _ => {}
         }

@@ -7,10 +7,12 @@ use super::state::CallState;
 use super::warm::{Caller, Held};
 use busbar_core::ports::{Attempting, EmitSink, HookRequest, HookResponse, InputFile, OutputFile, Polled, Run};
 use busbar_core::record::{NO_ANSWER, Record, Repeat};
-use busbar_core::{Call, Code, Failure, Message, Problem, Rejection};
+use busbar_core::{
+    CODE_BYTES_MAX, Call, Code, DETAIL_BYTES_MAX, Failure, Message, PLACE_BYTES_MAX, Problem, Rejection, cut,
+};
 use std::sync::Arc;
 use std::time::Duration;
-use wasmtime::Trap;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 pub async fn deliver(caller: &Caller, attempting: Attempting) -> Run<()> {
     let Some(indices) = &caller.loaded.deliver else { return no_entry("deliver") };
@@ -199,8 +201,17 @@ pub(super) fn trapped(error: &wasmtime::Error) -> Problem {
     if let Some(trap) = error.downcast_ref::<Trap>() {
         return Problem::new(Code::AdapterTrap, trap.to_string());
     }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return Problem::new(Code::Busy, "as many adapters run as the hub can have at once");
+    }
     let text = error.root_cause().to_string();
-    // The runtime has no error type of its own for this one.
+    // The runtime has no error types of its own for these.
+    if text.contains("handle limit exceeded") {
+        return Problem::new(Code::AdapterLimit, format!("{text} (limits.handles)"));
+    }
+    if text.contains("resource limit exceeded") {
+        return Problem::new(Code::AdapterLimit, format!("{text} (limits.core-instances, memories, tables)"));
+    }
     if text.contains("fuel") || text.contains("too large") {
         return Problem::new(Code::AdapterLimit, format!("{text} (limits.host-call-bytes)"));
     }
@@ -224,7 +235,9 @@ pub(super) fn convert_failure(failure: wit::types::Failure) -> Failure {
 
 pub(super) fn rejection(rejection: wit::types::Rejection) -> Rejection {
     let wit::types::Rejection { code, reason, place } = rejection;
-    Rejection { code, reason, place }.bounded()
+    // Of each there may be as much as a host call carries, and of what is left out a thousand are kept.
+    let place = place.map(|place| cut(place, PLACE_BYTES_MAX));
+    Rejection { code: cut(code, CODE_BYTES_MAX), reason: cut(reason, DETAIL_BYTES_MAX), place }
 }
 
 fn no_entry<T>(name: &str) -> Run<T> {

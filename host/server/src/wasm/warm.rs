@@ -60,10 +60,11 @@ impl Caller {
     }
 
     pub(super) fn fresh(&self, state: CallState) -> Held {
-        let fuel = state.limits().host_call_bytes;
+        let (fuel, handles) = (state.limits().host_call_bytes, state.limits().handles);
         let mut store = Store::new(&self.runtime.engine, state);
         store.limiter(|state| state);
         store.set_hostcall_fuel(fuel);
+        store.set_max_component_handles(handles);
         // Each tick the guest yields to the host, whose deadline then has its say.
         store.epoch_deadline_async_yield_and_update(1);
         Held { store, instance: None, calls: 0 }
