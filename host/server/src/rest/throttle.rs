@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
 /// Of one wrong key: a program with an old one. Whoever else mistypes theirs there still hears so.
-const KEY: Rate = Rate { per_second: 0.1, burst: 10 };
+const KEY: Rate = Rate { per_second: 0.1, burst: 30 };
 /// Of one address, whatever it sends: somebody who guesses.
 const ADDRESS: Rate = Rate { per_second: 1.0, burst: 60 };
 /// Who is forgotten for others is only told 401 again instead of 429.
