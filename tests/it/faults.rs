@@ -7,6 +7,7 @@ mod operator;
 mod payments;
 mod poison;
 mod publisher;
+mod strangers;
 
 use crate::hub::Hub;
 use serde_json::Value;

@@ -129,8 +129,12 @@ async fn a_wrong_credential_is_refused_and_recorded_without_it() {
         answer.problem(401, "unauthorized");
         assert!(answer.header("www-authenticate").contains("Basic"), "{answer:?}");
     }
-    let intakes = network.hub.intakes("system=terminals").await;
-    assert_eq!(intakes.len(), count);
+    let intakes = wait_for("the count", async || {
+        let intakes = network.hub.intakes("system=terminals").await;
+        (intakes[0]["times"] == json!(count)).then_some(intakes)
+    })
+    .await;
+    assert_eq!(intakes.len(), 1, "{intakes:?}");
     let text = json!(intakes).to_string();
     for intake in &intakes {
         assert_eq!((&intake["outcome"], &intake["error"]["code"]), (&json!("refused"), &json!("unauthorized")));

@@ -6,6 +6,7 @@ mod cache;
 mod components;
 mod floods;
 mod neighbours;
+mod quota;
 mod record;
 mod warm;
 
@@ -16,7 +17,7 @@ use busbar_core::{Call, Message, Rules};
 use busbar_server::config::credentials::Credential;
 use busbar_server::config::model::{Grants, Instances, Limits};
 use busbar_server::egress::Egress;
-use busbar_server::hub::{HubEffects, SystemClock, SystemSecrets};
+use busbar_server::hub::{HubEffects, Quota, SystemClock, SystemSecrets};
 use busbar_server::wasm::{Caller, Effects, Loaded, Runtime, SystemSpec, decode, deliver, encode, receive};
 use secrecy::SecretString;
 use serde_json::json;
@@ -77,11 +78,13 @@ fn caller_of(
     let egress = Egress::new(grants.private_addresses.clone(), limits.body_bytes, limits.header_bytes).unwrap();
     let secrets = [("token", "known"), ("other", "not for it")];
     let secrets = secrets.map(|(name, value)| (name.to_string(), Credential::Secret(SecretString::from(value))));
+    let store = Arc::new(MemoryStore::default());
     let effects = HubEffects {
+        quota: Quota::new("hostile", store.clone(), &limits),
         system: "hostile".into(),
         secrets: SystemSecrets::new(&secrets.into()).unwrap(),
         egress,
-        store: Arc::new(MemoryStore::default()),
+        store,
         clock: Arc::new(SystemClock),
         questions: Arc::new(OnceLock::new()),
         ahead: None,

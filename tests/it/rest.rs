@@ -1,10 +1,11 @@
 //! The REST interface of a running hub: messages in, refusals, rights, limits, the journal.
 
 mod bad;
-mod bounds;
+pub mod bounds;
 mod journal;
 mod malformed;
 mod rights;
+mod strangers;
 mod table;
 
 use crate::hub::{Hub, OFFICER, PUBLISHER, READER, payment};

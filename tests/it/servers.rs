@@ -114,8 +114,7 @@ impl Server {
         }
         self.program.start(self.folder.path());
         while !(self.ready)(self) {
-            let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            assert!(began.elapsed() < START_MAX, "{:?} did not start:\n{}", self.program.command, log());
+            assert!(began.elapsed() < START_MAX, "{:?} did not start:\n{}", self.program.command, self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -128,40 +127,47 @@ impl Server {
         server
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
     pub fn path(&self, below: &str) -> PathBuf {
         self.folder.path().join(below)
     }
 
     /// A PostgreSQL server. `url` names its database `postgres`; the user may create others.
     pub fn postgres() -> Self {
-        let bin = postgres_bin();
         let folder = tempfile::Builder::new().prefix("busbar-postgres-").tempdir().unwrap();
         std::fs::write(folder.path().join("password"), POSTGRES_PASSWORD).unwrap();
-        // PostgreSQL refuses to run as root.
-        let as_root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
-        let other: &[&str] = if as_root {
-            succeeds(Command::new("chown").args(["-R", "postgres"]).arg(folder.path()));
-            &["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
-        } else {
-            &["env", "--"]
-        };
         let data = folder.path().join("data").display().to_string();
         let password = format!("--pwfile={}", folder.path().join("password").display());
-        let command = |program: &str, arguments: &[&str]| {
-            let program = [bin.join(program).display().to_string(), "-D".into(), data.clone()];
-            let words = other.iter().chain(arguments).map(ToString::to_string).collect::<Vec<_>>();
-            let (before, after) = words.split_at(other.len());
-            in_root([before, &program, after].concat())
-        };
         let made = ["--no-sync", "-U", "busbar", "-E", "UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", &password];
-        let initdb = command("initdb", &made);
+        let initdb = as_postgres(&folder, "initdb", &[&["-D", &data][..], &made].concat());
         succeeds(Command::new(&initdb[0]).args(&initdb[1..]).current_dir("/"));
-        let port = free_port();
+        Self::on_postgres(folder)
+    }
+
+    /// One with a copy of the data, which follows this one until it is promoted.
+    pub fn standby(&self) -> Self {
+        let folder = tempfile::Builder::new().prefix("busbar-standby-").tempdir().unwrap();
+        let data = folder.path().join("data").display().to_string();
+        let from = ["-R", "-X", "stream", "-c", "fast", "-d", &self.url, "-D", &data];
+        let copy = as_postgres(&folder, "pg_basebackup", &from);
+        succeeds(Command::new(&copy[0]).args(&copy[1..]).current_dir("/"));
+        Self::on_postgres(folder)
+    }
+
+    /// Starts a server on the data in `folder`.
+    fn on_postgres(folder: TempDir) -> Self {
+        let (port, data) = (free_port(), folder.path().join("data").display().to_string());
         let listens = format!("port={port}");
-        let command = command(
-            "postgres",
-            &["-c", &listens, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="],
-        );
+        let options =
+            ["-D", &data, "-c", &listens, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="];
+        let command = as_postgres(&folder, "postgres", &options);
         let url = format!("postgres://busbar:{POSTGRES_PASSWORD}@127.0.0.1:{port}/postgres");
         let program = Program { command, environment: vec![], gentle: "INT", abrupt: "QUIT", keeper: None };
         let mut server = Self { url, program, helper: None, ready: postgres_ready, port, folder };
@@ -280,6 +286,20 @@ pub fn vhost() -> String {
 }
 
 const POSTGRES_PASSWORD: &str = "only-for-tests";
+
+/// A program of PostgreSQL, run as the user who may: it refuses to run as root. The folder becomes that user's.
+fn as_postgres(folder: &TempDir, program: &str, arguments: &[&str]) -> Vec<String> {
+    let is_root = rustix::process::geteuid().is_root();
+    let other: &[&str] = match is_root {
+        true => &["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"],
+        false => &["env", "--"],
+    };
+    if is_root {
+        succeeds(Command::new("chown").args(["-R", "postgres"]).arg(folder.path()));
+    }
+    let program = postgres_bin().join(program).display().to_string();
+    in_root([other, &[&program], arguments].concat().into_iter().map(String::from).collect::<Vec<_>>())
+}
 
 /// Where the server's programs are, as seen in its root.
 fn postgres_bin() -> PathBuf {

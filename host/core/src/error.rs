@@ -67,6 +67,7 @@ codes! {
     NotOpen "not-open" 409 Reject Shown "Nothing is to be decided about this intake, or somebody has." "See its outcome; only `differing` and `left-out` ones wait for a person.";
     TooLarge "too-large" 413 Reject Shown "A body, field or batch is over its limit." "Split it, or raise the limit in busbar.toml.";
     Unauthorized "unauthorized" 401 Reject Hidden "No valid key or credential came with the request." "Send `Authorization: Bearer <key>`.";
+    Throttled "throttled" 429 Retry Shown "Too many wrong keys or passwords came from this address." "Send the right one, which is served at once; a wrong one again after Retry-After.";
     Forbidden "forbidden" 403 Reject Shown "The key or publisher may not do, state or ask this." "See its rights, sources, types and questions in [[http.keys]] or [[amqp.publishers]].";
     UnknownPublisher "unknown-publisher" 403 Reject Shown "The hub does not know who published the message." "Set the property user-id to a user of [[amqp.publishers]], or publish to that publisher's own exchange.";
     ReplyRefused "reply-refused" 403 Reject Shown "Answers do not go to this queue." "Use direct reply-to (amq.rabbitmq.reply-to), or a queue that amqp.reply-queues names.";
@@ -109,6 +110,7 @@ codes! {
 
 /// A detail may quote what came in, and goes into headers, log and journal.
 pub const DETAIL_BYTES_MAX: usize = 2_000;
+/// Of a place in an input, which an adapter names.
 pub const PLACE_BYTES_MAX: usize = 500;
 
 /// At most so many bytes of a text, the rest for three dots.

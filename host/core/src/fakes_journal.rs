@@ -79,6 +79,11 @@ impl MemoryJournal {
             intake.outcome = decided.outcome;
             intake.by = Some(decided.by);
         }
+        if let Some(recurred) = commit.recurred
+            && let Some(intake) = self.intakes.iter_mut().find(|i| i.id == recurred.intake)
+        {
+            intake.recurred(&recurred);
+        }
         for write in commit.state {
             let key = (write.system, write.key);
             match write.value {

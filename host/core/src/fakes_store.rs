@@ -5,7 +5,7 @@ use crate::fakes_journal::{MemoryJournal, Owner, Row};
 use crate::intakes::*;
 use crate::journal::*;
 use crate::message::Message;
-use crate::ports::{Chunks, Claim, Claimed, Ready, Store};
+use crate::ports::{Chunks, Claim, Claimed, Ready, StateSize, Store};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -111,6 +111,16 @@ impl Store for MemoryStore {
 
     async fn state(&self, system: &str, key: &str) -> Result<Option<Vec<u8>>, Problem> {
         Ok(self.data().state.get(&(system.to_string(), key.to_string())).cloned())
+    }
+
+    async fn state_size(&self, system: &str) -> Result<StateSize, Problem> {
+        let data = self.data();
+        let mut size = StateSize::default();
+        for ((_, key), value) in data.state.iter().filter(|((of, _), _)| of == system) {
+            size.keys += 1;
+            size.bytes += (key.len() + value.len()) as u64;
+        }
+        Ok(size)
     }
 
     async fn lookup(&self, source: &str, id: &str) -> Result<Option<(i64, Message)>, Problem> {

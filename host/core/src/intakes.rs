@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Where an input came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IntakeKind {
     File,
@@ -103,9 +103,24 @@ pub struct Intake {
     /// Who decided about an entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// How often it came: of refusals of one kind most are only counted.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub times: u64,
+    /// When it came last, where it came more than once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_at_ms: Option<i64>,
     /// Of a question, and of what was refused to a key or a publisher: who asked or stated it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stated_by: Option<StatedBy>,
+}
+
+fn once() -> u64 {
+    1
+}
+
+// serde hands a reference.
+fn is_once(times: &u64) -> bool {
+    *times == 1
 }
 
 impl Intake {
@@ -126,6 +141,8 @@ impl Intake {
             part_of: None,
             event: None,
             by: None,
+            times: 1,
+            last_at_ms: None,
             stated_by: None,
         }
     }
@@ -147,6 +164,21 @@ impl Intake {
         } else if self.messages > 0 && self.messages == self.duplicates {
             self.outcome = IntakeOutcome::Repeated;
         }
+    }
+}
+
+/// A refusal that has a row came so many times more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recurred {
+    pub intake: String,
+    pub times: u64,
+    pub last_at_ms: i64,
+}
+
+impl Intake {
+    pub fn recurred(&mut self, recurred: &Recurred) {
+        self.times += recurred.times;
+        self.last_at_ms = self.last_at_ms.max(Some(recurred.last_at_ms));
     }
 }
 

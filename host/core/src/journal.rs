@@ -2,7 +2,7 @@
 
 use crate::admit::Planned;
 use crate::error::ErrorRecord;
-use crate::intakes::{Decided, Intake};
+use crate::intakes::{Decided, Intake, Recurred};
 use crate::message::Message;
 use crate::stated::StatedBy;
 use serde::{Deserialize, Serialize};
@@ -153,6 +153,8 @@ pub struct Commit {
     /// Entries that were left out of it. One that is there already is not written again.
     pub entries: Vec<Intake>,
     pub decided: Option<Decided>,
+    /// Of an intake that is there; of another it is left out.
+    pub recurred: Option<Recurred>,
     pub messages: Vec<NewMessage>,
     pub on_differing: Option<OnDiffering>,
     pub state: Vec<StateWrite>,

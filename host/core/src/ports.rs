@@ -61,6 +61,9 @@ pub trait Store: Send + Sync {
 
     async fn state(&self, system: &str, key: &str) -> Result<Option<Vec<u8>>, Problem>;
 
+    /// How much a system keeps.
+    async fn state_size(&self, system: &str) -> Result<StateSize, Problem>;
+
     /// A message by what deduplicates it, with its `seq`.
     async fn lookup(&self, source: &str, id: &str) -> Result<Option<(i64, Message)>, Problem>;
 
@@ -72,6 +75,14 @@ pub trait Store: Send + Sync {
     async fn intakes(&self, filter: &IntakeFilter) -> Result<Vec<IntakeView>, Problem>;
 
     async fn depths(&self) -> Result<Vec<Depth>, Problem>;
+}
+
+/// What a system keeps in its state; a few bytes more or less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateSize {
+    pub keys: u64,
+    /// Of keys and values.
+    pub bytes: u64,
 }
 
 /// What a read of deliveries found.
@@ -191,6 +202,14 @@ pub trait Transport: Send + Sync {
 
     /// Whether messages come in and go out now.
     fn connected(&self) -> bool;
+
+    /// How many messages lie put aside, where there are such.
+    async fn put_aside(&self) -> Result<Option<u64>, Problem> {
+        Ok(None)
+    }
+
+    /// Takes leave, once all is acknowledged that will be: what is not goes to others at once.
+    async fn close(&self) {}
 
     /// What keeps messages from going out, in the broker's words: an alarm of its own, during which it takes none and they wait.
     fn trouble(&self) -> Option<String> {

@@ -1,30 +1,31 @@
 //! Wires all parts. The only place that knows every one of them.
 
 use crate::amqp::{Allowed, RabbitTransport, SystemQueue, Topology, run_intake};
+use crate::bounds::{Bounds, Watcher};
 use crate::config::model::{KnownBy, PublisherConfig, Via as ViaKind};
-use crate::config::{Deployment, System};
+use crate::config::{Deployment, System, policy, stating, system_rules};
 use crate::egress::Egress;
 use crate::files::Watch;
 use crate::folder::holdup::FilesShown;
 use crate::hub::{
     Attempter, Board, ConnectionShown, Connections, Driver, Gate, Hub, HubEffects, Lease, Line, Outbox, Poller,
-    Questions, Sharing, SystemClock, SystemSecrets, Trouble, Turn, Via, ViaAmqp, ViaHttp, Waiting, WasmAdapters,
-    WriteAhead, WriterThread, new_id,
+    Questions, Quota, Refusals, Sharing, SystemClock, SystemSecrets, Trouble, Turn, Via, ViaAmqp, ViaHttp, Waiting,
+    WasmAdapters, WriteAhead, WriterThread, new_id,
 };
-use crate::rest::{Api, Hook, Keys, serve};
+use crate::rest::{Api, Hook, Keys, Throttle, serve, serve_probes};
 use crate::retention::Retention;
+use crate::running::Running;
 use crate::store::{self, SqlStore};
 use crate::tcp::Endpoint;
 use crate::wasm::{Caller, Compiler, Loaded, Runtime, SystemSpec};
 use anyhow::Context;
-use busbar_core::engine::{BreakerPolicy, Engine, Rate, SystemRules};
+use busbar_core::engine::Engine;
 use busbar_core::ports::{Adapters, Clock, Store, Transport};
-use busbar_core::{Policy, Rules, Shards};
+use busbar_core::{Rules, Shards};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::ExposeSecret;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -32,45 +33,6 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-
-/// Deliveries running at once for a system without an adapter.
-const VIA_AT_ONCE: usize = 1_000;
-/// Deliveries of one system held in memory.
-const WINDOW_MAX: usize = 2_000;
-
-/// A hub at work.
-pub struct Running {
-    pub address: SocketAddr,
-    api: Arc<Api>,
-    intake: CancellationToken,
-    delivery: CancellationToken,
-    leases: CancellationToken,
-    tasks: JoinSet<()>,
-    sharing: JoinSet<()>,
-    driver: Arc<Driver>,
-    /// The store is this process's as long as this is there.
-    _lock: Option<File>,
-}
-
-impl Running {
-    /// Drains: not ready any more, nothing more is taken, what runs ends and is written; at most `within`. What does
-    /// not end in time is done after the next start, or by another hub.
-    pub async fn stop(mut self, within: Duration) {
-        self.api.stop();
-        self.intake.cancel();
-        self.delivery.cancel();
-        self.driver.stop();
-        let drain = async {
-            while self.tasks.join_next().await.is_some() {}
-            self.driver.drained().await;
-            self.leases.cancel();
-            while self.sharing.join_next().await.is_some() {}
-        };
-        if tokio::time::timeout(within, drain).await.is_err() {
-            tracing::warn!("not everything ended in time; it goes on after the next start");
-        }
-    }
-}
 
 /// The parts that everything else is built from.
 struct Base {
@@ -88,6 +50,9 @@ struct Base {
     board: Arc<Board<ConnectionShown>>,
     files: Arc<Board<FilesShown>>,
     clock_jumped: Arc<AtomicBool>,
+    bounds: Arc<Bounds>,
+    /// And whether the system may keep a state.
+    quotas: BTreeMap<String, (Arc<Quota>, bool)>,
 }
 
 /// Starts a deployment.
@@ -98,9 +63,10 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
     let (intake, delivery) = (CancellationToken::new(), CancellationToken::new());
     let url = store_url(&deployment);
     let lock = store::lock(&url).context("taking the store")?;
-    let listen = &deployment.config.http.listen;
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+    let listener = listening(&deployment.config.http.listen).await?;
     let address = listener.local_addr()?;
+    let probed = futures::future::OptionFuture::from(deployment.config.http.health_listen.as_deref().map(listening));
+    let probed = probed.await.transpose()?;
     let writer = WriterThread::start().context("starting the store's thread")?;
     let opened = writer.run(async move { SqlStore::open(&url).await }).await.context("opening the store")?;
     let store = Arc::new(opened.context("opening the store")?);
@@ -135,31 +101,48 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         clock: base.clock.clone(),
         gates: gates(&deployment, &base),
         spool: deployment.folder.join("data/spool"),
+        refusals: Refusals::default(),
     });
-    let api = Arc::new(Api {
+    let api = api(&deployment, &base, &hub, &store, metrics)?;
+    let leases = CancellationToken::new();
+    let sharing = share(&deployment, &driver, &base, attempter, &leases);
+    let transport = base.transport.clone();
+    let mut tasks = housekeeping(&deployment, &store, &hub, &base, &intake);
+    for (connections, endpoint) in connections(&deployment, &hub, &wasm_adapters, &base, &intake).await? {
+        tasks.spawn(connections.run(endpoint));
+    }
+    intakes(&deployment, &hub, base, &intake, &mut tasks)?;
+    tasks.spawn(serve(listener, api.clone(), intake.clone()));
+    // It answers while what runs ends, and goes with the process.
+    if let Some(listener) = probed {
+        tokio::spawn(serve_probes(listener, api.clone(), CancellationToken::new()));
+    }
+    Ok(Running { address, api, intake, delivery, leases, tasks, sharing, driver, transport, store, _lock: lock })
+}
+
+fn api(
+    deployment: &Deployment,
+    base: &Base,
+    hub: &Arc<Hub>,
+    store: &SqlStore,
+    metrics: Option<PrometheusHandle>,
+) -> anyhow::Result<Arc<Api>> {
+    Ok(Arc::new(Api {
         hub: hub.clone(),
         keys: Keys::new(&deployment.config.http.keys, &deployment.config.name),
-        hooks: hooks(&deployment)?,
-        driver: driver.clone(),
+        hooks: hooks(deployment)?,
+        driver: hub.committer.clone(),
         transport: base.transport.clone(),
         connections: base.board.clone(),
         files: base.files.clone(),
         clock_jumped: base.clock_jumped.clone(),
+        store_health: store.health(),
+        bounds: base.bounds.clone(),
+        throttle: Throttle::default(),
         metrics,
         limits: deployment.config.http.clone(),
         stopping: AtomicBool::new(false),
-    });
-    let leases = CancellationToken::new();
-    let sharing = share(&deployment, &driver, &base, attempter, &leases);
-    let retention = retention(&deployment, store, &base).hourly(Turn(base.owned.subscribe()), intake.clone());
-    let connections = connections(&deployment, &hub, &wasm_adapters, &base, &intake).await?;
-    let mut tasks = intakes(&deployment, &hub, base, &intake)?;
-    for (connections, endpoint) in connections {
-        tasks.spawn(connections.run(endpoint));
-    }
-    tasks.spawn(retention);
-    tasks.spawn(serve(listener, api.clone(), intake.clone()));
-    Ok(Running { address, api, intake, delivery, leases, tasks, sharing, driver, _lock: lock })
+    }))
 }
 
 async fn base(deployment: &Deployment, store: Arc<dyn Store>) -> anyhow::Result<Base> {
@@ -180,13 +163,47 @@ async fn base(deployment: &Deployment, store: Arc<dyn Store>) -> anyhow::Result<
         board: Arc::default(),
         files: Arc::default(),
         clock_jumped: Arc::default(),
+        bounds: Arc::default(),
+        quotas: BTreeMap::new(),
     })
 }
 
-fn retention(deployment: &Deployment, store: Arc<SqlStore>, base: &Base) -> Retention {
-    let (clock, folder) = (base.clock.clone(), deployment.folder.clone());
-    let clock_jumped = base.clock_jumped.clone();
-    Retention { store, clock, config: deployment.config.retention.clone(), folder, clock_jumped }
+/// What goes on beside the messages.
+fn housekeeping(
+    deployment: &Deployment,
+    store: &Arc<SqlStore>,
+    hub: &Arc<Hub>,
+    base: &Base,
+    stop: &CancellationToken,
+) -> JoinSet<()> {
+    let (clock, clock_jumped) = (base.clock.clone(), base.clock_jumped.clone());
+    let (config, folder) = (deployment.config.retention.clone(), deployment.folder.clone());
+    let retention = Retention { store: store.clone(), clock, config, folder, clock_jumped };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(retention.hourly(Turn(base.owned.subscribe()), stop.clone()));
+    tasks.spawn(store.clone().keep_asking(stop.clone()));
+    tasks.spawn(hub.clone().keep_refusals(stop.clone()));
+    tasks.spawn(watcher(deployment, store.clone(), base).run(stop.clone()));
+    tasks
+}
+
+fn watcher(deployment: &Deployment, store: Arc<SqlStore>, base: &Base) -> Watcher {
+    let url = store_url(deployment);
+    let file = url.strip_prefix("sqlite:").map(PathBuf::from);
+    let folder = file.and_then(|file| file.parent().map(PathBuf::from)).unwrap_or_else(|| deployment.folder.clone());
+    let dead_max = deployment.config.amqp.as_ref().map_or(u64::MAX, |amqp| amqp.dead_max);
+    Watcher {
+        bounds: base.bounds.clone(),
+        store,
+        clock: base.clock.clone(),
+        disk: (folder, deployment.config.store.free_bytes_min),
+        quotas: base.quotas.clone(),
+        transport: base.transport.clone().map(|transport| (transport, dead_max)),
+    }
+}
+
+async fn listening(address: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))
 }
 
 /// Starts the deliveries: all of them, or this hub's share where several may use the store.
@@ -276,8 +293,8 @@ fn intakes(
     hub: &Arc<Hub>,
     base: Base,
     stop: &CancellationToken,
-) -> anyhow::Result<JoinSet<()>> {
-    let mut tasks = JoinSet::new();
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
     let turn = Turn(base.owned.subscribe());
     if let (Some(transport), Some(config)) = (base.transport, &deployment.config.amqp) {
         let allowed = Allowed::new(config, &base.topology, &deployment.config.name);
@@ -315,7 +332,7 @@ fn intakes(
             tasks.spawn(outbox.run(stop.clone()));
         }
     }
-    Ok(tasks)
+    Ok(())
 }
 
 /// The store's URL; a relative SQLite file is in the deployment's folder.
@@ -324,51 +341,6 @@ pub fn store_url(deployment: &Deployment) -> String {
     match url.strip_prefix("sqlite:") {
         Some(path) if !path.starts_with('/') => format!("sqlite:{}", deployment.folder.join(path).display()),
         _ => url.to_string(),
-    }
-}
-
-fn at_once(system: &System) -> usize {
-    if system.adapter.is_some() { system.config.limits.concurrency } else { VIA_AT_ONCE }
-}
-
-fn system_rules(deployment: &Deployment) -> impl Iterator<Item = (String, SystemRules)> {
-    let rules = |system: &System| {
-        let config = &system.config.policy;
-        SystemRules {
-            policy: policy(system),
-            breaker: BreakerPolicy {
-                failures: config.breaker_failures,
-                open_first_ms: config.breaker_first_ms,
-                open_max_ms: config.breaker_max_ms,
-            },
-            rate: config.rate_per_second.map(|per_second| Rate { per_second, burst: config.rate_burst }),
-            in_flight_max: at_once(system),
-            window_max: WINDOW_MAX,
-        }
-    };
-    // Those that get files are served by their outbox.
-    let served = deployment.systems.iter().filter(|(_, system)| system.config.out.is_none());
-    served.map(move |(name, system)| (name.clone(), rules(system)))
-}
-
-/// Systems that can do nothing but state messages, and whose configuration lets them do no more.
-fn stating(deployment: &Deployment) -> BTreeSet<String> {
-    let only_states = |system: &System| {
-        let grants = &system.config.grants;
-        let makes = system.adapter.as_ref().is_some_and(|a| a.inspection.exports.iter().any(|e| e == "deliver"));
-        let nothing = grants.http.is_empty() && grants.ask.is_empty() && !grants.state && !grants.lookup;
-        makes && nothing && system.config.out.is_none()
-    };
-    deployment.systems.iter().filter(|(_, system)| only_states(system)).map(|(name, _)| name.clone()).collect()
-}
-
-fn policy(system: &System) -> Policy {
-    let config = &system.config.policy;
-    Policy {
-        attempts_max: config.attempts,
-        backoff_first_ms: config.backoff_first_ms,
-        backoff_max_ms: config.backoff_max_ms,
-        wait_max_ms: config.wait_max_ms,
     }
 }
 
@@ -402,8 +374,11 @@ async fn adapters(deployment: &Deployment, base: &mut Base) -> anyhow::Result<Wa
             continue;
         };
         let limits = &system.config.limits;
+        let quota = Quota::new(name, base.store.clone(), limits);
+        base.quotas.insert(name.clone(), (quota.clone(), system.config.grants.state));
         let effects = HubEffects {
             system: name.clone(),
+            quota,
             secrets: SystemSecrets::new(&system.secrets)?,
             egress: Egress::new(
                 system.config.grants.private_addresses.clone(),

@@ -10,11 +10,13 @@ mod limits;
 mod load;
 pub mod model;
 mod routes;
+mod rules;
 mod source;
 
 pub use finding::{Finding, Report, Severity};
 pub use load::{Deployment, System, load, systems};
 pub use model::Config;
+pub use rules::{policy, stating, system_rules};
 pub use source::{Source, escape};
 
 use busbar_core::Catalog;

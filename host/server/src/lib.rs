@@ -3,6 +3,7 @@
 pub mod amqp;
 pub mod app;
 pub mod bench;
+pub mod bounds;
 pub mod cli;
 pub mod cloudevents;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod folder;
 pub mod hub;
 pub mod rest;
 pub mod retention;
+pub mod running;
 pub mod store;
 pub mod tcp;
 pub mod wasm;

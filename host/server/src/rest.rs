@@ -1,6 +1,7 @@
 //! The REST interface, the hooks, and what operators look at.
 
 mod auth;
+mod connections;
 mod described;
 mod entries;
 mod hooks;
@@ -12,18 +13,24 @@ mod problem;
 pub mod rights;
 mod serve;
 mod system;
+mod throttle;
 mod views;
 
 pub use auth::{Keys, key_digest};
 use described::Alike;
 pub use problem::ApiProblem;
-pub use serve::{Limits, serve};
+pub use serve::{Limits, serve, serve_probes};
+pub use throttle::Throttle;
 
+use crate::bounds::Bounds;
 use crate::config::model::{HookConfig, HttpConfig};
 use crate::folder::holdup::FilesShown;
 use crate::hub::{Board, ConnectionShown, Driver, Hub, SystemSecrets};
+use crate::store::Health;
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use busbar_core::ports::Transport;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -46,6 +53,9 @@ pub struct Api {
     pub files: Arc<Board<FilesShown>>,
     /// The clock is too far ahead of the journal for retention: see [`crate::retention`].
     pub clock_jumped: Arc<AtomicBool>,
+    pub store_health: Arc<Health>,
+    pub bounds: Arc<Bounds>,
+    pub throttle: Throttle,
     pub metrics: Option<PrometheusHandle>,
     pub limits: HttpConfig,
     pub stopping: AtomicBool,
@@ -77,6 +87,17 @@ pub type Shared = Arc<Api>;
 )]
 struct Described;
 
+/// For whoever looks how the hub is: always answered, and with `http.health-listen` nowhere else than there.
+const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+fn probes(api: Shared) -> Router {
+    use axum::routing::get;
+    let [healthz, readyz, metrics] = PROBES;
+    let router = Router::new().route(healthz, get(system::healthz)).route(readyz, get(system::readyz));
+    let router = router.route(metrics, get(system::metrics));
+    router.fallback(|request: Request| async move { problem::not_found(request.uri().path()) }).with_state(api)
+}
+
 /// All routes, and their description.
 pub fn router(api: Shared) -> Router {
     let (router, description) = routes().split_for_parts();
@@ -87,7 +108,16 @@ pub fn router(api: Shared) -> Router {
         .route("/hooks/{system}/{*path}", any(hooks::hook))
         .fallback(|request: Request| async move { problem::not_found(request.uri().path()) })
         .method_not_allowed_fallback(|| async { problem::method_not_allowed() })
+        .layer(middleware::from_fn_with_state(api.limits.health_listen.is_some(), apart))
         .with_state(api)
+}
+
+/// What has a listener of its own is not found here.
+async fn apart(State(apart): State<bool>, request: Request, next: middleware::Next) -> Response {
+    if apart && PROBES.contains(&request.uri().path()) {
+        return problem::not_found(request.uri().path()).into_response();
+    }
+    next.run(request).await
 }
 
 fn routes() -> OpenApiRouter<Shared> {

@@ -1,9 +1,8 @@
 //! The store: the journal in SQLite or PostgreSQL. One code path for both: reads go over sqlx's Any driver, writes over
 //! the databases' own ([`backend`]).
 //!
-//! Every write runs in a task of its own, so that nobody can cancel it half way: sqlx 0.9.0 gives a
-//! connection back to its pool with the transaction open when `begin` is cancelled. One connection
-//! writes; the others only read, and see whole transactions.
+//! Every write runs in a task of its own, so that nobody can cancel it half way, and a connection on which anything
+//! failed is not used again. One connection writes; the others only read, and see whole transactions.
 
 mod backend;
 mod backup;
@@ -14,6 +13,7 @@ mod dialect;
 mod export;
 mod facts;
 mod find;
+mod health;
 mod plan;
 mod prune;
 mod read;
@@ -24,11 +24,12 @@ mod write;
 use async_trait::async_trait;
 pub use backup::{Counts, Reconciliation};
 pub use days::day_of;
+pub use health::Health;
 pub use prune::Day;
 
 use crate::folder::try_lock;
-use backend::Pool;
-use busbar_core::ports::{Chunks, Claim, Claimed, Ready, Store};
+use backend::{Driver, Pool};
+use busbar_core::ports::{Chunks, Claim, Claimed, Ready, StateSize, Store};
 use busbar_core::*;
 use days::Days;
 use dialect::Dialect;
@@ -76,7 +77,12 @@ impl SqlStore {
         let options = AnyConnectOptions::from_url(&url).map_err(unavailable)?;
         check(&options, dialect).await?;
         let writer = Pool::new(dialect, url.as_str(), WRITE_WAIT_MAX)?;
-        let reader = pool(READERS_MAX, READ_WAIT_MAX, dialect.reader_setup()).connect_lazy_with(options);
+        let health = writer.health.clone();
+        let reader = pool(READERS_MAX, READ_WAIT_MAX, dialect.reader_setup()).before_acquire(move |_, known| {
+            let is_of_now = health.is_of_now(known.age);
+            Box::pin(async move { Ok(is_of_now) })
+        });
+        let reader = reader.connect_lazy_with(options);
         let store = Self { writer, reader, dialect, days: Arc::default() };
         let writer = store.writer.clone();
         whole(async move { migrate(&writer).await.map_err(not_migrated) }).await?;
@@ -91,6 +97,15 @@ impl SqlStore {
         let asked = self.reader.execute("SELECT value FROM counters WHERE name = 'seq'");
         let answer = tokio::time::timeout(ANSWER_WAIT_MAX, asked).await.map_err(|_| no_answer())?;
         answer.map(drop).map_err(unavailable)
+    }
+
+    /// Bytes that the database takes on its disk.
+    ///
+    /// # Errors
+    /// `store-unavailable`.
+    pub async fn bytes(&self) -> Result<u64, Problem> {
+        let rows = read::select(&self.reader, self.dialect.size().to_string(), vec![]).await?;
+        rows.first().map_or(Ok(0), |row| read::number(row, "bytes"))
     }
 
     /// The types to look at for a search, one by one.
@@ -118,9 +133,9 @@ impl SqlStore {
 }
 
 async fn migrate(writer: &Pool) -> Result<(), MigrateError> {
-    match writer {
-        Pool::Sqlite(pool) => SQLITE.run(pool).await,
-        Pool::Postgres(pool) => POSTGRES.run(pool).await,
+    match &writer.driver {
+        Driver::Sqlite(pool) => SQLITE.run(pool).await,
+        Driver::Postgres(pool) => POSTGRES.run(pool).await,
     }
 }
 
@@ -321,6 +336,10 @@ impl Store for SqlStore {
 
     async fn state(&self, system: &str, key: &str) -> Result<Option<Vec<u8>>, Problem> {
         read::state(&self.reader, system, key).await
+    }
+
+    async fn state_size(&self, system: &str) -> Result<StateSize, Problem> {
+        read::state_size(&self.reader, system).await
     }
 
     async fn lookup(&self, source: &str, id: &str) -> Result<Option<(i64, Message)>, Problem> {

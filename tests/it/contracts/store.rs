@@ -69,6 +69,7 @@ contract! {
     engine::an_attempt_that_was_overtaken_is_stale
     engine::calls_of_a_started_attempt_are_there_and_overwritten
     engine::an_intake_is_written_once
+    engine::a_refusal_that_comes_again_is_counted
     entries::what_differs_is_an_entry_that_a_person_decides_about_once
     entries::what_was_left_out_is_written_once_and_can_only_be_dismissed
     entries::what_a_delivery_states_differently_is_an_entry_of_its_system
@@ -78,6 +79,7 @@ contract! {
     engine::hubs_share_the_shards
     cases::calls_belong_to_a_delivery_or_an_intake
     cases::state_is_set_overwritten_and_deleted
+    cases::state_is_measured_by_system
     cases::a_stream_is_written_whole
     cases::a_stream_with_a_problem_leaves_nothing
     cases::a_stream_counts_repeats_and_keeps_the_first

@@ -146,6 +146,7 @@ async fn rabbitmq() {
         prefetch: 100,
         confirm_timeout_ms: 10_000,
         bare_attributes: Vec::new(),
+        dead_max: 1_000,
         publishers: Vec::new(),
         reply_queues: Vec::new(),
     };
@@ -217,6 +218,7 @@ async fn start_owning(url: &str, owned: watch::Receiver<Shards>) -> Result<Rabbi
         prefetch: 100,
         confirm_timeout_ms: 10_000,
         bare_attributes: Vec::new(),
+        dead_max: 1_000,
         publishers: Vec::new(),
         reply_queues: Vec::new(),
     };

@@ -141,6 +141,7 @@ async fn exactly_the_unroutable_ones_are_reported() {
         prefetch: 1_000,
         confirm_timeout_ms: 30_000,
         bare_attributes: Vec::new(),
+        dead_max: 1_000,
         publishers: Vec::new(),
         reply_queues: Vec::new(),
     };

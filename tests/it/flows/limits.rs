@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// Everything goes to the CRM over the broker.
-fn relay(url: &str, amqp: &str) -> String {
+pub fn relay(url: &str, amqp: &str) -> String {
     format!(
         r#"
 [amqp]
@@ -192,4 +192,27 @@ async fn a_message_that_ends_each_connection_is_left_alone_ever_longer_and_named
     // Each of the three neighbours that comes meanwhile makes the pauses short again; without pauses there were hundreds.
     assert!(count <= 16, "{count} connections in 10 s\n{}", hub.log());
     assert!(hub.log().contains("before the first message of `busbar.in`"), "{}", hub.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_put_aside_is_counted_and_told_before_it_is_too_much() {
+    let url = tokio::task::spawn_blocking(vhost).await.unwrap();
+    let hub = Hub::start(&format!("[store]\nfree-bytes-min = 1\n{}", relay(&url, "dead-max = 5")));
+    let broker = Broker::patient(&url).await;
+    let metric = async |wanted: &str| {
+        let text = hub.get("", "/metrics").await.body.as_str().unwrap().to_string();
+        text.lines().any(|line| line == wanted).then_some(text)
+    };
+    wait_for("the first count", async || metric("busbar_dead_messages 0").await).await;
+    for number in 0..4 {
+        let mut event = payment(&format!("d-{number}"), "100", "1.00");
+        event["data"] = json!({ "no": "payment" });
+        assert!(broker.publish("busbar.in", &event, BasicProperties::default()).await);
+    }
+    let shown = wait_for("the count", async || metric("busbar_dead_messages 4").await).await;
+    let seconds = shown.lines().find_map(|line| line.strip_prefix("busbar_dead_seconds ")).unwrap();
+    assert!(seconds.parse::<f64>().unwrap() < 60.0, "{seconds}");
+    let ready = hub.get("", "/readyz").await;
+    assert_eq!((ready.status, &ready.body["nearly-reached"]), (200, &json!(["dead"])), "{ready:?}");
+    assert!(hub.log().contains("a bound is nearly reached"), "{}", hub.log());
 }

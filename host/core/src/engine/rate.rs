@@ -34,6 +34,12 @@ impl Bucket {
         self.tokens as usize
     }
 
+    /// Whether it is as if nothing had ever been taken.
+    pub fn is_full(&mut self, now_ms: i64) -> bool {
+        self.fill(now_ms);
+        self.tokens >= f64::from(self.rate.burst.max(1))
+    }
+
     pub fn take(&mut self) {
         self.tokens -= 1.0;
     }

@@ -6,7 +6,7 @@ use super::publish::down;
 use super::transport::reply;
 use busbar_core::{Payload, Problem};
 use futures::{Stream, StreamExt};
-use lapin::options::{BasicConsumeOptions, ConfirmSelectOptions};
+use lapin::options::{BasicConsumeOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer, Event};
 use std::collections::HashMap;
@@ -75,6 +75,21 @@ impl Live {
     /// `broker-unavailable`.
     pub async fn confirmed(&self) -> Result<Channel, Problem> {
         confirmed(&self.connected).await
+    }
+
+    /// How many messages a queue has, asked on a channel of its own: of a queue that is gone the broker closes it.
+    ///
+    /// # Errors
+    /// `broker-unavailable`.
+    pub async fn length(&self, queue: &str) -> Result<u64, Problem> {
+        let counted = async {
+            let channel = self.connected.connection.create_channel().await?;
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let count = channel.queue_declare(queue.into(), options, FieldTable::default()).await?.message_count();
+            channel.close(200, "it is counted".into()).await?;
+            Ok(count.into())
+        };
+        counted.await.map_err(|e: lapin::Error| down(&format!("not counted: {e}")))
     }
 
     /// Bytes that the properties of a message may have.

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// RabbitMQ behind a connection that comes back by itself.
@@ -32,6 +33,10 @@ pub struct RabbitTransport {
     doubt: Arc<Doubt>,
     waiting: Waiting,
     timeout: Duration,
+    /// The queue of what was put aside.
+    dead: String,
+    stop: CancellationToken,
+    links: Mutex<JoinSet<()>>,
 }
 
 impl RabbitTransport {
@@ -51,6 +56,7 @@ impl RabbitTransport {
         let (up, taking) = watch::channel(true);
         let (takers, waiting, doubt) = (Arc::new(Takers::default()), Waiting::default(), Arc::new(Doubt::default()));
         let timeout = Duration::from_millis(config.confirm_timeout_ms);
+        let dead = topology.dead();
         let dial = |first| Dial { urls: urls.clone(), topology: topology.clone(), next: AtomicUsize::new(first) };
         let link = Link {
             dial: dial(0),
@@ -71,13 +77,15 @@ impl RabbitTransport {
             takers: takers.clone(),
             owned,
             up,
-            stop,
+            stop: stop.clone(),
         };
         let first = intake.dial.connect().await?;
-        tokio::spawn(link.run(opened));
-        tokio::spawn(intake.run(first));
+        let mut links = JoinSet::new();
+        links.spawn(link.run(opened));
+        links.spawn(intake.run(first));
+        let (links, received) = (Mutex::new(links), Mutex::new(incoming));
         let publishers = Publishers::start(&live, &doubt, timeout);
-        Ok(Self { received: Mutex::new(incoming), publishers, takers, live, taking, doubt, waiting, timeout })
+        Ok(Self { received, publishers, takers, live, taking, doubt, waiting, timeout, dead, stop, links })
     }
 }
 
@@ -120,6 +128,17 @@ impl Transport for RabbitTransport {
     fn trouble(&self) -> Option<String> {
         let alarm = is_live(&self.live).and_then(|live| live.alarm());
         alarm.or_else(|| self.doubt.is().then(|| "it does not confirm what it was sent".into()))
+    }
+
+    async fn put_aside(&self) -> Result<Option<u64>, Problem> {
+        let live = is_live(&self.live).ok_or_else(|| down("no connection to the broker"))?;
+        live.length(&self.dead).await.map(Some)
+    }
+
+    async fn close(&self) {
+        self.stop.cancel();
+        // Each closes its connection and ends.
+        while self.links.lock().await.join_next().await.is_some() {}
     }
 
     async fn ask(&self, question: Outgoing, deadline_ms: u64) -> Result<Payload, Problem> {

@@ -199,6 +199,9 @@ pub(super) fn show_intake(intake: &Value, json: bool) {
     if let Some(detail) = spoken(&intake["error"]["detail"]) {
         println!("          {}: {detail} at {}", word(&intake["error"], "code"), word(&intake["error"], "place"));
     }
+    if let Some(last) = intake["last-at"].as_str() {
+        println!("          {} times, last at {last}", intake["times"]);
+    }
 }
 
 pub(super) fn client() -> anyhow::Result<reqwest::Client> {

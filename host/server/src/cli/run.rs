@@ -34,6 +34,7 @@ pub struct CheckArgs {
 
 pub async fn run(args: RunArgs, json: bool) -> anyhow::Result<ExitCode> {
     super::log::start(json);
+    sockets();
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
@@ -70,6 +71,15 @@ pub async fn run(args: RunArgs, json: bool) -> anyhow::Result<ExitCode> {
     tracing::info!("stopping: nothing more is taken, what runs may end");
     running.stop(Duration::from_secs(args.drain)).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// As many sockets and files as the machine allows: the usual thousand is fewer than connections may be open.
+fn sockets() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 pub async fn check(args: &CheckArgs, json: bool) -> anyhow::Result<ExitCode> {

@@ -208,9 +208,13 @@ pub fn read_catalog(root: &Path) -> Result<Catalog, Vec<SchemaError>> {
 }
 
 pub fn http(config: &Config, source: &Source, report: &mut Report) {
-    if config.http.listen.parse::<std::net::SocketAddr>().is_err() {
-        let message = format!("`{}` is no address with a port", config.http.listen);
-        report.error("wrong-value", source.value_span("/http/listen"), message, "e.g. `127.0.0.1:8080`");
+    let listeners =
+        [("/http/listen", Some(&config.http.listen)), ("/http/health-listen", config.http.health_listen.as_ref())];
+    for (place, listen) in listeners {
+        if let Some(listen) = listen.filter(|listen| listen.parse::<std::net::SocketAddr>().is_err()) {
+            let message = format!("`{listen}` is no address with a port");
+            report.error("wrong-value", source.value_span(place), message, "e.g. `127.0.0.1:8080`");
+        }
     }
     let mut names = BTreeSet::new();
     for (i, key) in config.http.keys.iter().enumerate().filter(|(_, key)| !key.sha256.is_empty()) {

@@ -53,6 +53,8 @@ pub struct Limits {
     pub host_call_bytes: usize,
     /// Bytes of log text.
     pub log_bytes: usize,
+    /// Lines of log in a minute, over all calls; the others are counted, and one line tells how many they were.
+    pub log_lines_per_minute: u32,
     /// Outgoing HTTP requests and questions.
     pub calls: usize,
     /// Bytes of a request's or answer's body.
@@ -72,6 +74,10 @@ pub struct Limits {
     pub state_writes: usize,
     /// Bytes of one state value.
     pub state_value_bytes: usize,
+    /// Keys that the system's state may have in all, and bytes of keys and values. What is there may be overwritten and
+    /// deleted; nothing is added. Calls at the same time may pass it by what they write together.
+    pub state_keys: u64,
+    pub state_bytes: u64,
     /// Calls of this system's adapter at once; half of what the hub has instances for at most.
     #[schemars(range(min = 1, max = 128))]
     pub concurrency: usize,
@@ -90,6 +96,7 @@ impl Default for Limits {
             handles: 1_000,
             host_call_bytes: 8 << 20,
             log_bytes: 64 << 10,
+            log_lines_per_minute: 600,
             calls: 32,
             body_bytes: 1 << 20,
             header_bytes: 32 << 10,
@@ -100,6 +107,8 @@ impl Default for Limits {
             file_bytes: 256 << 20,
             state_writes: 64,
             state_value_bytes: 64 << 10,
+            state_keys: 10_000,
+            state_bytes: 16 << 20,
             concurrency: 16,
         }
     }

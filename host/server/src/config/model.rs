@@ -75,11 +75,14 @@ pub enum Reference {
 pub struct StoreConfig {
     /// `sqlite:<path>` relative to the deployment's folder, or `postgres://…`, best by reference.
     pub url: TextOrReference,
+    /// Bytes that should be free on the disk of the store (with PostgreSQL of the deployment's folder: the database's own
+    /// disk the hub cannot see). An alarm is given before there are fewer.
+    pub free_bytes_min: u64,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { url: TextOrReference::Text("sqlite:data/busbar.db".into()) }
+        Self { url: TextOrReference::Text("sqlite:data/busbar.db".into()), free_bytes_min: 1 << 30 }
     }
 }
 
@@ -118,6 +121,9 @@ impl Default for RetentionConfig {
 pub struct HttpConfig {
     /// Address and port; port 0 takes a free one.
     pub listen: String,
+    /// Address and port for `/healthz`, `/readyz` and `/metrics` alone: then they are not served at `listen`, and whoever
+    /// fills that with connections does not keep them from answering.
+    pub health_listen: Option<String>,
     /// Who may call the REST interface.
     pub keys: Vec<KeyConfig>,
     /// Bytes of a request's body.
@@ -126,7 +132,7 @@ pub struct HttpConfig {
     /// Bytes of a request's headers.
     #[schemars(range(min = 8192))]
     pub header_bytes_max: usize,
-    /// Milliseconds within which the headers of a request must have come.
+    /// Milliseconds within which the headers of a request must have come; so long may a connection be without one.
     #[schemars(range(min = 1))]
     pub header_timeout_ms: u64,
     /// Milliseconds for a whole request.
@@ -135,7 +141,8 @@ pub struct HttpConfig {
     /// Requests served at once; more get 503 with `Retry-After`.
     #[schemars(range(min = 1))]
     pub concurrency_max: usize,
-    /// Connections open at once; more wait in the listener's backlog.
+    /// Connections open at once. One more ends the one that has waited longest for a request; where all are being
+    /// answered, it waits.
     #[schemars(range(min = 1))]
     pub connections_max: usize,
 }
@@ -144,6 +151,7 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:8080".into(),
+            health_listen: None,
             keys: Vec::new(),
             body_bytes_max: 1 << 20,
             header_bytes_max: 32 << 10,
@@ -177,6 +185,11 @@ pub struct AmqpConfig {
     #[serde(default = "default_confirm_timeout_ms")]
     #[schemars(range(min = 1))]
     pub confirm_timeout_ms: u64,
+    /// Messages in `busbar.dead` that are too many: an alarm is given before there are so many. Nothing ever removes them
+    /// but a person.
+    #[serde(default = "default_dead_max")]
+    #[schemars(range(min = 1))]
+    pub dead_max: u64,
     /// Attributes that publishers write as headers of just this name, besides those with one of the prefixes
     /// `cloudEvents:`, `cloudEvents_` and `ce-`: some SDKs write extensions so, e.g. `["partitionkey"]`.
     #[serde(default)]
@@ -199,6 +212,10 @@ fn default_prefetch() -> u16 {
 
 fn default_amqp_body_bytes_max() -> usize {
     4 << 20
+}
+
+fn default_dead_max() -> u64 {
+    1_000
 }
 
 fn default_confirm_timeout_ms() -> u64 {

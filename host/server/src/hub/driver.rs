@@ -193,7 +193,10 @@ impl Driver {
             Ok(committed) => entries::count_committed(left_out, committed),
             Err(problem) => {
                 metrics::counter!("busbar_commit_failures_total").increment(1);
-                tracing::error!(%problem, "the store cannot be written");
+                // That the store is away, it says itself, once and not with every write.
+                if problem.code != Code::StoreUnavailable {
+                    tracing::error!(%problem, "a write failed");
+                }
             }
         }
         self.feed([Event::Written(result)]);

@@ -2,6 +2,7 @@
 
 use super::oauth2::Tokens;
 use super::questions::Questions;
+use super::quota::Quota;
 use super::shards::Lease;
 use crate::config::credentials::Credential;
 use crate::egress::Egress;
@@ -15,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use tracing::level_filters::LevelFilter;
 
 /// A system's secrets by name. The only place that looks into them.
 #[derive(Default)]
@@ -120,6 +122,7 @@ pub struct HubEffects {
     pub egress: Egress,
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
+    pub quota: Arc<Quota>,
     /// Set once all parts are wired: questions lead back to adapters.
     pub questions: Arc<OnceLock<Arc<Questions>>>,
     /// `None` outside a hub, where no other attempt follows.
@@ -186,6 +189,10 @@ impl Effects for HubEffects {
         self.store.state(&self.system, key).await
     }
 
+    async fn state_room(&self, key: &str, bytes: usize) -> Result<(), Problem> {
+        self.quota.room(key, bytes).await
+    }
+
     fn secret(&self, credential: &str) -> Result<SecretString, String> {
         self.secrets.get(credential).map(SecretString::from)
     }
@@ -202,6 +209,11 @@ impl Effects for HubEffects {
 
     fn log(&self, level: tracing::Level, text: &str) {
         let system = self.system.as_str();
+        // What the log does not take anyway is not counted.
+        if level > LevelFilter::current() {
+            return;
+        }
+        let Some(text) = self.quota.line(text, self.clock.now_ms()) else { return };
         match level {
             tracing::Level::ERROR => tracing::error!(target: "busbar::adapter", system, "{text}"),
             tracing::Level::WARN => tracing::warn!(target: "busbar::adapter", system, "{text}"),

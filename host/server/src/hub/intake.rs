@@ -1,7 +1,7 @@
 //! The front door: what comes in over REST, AMQP and hooks, checked and written down before anybody
 //! is told that it arrived.
 
-use super::{Attempter, Committer, Gate, Questions, entries, new_id};
+use super::{Attempter, Committer, Gate, Questions, Refusals, entries, new_id};
 use busbar_core::ports::{Adapters, Clock, HookRequest, HookResponse, Store};
 use busbar_core::{
     Accepted, Code, Commit, Failure, Intake, IntakeKind, IntakeOutcome, Message, NewMessage, OnDiffering, Problem,
@@ -22,6 +22,7 @@ pub struct Hub {
     pub clock: Arc<dyn Clock>,
     /// Of the systems that get files.
     pub gates: BTreeMap<String, Arc<Gate>>,
+    pub refusals: Refusals,
     /// Folder for files that are being decoded.
     pub spool: PathBuf,
 }
@@ -87,9 +88,6 @@ impl Hub {
     }
 
     async fn refuse_intake(&self, intake: Intake, problem: &Problem) {
-        let kind = intake.kind;
-        metrics::counter!("busbar_refused_total", "kind" => kind.as_str(), "code" => problem.code.as_str())
-            .increment(1);
         let intake = Intake {
             // A reused id is no mistake of form: two facts, or one that was stated differently, and somebody must look.
             outcome: match problem.code {
@@ -100,7 +98,7 @@ impl Hub {
             ..intake
         };
         let commit = Commit { at_ms: intake.at_ms, intake: Some(intake), ..Commit::default() };
-        if let Err(problem) = self.committer.commit(commit).await {
+        if let Err(problem) = self.note_refusal(problem.code, commit).await {
             tracing::warn!(%problem, "a refusal was not written down");
         }
     }
@@ -148,9 +146,7 @@ impl Hub {
                 intake.outcome = IntakeOutcome::Refused;
                 intake.error = Some(problem.record());
                 let commit = Commit { intake: Some(intake), calls: run.calls, ..self.plain(Vec::new()) };
-                self.committer.commit(commit).await?.ok();
-                metrics::counter!("busbar_refused_total", "kind" => "hook", "code" => problem.code.as_str())
-                    .increment(1);
+                self.note_refusal(problem.code, commit).await?;
                 Err(problem)
             }
         }

@@ -68,7 +68,7 @@ impl FromRequestParts<Shared> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiProblem> {
         let Some(key) = credentials(&parts.headers, "Bearer") else {
-            return Err(unknown(parts, api, "no key came with the request").await);
+            return Err(unknown(parts, api, "", "no key came with the request").await);
         };
         let digest = key_digest(key);
         let found = api
@@ -78,7 +78,7 @@ impl FromRequestParts<Shared> for Caller {
             .find(|k| bool::from(subtle::ConstantTimeEq::ct_eq(k.sha256.as_bytes(), digest.as_bytes())));
         match found {
             Some(key) => Ok(Self { stater: key.stater.clone(), rights: key.rights.clone() }),
-            None => Err(unknown(parts, api, "the key is not known").await),
+            None => Err(unknown(parts, api, key, "the key is not known").await),
         }
     }
 }
@@ -90,8 +90,8 @@ pub fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> 
 }
 
 /// Who calls without a key is part of the record, without what it carried.
-async fn unknown(parts: &Parts, api: &Shared, text: &str) -> ApiProblem {
+async fn unknown(parts: &Parts, api: &Shared, key: &str, text: &str) -> ApiProblem {
     let problem = Problem::new(Code::Unauthorized, text);
     api.hub.refuse(IntakeKind::Rest, "unknown", parts.uri.path(), &problem).await;
-    problem.into()
+    api.throttle.answer(parts.extensions.get().copied(), key.as_bytes(), problem, api.hub.clock.now_ms())
 }

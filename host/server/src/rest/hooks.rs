@@ -40,7 +40,12 @@ pub async fn hook(
         Err(problem) => {
             // Forged and oversized requests are part of the record, without what they carried.
             api.hub.refuse(IntakeKind::Hook, &system, parts.uri.path(), &problem).await;
-            return Err(problem.into());
+            if problem.code != Code::Unauthorized {
+                return Err(problem.into());
+            }
+            let given = parts.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+            let peer = parts.extensions.get().copied();
+            return Err(api.throttle.answer(peer, given, problem, api.hub.clock.now_ms()));
         }
     };
     let prefix = format!("/hooks/{system}");

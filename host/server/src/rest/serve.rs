@@ -1,12 +1,17 @@
 //! The HTTP server with its bounds: connections, header time and size, requests at once, whole time.
 
-use super::{ApiProblem, Shared, router};
+use super::connections::{Connections, Seat};
+use super::throttle::Peer;
+use super::{ApiProblem, PROBES, Shared, probes, router};
+use crate::config::model::HttpConfig;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
 use busbar_core::{Code, Problem};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
@@ -26,47 +31,59 @@ pub struct Limits {
 /// Headers of a request, at most: hyper's own limit is 100, and its answer says nothing.
 const HEADERS_MAX: usize = 1_000;
 
+/// A connection that is to leave has so long to get the answer that is on its way.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
+/// Of those who look how the hub is there are few.
+const PROBERS_MAX: usize = 64;
+
 /// Serves until `stop` is cancelled and running requests have ended.
 pub async fn serve(listener: TcpListener, api: Shared, stop: CancellationToken) {
-    let config = api.limits.clone();
+    let most = api.limits.connections_max;
+    serve_all(listener, router(api.clone()), &api.limits, most, stop).await;
+}
+
+/// Serves health, readiness and metrics alone.
+pub async fn serve_probes(listener: TcpListener, api: Shared, stop: CancellationToken) {
+    serve_all(listener, probes(api.clone()), &api.limits, PROBERS_MAX, stop).await;
+}
+
+async fn serve_all(listener: TcpListener, app: Router, config: &HttpConfig, most: usize, stop: CancellationToken) {
     let limits = Limits {
         at_once: Arc::new(Semaphore::new(config.concurrency_max)),
         timeout: Duration::from_millis(config.timeout_ms),
     };
-    let app = router(api).layer(middleware::from_fn_with_state(limits, bounded));
+    let app = app.layer(middleware::from_fn_with_state(limits, bounded));
     let app = app.layer(middleware::from_fn_with_state(config.header_bytes_max, well_formed));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
+        // Also between two requests of one connection.
         .header_read_timeout(Duration::from_millis(config.header_timeout_ms))
         // Up to twice the limit the answer is a problem of ours; what is over that, hyper ends with a bare 431.
         .max_buf_size(config.header_bytes_max.saturating_mul(2))
         .max_headers(HEADERS_MAX);
-    let connections = Arc::new(Semaphore::new(config.connections_max));
+    let connections = Connections::new(most);
     let mut running = JoinSet::new();
     loop {
         while running.try_join_next().is_some() {}
-        let permit = tokio::select! {
-            permit = connections.clone().acquire_owned() => permit,
+        let entered = async {
+            let accepted = listener.accept().await?;
+            std::io::Result::Ok((accepted, connections.enter().await))
+        };
+        let entered = tokio::select! {
+            entered = entered => entered,
             () = stop.cancelled() => break,
         };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
-        };
-        match (accepted, permit) {
-            (Ok((stream, _)), Ok(permit)) => {
+        match entered {
+            Ok(((stream, peer), seat)) => {
                 let (http, app, stop) = (http.clone(), app.clone(), stop.clone());
-                running.spawn(async move {
-                    connection(http, stream, app, stop).await;
-                    drop(permit);
-                });
+                running.spawn(connection(http, stream, Peer(peer.ip()), app, Arc::new(seat), stop));
             }
-            // Out of file descriptors, say: waiting lets others finish.
-            (Err(error), _) => {
+            // Out of file descriptors, say: one that nobody uses is given up, and others may finish.
+            Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
+                connections.make_room();
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            (_, Err(_)) => break,
         }
     }
     let drained = async { while running.join_next().await.is_some() {} };
@@ -75,14 +92,35 @@ pub async fn serve(listener: TcpListener, api: Shared, stop: CancellationToken) 
     }
 }
 
-async fn connection(http: http1::Builder, stream: TcpStream, app: Router, stop: CancellationToken) {
-    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+async fn connection(
+    http: http1::Builder,
+    stream: TcpStream,
+    peer: Peer,
+    app: Router,
+    seat: Arc<Seat>,
+    stop: CancellationToken,
+) {
+    let (app, asked) = (TowerToHyperService::new(app), seat.clone());
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        let (asking, answering) = (asked.ask(), app.call(request));
+        async move {
+            let answer = answering.await;
+            drop(asking);
+            answer
+        }
+    });
+    let connection = http.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        () = seat.leave.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(LEAVE_MAX, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = result {
@@ -132,7 +170,7 @@ async fn bounded(
     next: middleware::Next,
 ) -> Response {
     // Probes must answer under load: that is when somebody looks.
-    let probe = ["/healthz", "/readyz", "/metrics"].contains(&request.uri().path());
+    let probe = PROBES.contains(&request.uri().path());
     let _permit = match limits.at_once.try_acquire() {
         Ok(permit) => Some(permit),
         Err(_) if probe => None,

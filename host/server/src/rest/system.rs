@@ -17,7 +17,11 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use utoipa::ToSchema;
+
+/// Whoever asks whether the hub is ready waits no longer than this for the store.
+const STORE_ANSWER_MAX: Duration = Duration::from_secs(3);
 
 /// The message types of the deployment.
 #[utoipa::path(get, path = "/v1/schemas", tag = "schemas", security(("key" = [])), responses((status = 200, body = Value)))]
@@ -59,6 +63,9 @@ pub struct SystemShown {
     paused: bool,
     /// Deliveries by state.
     deliveries: BTreeMap<String, i64>,
+    /// Bounds of `limits` that are nearly reached, or are: `state-keys`, `state-bytes`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nearly_reached: Vec<String>,
     /// Of a system with a TCP connection: how that is.
     #[serde(skip_serializing_if = "Option::is_none")]
     connection: Option<ConnectionShown>,
@@ -89,7 +96,7 @@ pub async fn systems(State(api): State<Shared>, caller: Caller) -> Result<Json<V
             paused,
             deliveries,
             connection,
-            files: None,
+            ..SystemShown::default()
         };
         shown.insert(name, system);
     }
@@ -100,6 +107,7 @@ pub async fn systems(State(api): State<Shared>, caller: Caller) -> Result<Json<V
         system.deliveries.insert(depth.state.as_str().to_string(), depth.count);
     }
     for (name, system) in &mut shown {
+        system.nearly_reached = api.bounds.of(name);
         system.files = api.files.of(name);
         if let Some(files) = system.files.as_mut().filter(|_| !caller.may(Right::ReadPersonal)) {
             [&mut files.inbox, &mut files.outbox].into_iter().flatten().for_each(|held| held.reason = None);
@@ -114,20 +122,27 @@ pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The hub takes messages: the store answers, the broker is connected and confirms, and it is not stopping. `broker-trouble`
-/// names what keeps messages from going out: with an alarm of the broker alone they wait, and the hub is ready. `clock` is false while the
-/// clock is too far ahead of the journal for retention (`clock-jumped`); the hub takes messages all the same.
+/// The hub takes messages: the store answers and took the last write, the broker is connected and confirms, and the hub is
+/// not stopping. `broker-trouble` names what keeps messages from going out: with an alarm of the broker alone they wait, and
+/// the hub is ready. `clock` is false while the clock is too far ahead of the journal for retention (`clock-jumped`), and
+/// `nearly-reached` names bounds that soon are, or are already: `disk`, `dead` (messages in `busbar.dead`), `state-keys`,
+/// `state-bytes`. The hub takes messages all the same.
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses((status = 200, body = Value), (status = 503, body = Value)))]
 pub async fn readyz(State(api): State<Shared>) -> Response {
     let probe = busbar_core::IntakeFilter { limit: 1, ..Default::default() };
-    let store = api.hub.store.intakes(&probe).await.is_ok();
+    let asked = tokio::time::timeout(STORE_ANSWER_MAX, api.hub.store.intakes(&probe)).await;
+    let store = matches!(asked, Ok(Ok(_))) && api.store_health.writable().is_ok();
     let broker = api.transport.as_ref().map(|t| t.connected());
     let running = !api.stopping.load(Ordering::SeqCst);
     let clock = !api.clock_jumped.load(Ordering::SeqCst);
     let ready = store && broker != Some(false) && running;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let trouble = api.transport.as_ref().and_then(|t| t.trouble());
-    let shown = json!({ "ready": ready, "store": store, "broker": broker, "broker-trouble": trouble, "running": running, "clock": clock });
+    let near = api.bounds.nearly_reached();
+    let shown = json!({
+        "ready": ready, "store": store, "broker": broker, "broker-trouble": trouble, "running": running, "clock": clock,
+        "nearly-reached": near,
+    });
     (status, Json(shown)).into_response()
 }
 

@@ -169,6 +169,12 @@ pub struct Intake {
     /// Who decided about an entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<String>,
+    /// How often it was refused: of refusals of one kind and day the first ones have an entry each, and the last of those
+    /// counts the others, a few seconds late.
+    times: u64,
+    /// When it was refused last, where that was more than once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_at: Option<String>,
     /// Of a question: who asked; of what was refused to a key or a publisher: who stated it.
     #[serde(skip_serializing_if = "Option::is_none")]
     stated_by: Option<String>,
@@ -293,6 +299,8 @@ impl Shower<'_> {
             part_of: intake.part_of,
             event: intake.event.map(|event| self.event(event)),
             by: intake.by,
+            times: intake.times,
+            last_at: intake.last_at_ms.map(time),
             stated_by: intake.stated_by.map(String::from),
             error: intake.error.map(|error| self.error(error)),
             calls: calls.into_iter().map(|c| self.call(c)).collect(),

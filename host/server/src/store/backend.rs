@@ -2,16 +2,20 @@
 //! as what sqlx's Any driver can pass. Many rows go into one statement, column by column.
 
 use super::dialect::Dialect;
+use super::health::Health;
 use super::text::stored;
 use super::unavailable;
-use busbar_core::Problem;
+use busbar_core::{Code, Problem};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
-use sqlx::{AssertSqlSafe, Executor, FromRow, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{AssertSqlSafe, Database, Executor, FromRow, PgPool, Postgres, Sqlite, SqlitePool};
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Rows of one statement at most, largest first: SQLite prepares one for each size.
@@ -20,15 +24,74 @@ const STATEMENTS_MAX: usize = 400;
 
 /// The pool that writes.
 #[derive(Clone)]
-pub enum Pool {
+pub struct Pool {
+    pub driver: Driver,
+    pub health: Arc<Health>,
+}
+
+#[derive(Clone)]
+pub enum Driver {
     Sqlite(SqlitePool),
     Postgres(PgPool),
 }
 
 /// A transaction that writes.
 pub enum Tx {
-    Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
+    Sqlite(Held<Sqlite>),
+    Postgres(Held<Postgres>),
+}
+
+/// A connection that a transaction has. It goes back to its pool only when that ended well. After a full disk the
+/// driver still counts the transaction that SQLite has rolled back by itself, and refuses every later one; a database
+/// that cannot be written any more may have become a replica, and the next connection leads to the new primary.
+pub struct Held<DB: Database> {
+    connection: PoolConnection<DB>,
+    sound: bool,
+}
+
+impl<DB: Database> Held<DB>
+where
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+{
+    async fn begin(connection: PoolConnection<DB>, sql: &'static str) -> Result<Self, sqlx::Error> {
+        let mut held = Self { connection, sound: false };
+        held.say(sql).await?;
+        Ok(held)
+    }
+
+    async fn say(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        (&mut *self.connection).execute(sql).await.map(drop)
+    }
+
+    /// Commits when all is well, else rolls back.
+    async fn end<T>(mut self, result: Result<T, Problem>) -> Result<T, Problem> {
+        let ended = self.say(if result.is_ok() { "COMMIT" } else { "ROLLBACK" }).await.map_err(unavailable);
+        let failed = |problem: &Problem| problem.code == Code::StoreUnavailable;
+        self.sound = ended.is_ok() && !result.as_ref().is_err_and(failed);
+        result.and_then(|value| ended.map(|()| value))
+    }
+}
+
+impl<DB: Database> Deref for Held<DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &DB::Connection {
+        &self.connection
+    }
+}
+
+impl<DB: Database> DerefMut for Held<DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        &mut self.connection
+    }
+}
+
+impl<DB: Database> Drop for Held<DB> {
+    fn drop(&mut self) {
+        if !self.sound {
+            self.connection.close_on_drop();
+        }
+    }
 }
 
 /// What a row of an answer must offer: both drivers' decoding.
@@ -39,14 +102,14 @@ impl Pool {
     /// `wait_max`: how long a write waits for a connection.
     pub fn new(dialect: Dialect, url: &str, wait_max: Duration) -> Result<Self, Problem> {
         let setup = dialect.writer_setup();
-        Ok(match dialect {
+        let driver = match dialect {
             Dialect::Sqlite => {
                 let options = SqliteConnectOptions::from_str(url).map_err(unavailable)?;
                 let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(wait_max);
                 let pool = pool.after_connect(move |connection, _| {
                     Box::pin(async move { connection.execute(sqlx::raw_sql(setup)).await.map(drop) })
                 });
-                Self::Sqlite(pool.connect_lazy_with(options.statement_cache_capacity(STATEMENTS_MAX)))
+                Driver::Sqlite(pool.connect_lazy_with(options.statement_cache_capacity(STATEMENTS_MAX)))
             }
             Dialect::Postgres => {
                 let options = PgConnectOptions::from_str(url).map_err(unavailable)?;
@@ -55,33 +118,41 @@ impl Pool {
                 let pool = pool.after_connect(move |connection, _| {
                     Box::pin(async move { connection.execute(sqlx::raw_sql(setup)).await.map(drop) })
                 });
-                Self::Postgres(pool.connect_lazy_with(options.statement_cache_capacity(STATEMENTS_MAX)))
+                Driver::Postgres(pool.connect_lazy_with(options.statement_cache_capacity(STATEMENTS_MAX)))
             }
-        })
+        };
+        Ok(Self { driver, health: Arc::default() })
     }
 
     pub async fn begin(&self) -> Result<Tx, Problem> {
-        Ok(match self {
+        let begun = match &self.driver {
             // Takes the write lock at once: a later upgrade could fail half way.
-            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await.map_err(unavailable)?),
-        })
+            Driver::Sqlite(pool) => match pool.acquire().await {
+                Ok(connection) => Held::begin(connection, "BEGIN IMMEDIATE").await.map(Tx::Sqlite),
+                Err(error) => Err(error),
+            },
+            Driver::Postgres(pool) => match pool.acquire().await {
+                Ok(connection) => Held::begin(connection, "BEGIN").await.map(Tx::Postgres),
+                Err(error) => Err(error),
+            },
+        };
+        begun.map_err(unavailable)
     }
 
     /// Removes the dead rows of the deliveries that are not finished: that table is small and changes all the time.
     pub async fn clear(&self) -> Result<(), Problem> {
-        match self {
-            Self::Sqlite(_) => Ok(()),
-            Self::Postgres(pool) => {
+        match &self.driver {
+            Driver::Sqlite(_) => Ok(()),
+            Driver::Postgres(pool) => {
                 pool.execute(sqlx::raw_sql("VACUUM (SKIP_LOCKED) open")).await.map(drop).map_err(unavailable)
             }
         }
     }
 
     pub async fn close(&self) {
-        match self {
-            Self::Sqlite(pool) => pool.close().await,
-            Self::Postgres(pool) => pool.close().await,
+        match &self.driver {
+            Driver::Sqlite(pool) => pool.close().await,
+            Driver::Postgres(pool) => pool.close().await,
         }
     }
 }
@@ -267,12 +338,9 @@ impl Tx {
 
     /// Commits when all is well, else rolls back.
     pub async fn end<T>(self, result: Result<T, Problem>) -> Result<T, Problem> {
-        match (self, result) {
-            (Self::Sqlite(tx), Ok(value)) => tx.commit().await.map(|()| value).map_err(unavailable),
-            (Self::Postgres(tx), Ok(value)) => tx.commit().await.map(|()| value).map_err(unavailable),
-            // A failed rollback changes nothing: the connection is closed then.
-            (Self::Sqlite(tx), Err(problem)) => tx.rollback().await.map_or(Err(problem.clone()), |()| Err(problem)),
-            (Self::Postgres(tx), Err(problem)) => tx.rollback().await.map_or(Err(problem.clone()), |()| Err(problem)),
+        match self {
+            Self::Sqlite(held) => held.end(result).await,
+            Self::Postgres(held) => held.end(result).await,
         }
     }
 }

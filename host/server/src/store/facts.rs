@@ -40,7 +40,9 @@ impl<'a> Named<'a> {
     fn commit(&mut self, commit: &'a Commit) {
         self.messages(&commit.messages);
         let intakes = commit.intake.iter().chain(&commit.entries).map(|i| i.id.as_str());
-        self.intakes.extend(intakes.chain(commit.decided.as_ref().map(|d| d.intake.as_str())));
+        let named = commit.decided.iter().map(|d| d.intake.as_str());
+        let named = named.chain(commit.recurred.iter().map(|r| r.intake.as_str()));
+        self.intakes.extend(intakes.chain(named));
         self.deliveries.extend(commit.started.as_ref().map(|s| s.delivery));
         if let Some(attempted) = &commit.attempted {
             self.deliveries.insert(attempted.delivery);

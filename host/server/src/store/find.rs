@@ -224,7 +224,7 @@ pub fn deliveries(filter: &DeliveryFilter) -> Query {
 }
 
 pub const INTAKE: &str = "SELECT seq, id, kind, system, name, at_ms, outcome, messages, duplicates, differing, left_out, \
-                          error, part_of, event, by_whom, stated_by FROM intakes";
+                          error, part_of, event, by_whom, stated_by, times, last_at_ms FROM intakes";
 
 /// Intakes, newest first.
 pub fn intakes(filter: &IntakeFilter) -> Query {

@@ -34,6 +34,8 @@ pub struct Plan {
     pub messages: Vec<MessageRow>,
     pub intakes: Vec<(i64, Intake)>,
     pub decided: Vec<(i64, Decided)>,
+    /// By the intake's number: how many times more, and when last.
+    pub recurred: BTreeMap<i64, (u64, i64)>,
     pub calls: BTreeMap<(i64, u32, u32), String>,
     pub state: BTreeMap<(String, String), Option<Vec<u8>>>,
     pub operations: i64,
@@ -92,6 +94,13 @@ impl Plan {
         {
             *outcome = decided.outcome;
             self.decided.push((*seq, decided));
+        }
+        if let Some(recurred) = commit.recurred
+            && let Some((seq, _)) = self.facts.intakes.get(&recurred.intake)
+        {
+            let (times, last_at_ms) = self.recurred.entry(*seq).or_default();
+            *times += recurred.times;
+            *last_at_ms = recurred.last_at_ms.max(*last_at_ms);
         }
         for write in commit.state {
             self.state.insert((write.system, write.key), write.value);

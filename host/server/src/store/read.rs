@@ -7,7 +7,7 @@ use super::text::{read, stored};
 use super::{internal, unavailable};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use busbar_core::ports::Ready;
+use busbar_core::ports::{Ready, StateSize};
 use busbar_core::*;
 use serde::de::DeserializeOwned;
 use sqlx::any::AnyRow;
@@ -104,6 +104,16 @@ pub async fn state(pool: &AnyPool, system: &str, key: &str) -> Result<Option<Vec
     let row = query.bind(text(system)).bind(text(key)).fetch_optional(pool).await.map_err(unavailable)?;
     let Some(row) = row else { return Ok(None) };
     STANDARD.decode(field::<String>(&row, "value")?).map(Some).map_err(internal)
+}
+
+pub async fn state_size(pool: &AnyPool, system: &str) -> Result<StateSize> {
+    // Values are base64: four bytes for three.
+    let sql = "SELECT count(*) AS keys, CAST(coalesce(sum(octet_length(key)), 0) AS BIGINT) AS named, \
+               CAST(coalesce(sum(octet_length(value)), 0) AS BIGINT) AS kept FROM state WHERE system = $1";
+    let rows = select(pool, sql.to_string(), vec![Value::Text(text(system))]).await?;
+    let Some(row) = rows.first() else { return Ok(StateSize::default()) };
+    let (named, kept): (u64, u64) = (number(row, "named")?, number(row, "kept")?);
+    Ok(StateSize { keys: number(row, "keys")?, bytes: named + kept / 4 * 3 })
 }
 
 pub async fn lookup(pool: &AnyPool, source: &str, id: &str) -> Result<Option<(i64, Message)>> {
@@ -215,6 +225,8 @@ pub async fn intakes(pool: &AnyPool, (sql, values): find::Query) -> Result<Vec<(
             part_of: optional(row, "part_of")?,
             event: optional(row, "event")?.map(|text| record(&text)).transpose()?,
             by: optional(row, "by_whom")?,
+            times: number(row, "times")?,
+            last_at_ms: Some(int(row, "last_at_ms")?).filter(|at_ms| *at_ms > 0),
             stated_by: stated_by(row)?,
         };
         Ok((int(row, "seq")?, intake))

@@ -2,6 +2,7 @@
 
 use super::backend::{Pool, Rows, Tx};
 use super::days::Days;
+use super::health::Health;
 use super::internal;
 use super::plan::{self, Plan, ids_max};
 use super::rows::{OpenRow, finished, record};
@@ -17,6 +18,7 @@ type Result<T> = std::result::Result<T, Problem>;
 pub struct Write {
     pub tx: Tx,
     days: Arc<Days>,
+    health: Arc<Health>,
     /// Days and types that this transaction made known.
     new_days: BTreeSet<i64>,
     new_types: BTreeSet<i64>,
@@ -26,14 +28,19 @@ pub struct Write {
 
 impl Write {
     pub async fn begin(pool: &Pool, days: &Arc<Days>) -> Result<Self> {
-        let tx = pool.begin().await?;
-        Ok(Self { tx, days: days.clone(), new_days: BTreeSet::new(), new_types: BTreeSet::new(), left: 0 })
+        let tx = pool.begin().await;
+        if tx.is_err() {
+            pool.health.note(&tx);
+        }
+        let (days, health) = (days.clone(), pool.health.clone());
+        Ok(Self { tx: tx?, days, health, new_days: BTreeSet::new(), new_types: BTreeSet::new(), left: 0 })
     }
 
     /// Commits when all is well, else rolls back.
     pub async fn end<T>(self, result: Result<T>) -> Result<T> {
-        let Self { tx, days, new_days, new_types, left } = self;
+        let Self { tx, days, health, new_days, new_types, left } = self;
         let result = tx.end(result).await;
+        health.note(&result);
         if result.is_ok() {
             days.known(new_days, new_types);
             days.left(left);
@@ -113,6 +120,7 @@ impl Write {
         self.messages(&plan).await?;
         self.intakes(&plan.intakes).await?;
         self.decided(&plan.decided).await?;
+        self.recurred(plan.recurred).await?;
         self.calls(&plan.calls).await?;
         self.state(plan.state).await?;
         self.deliveries(plan.facts.open.into_values().filter(|row| row.changed).collect()).await?;
@@ -178,7 +186,9 @@ impl Write {
             .maybe("part_of", &rows, |r| r.0.1.part_of.as_deref())
             .json("event", &rows, |r| r.1.1.as_deref())
             .maybe("by_whom", &rows, |r| r.0.1.by.as_deref())
-            .maybe("stated_by", &rows, |r| r.1.2.as_deref());
+            .maybe("stated_by", &rows, |r| r.1.2.as_deref())
+            .int("times", &rows, |r| number(r.0.1.times))
+            .int("last_at_ms", &rows, |r| r.0.1.last_at_ms.unwrap_or(0));
         self.tx.insert("intakes", values, "").await
     }
 
@@ -188,6 +198,17 @@ impl Write {
             .text("outcome", decided, |r| r.1.outcome.as_str())
             .text("by_whom", decided, |r| &r.1.by);
         let sql = "UPDATE intakes SET outcome = r.outcome, by_whom = r.by_whom FROM {rows} WHERE intakes.seq = r.seq";
+        self.tx.execute(sql, values).await
+    }
+
+    async fn recurred(&mut self, recurred: BTreeMap<i64, (u64, i64)>) -> Result<()> {
+        let rows: Vec<_> = recurred.into_iter().collect();
+        let values = Rows::default()
+            .int("seq", &rows, |r| r.0)
+            .int("times", &rows, |r| i64::try_from(r.1.0).unwrap_or(i64::MAX))
+            .int("last_at_ms", &rows, |r| r.1.1);
+        let sql = "UPDATE intakes SET times = intakes.times + r.times, last_at_ms = r.last_at_ms FROM {rows} \
+                   WHERE intakes.seq = r.seq";
         self.tx.execute(sql, values).await
     }
 

@@ -82,6 +82,11 @@ pub trait Effects: Send + Sync {
     async fn ask(&self, question: Message, deadline_ms: u64) -> Result<Message, AskFailure>;
     async fn lookup(&self, source: &str, id: &str) -> Result<Option<Message>, Problem>;
     async fn state(&self, key: &str) -> Result<Option<Vec<u8>>, Problem>;
+    /// # Errors
+    /// `adapter-limit` when the state has no room for a value of so many bytes under this key.
+    async fn state_room(&self, _key: &str, _bytes: usize) -> Result<(), Problem> {
+        Ok(())
+    }
     /// The named credential, for the host alone.
     fn secret(&self, credential: &str) -> Result<SecretString, String>;
     fn now_ms(&self) -> i64;

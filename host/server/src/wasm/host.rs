@@ -70,11 +70,11 @@ impl wit::state::Host for CallState {
     }
 
     async fn set(&mut self, key: String, value: Vec<u8>) -> Result<()> {
-        self.write_state(key, Some(value))
+        self.write_state(key, Some(value)).await
     }
 
     async fn delete(&mut self, key: String) -> Result<()> {
-        self.write_state(key, None)
+        self.write_state(key, None).await
     }
 }
 
@@ -89,7 +89,7 @@ impl CallState {
         Err(trap(missing_grant("no grant for state (grants.state)".into())))
     }
 
-    fn write_state(&mut self, key: String, value: Option<Vec<u8>>) -> Result<()> {
+    async fn write_state(&mut self, key: String, value: Option<Vec<u8>>) -> Result<()> {
         self.state_granted(&key)?;
         let limits = self.limits();
         if value.as_ref().is_some_and(|v| v.len() > limits.state_value_bytes) || key.len() > 512 {
@@ -101,6 +101,9 @@ impl CallState {
         // Each write is in the record, also the hundredth of one key.
         if self.calls.iter().filter(|c| c.kind == "state").count() >= limits.state_writes {
             return Err(trap(limit(format!("more than {} state writes (limits.state-writes)", limits.state_writes))));
+        }
+        if let Some(value) = &value {
+            self.effects.state_room(&key, value.len()).await.map_err(trap)?;
         }
         let shown = json!({ "key": key, "bytes": value.as_ref().map(Vec::len) });
         self.record("state", shown, None, "ok", Instant::now());

@@ -196,6 +196,26 @@ pub async fn state_is_set_overwritten_and_deleted(store: AnyStore) {
     assert_eq!(store.state("crm", "a").await.unwrap(), Some(vec![0, 255, 10]));
 }
 
+pub async fn state_is_measured_by_system(store: AnyStore) {
+    let size = async |system: &str| {
+        let size = store.state_size(system).await.unwrap();
+        (size.keys, size.bytes)
+    };
+    assert_eq!(size("bank").await, (0, 0));
+    let set =
+        |system: &str, key: &str, value: Option<Vec<u8>>| StateWrite { system: system.into(), key: key.into(), value };
+    let state = vec![
+        set("bank", "a", Some(vec![1; 300])),
+        set("bank", "ключ", Some(vec![2; 60_000])),
+        set("crm", "a", Some(vec![3; 30])),
+    ];
+    store.commit(vec![Commit { state, ..Commit::default() }]).await.unwrap();
+    assert_eq!((size("bank").await, size("crm").await), ((2, 60_309), (1, 31)));
+    let state = vec![set("bank", "ключ", None), set("crm", "a", Some(vec![3; 3]))];
+    store.commit(vec![Commit { state, ..Commit::default() }]).await.unwrap();
+    assert_eq!((size("bank").await, size("crm").await), ((1, 301), (1, 4)));
+}
+
 /// Chunks of 500 messages, `count` in all, ids from `first`; the chunk with index `broken` fails.
 fn chunks(first: usize, count: usize, broken: Option<usize>) -> impl FnMut() -> Result<Vec<NewMessage>, Problem> {
     let mut from = 0;

@@ -168,3 +168,21 @@ pub async fn hubs_share_the_shards(store: AnyStore) {
     assert_eq!(store.ready("billing", Shards::ALL, 0, 9).await.unwrap().operations, before + 1);
     assert_eq!(store.ready("nobody", Shards::NONE, 0, 9).await.unwrap().operations, before + 1);
 }
+
+pub async fn a_refusal_that_comes_again_is_counted(store: AnyStore) {
+    let again = |intake: &str, times, last_at_ms| Commit {
+        recurred: Some(Recurred { intake: intake.into(), times, last_at_ms }),
+        ..commit(vec![])
+    };
+    let first = Intake { outcome: IntakeOutcome::Refused, error: Some(failed()), ..intake("i-1") };
+    // Together with the row itself, two at once, and later; of one that is not there nothing comes.
+    let batch = vec![Commit { intake: Some(first), ..commit(vec![]) }, again("i-1", 3, 2_000), again("i-1", 4, 3_000)];
+    assert!(store.commit(batch).await.unwrap().iter().all(Result::is_ok));
+    write(&store, again("i-1", 100, 4_000)).await;
+    write(&store, again("i-2", 100, 4_000)).await;
+    let found = intakes(&store).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    let found = &found[0].intake;
+    assert_eq!((found.times, found.last_at_ms, found.at_ms), (108, Some(4_000), 900));
+    assert_eq!(found.outcome, IntakeOutcome::Refused);
+}
