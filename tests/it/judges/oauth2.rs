@@ -58,7 +58,7 @@ async fn a_real_server_gives_tokens_by_each_way() {
         assert_eq!(granted, expected, "{given:?}");
         for (name, given) in ["basic", "form", "offline"].iter().zip(&given) {
             let token = given["token"].as_str().unwrap();
-            let asked = portal.seen().into_iter().filter(|seen| seen.path == format!("/{name}")).next_back().unwrap();
+            let asked = portal.seen().into_iter().rfind(|seen| seen.path == format!("/{name}")).unwrap();
             assert_eq!(asked.authorization, format!("Bearer {token}"));
             hidden.push(token.to_string());
         }

@@ -24,7 +24,7 @@ open = true
 /// What was refused, of one kind.
 async fn refused(hub: &Hub, kind: &str, system: &str) -> Vec<Value> {
     let found = hub.get(OFFICER, &format!("/v1/intakes?limit=500&outcome=refused&system={system}")).await.body;
-    found["intakes"].as_array().unwrap().iter().cloned().filter(|intake| intake["kind"] == kind).collect()
+    found["intakes"].as_array().unwrap().iter().filter(|intake| intake["kind"] == kind).cloned().collect()
 }
 
 /// The one entry there must be, once it counts so many.
