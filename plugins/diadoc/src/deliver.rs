@@ -174,11 +174,7 @@ fn value(issued: &Issued, file: &File, field: Field) -> Option<String> {
 }
 
 /// The recipient's box. A draft needs none: where the message names no taxpayer, a person chooses.
-fn recipient(
-    settings: &Settings,
-    issued: &Issued,
-    hub: &mut impl Hub,
-) -> Result<Option<String>, Failure> {
+fn recipient(settings: &Settings, issued: &Issued, hub: &mut impl Hub) -> Result<Option<String>, Failure> {
     let Some(party) = &issued.recipient else { return Ok(None) };
     let Some(tax_id) = &party.tax_id else { return Ok(None) };
     let mut query = vec![("inn", tax_id.as_str())];

@@ -84,11 +84,7 @@ fn polled(cursor: &Cursor, more: bool) -> Result<Polled, Failure> {
 }
 
 /// The next events, and whether there may be more. Messages with many documents make large answers: fewer are asked for then.
-fn events(
-    settings: &Settings,
-    cursor: &Cursor,
-    hub: &mut impl Hub,
-) -> Result<(Vec<Value>, bool), Failure> {
+fn events(settings: &Settings, cursor: &Cursor, hub: &mut impl Hub) -> Result<(Vec<Value>, bool), Failure> {
     let most = settings.page_events();
     let mut limits = [most, most.min(10), 1].into_iter();
     let mut limit = most;

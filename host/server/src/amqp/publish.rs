@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 const BATCH_MAX: usize = 256;
 /// Header of a copy with the id that its return is matched by.
 const PUBLISHED: &str = "busbar-published";
-const DIRECT_REPLY: &str = "amq.rabbitmq.reply-to";
+pub(super) const DIRECT_REPLY: &str = "amq.rabbitmq.reply-to";
 const QUEUE_MAX: usize = 512;
 /// All that stands in properties beside the headers: short strings of 255 bytes each.
 const SHORT_BYTES_MAX: usize = 2_048;

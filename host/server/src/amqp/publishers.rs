@@ -1,12 +1,12 @@
 //! Who publishes to the hub, and where answers may go.
 
+use super::publish::DIRECT_REPLY;
 use super::topology::Topology;
 use crate::config::model::{AmqpConfig, KnownBy};
 use busbar_core::ports::Received;
 use busbar_core::{Code, Problem, Stater, covers};
 use std::collections::HashMap;
 
-const DIRECT_REPLY: &str = "amq.rabbitmq.reply-to";
 /// A publisher of this name is whoever may write to the exchange.
 const ANYBODY: &str = "*";
 
