@@ -11,7 +11,7 @@ fn keeper(limits: &str) -> String {
              limits = {{ {limits} }}\n"
         )
     };
-    format!("[store]\nfree-bytes-min = 1\n{}{}", system("keeper", limits), system("other", ""))
+    format!("[store]\nfree-bytes-min = 1\n{}{}", system("keeper", limits), system("second", ""))
 }
 
 async fn ask(hub: &Hub, system: &str, behaviour: &str) -> Answer {
@@ -35,7 +35,7 @@ async fn the_state_of_a_system_is_bounded_and_told_before_it_is_full() {
             assert_eq!(ask(&hub, "keeper", "state-add-2").await.status, 200);
         }
         for number in 1..20 {
-            assert_eq!(ask(&hub, "other", &format!("state-add-{number}")).await.status, 200);
+            assert_eq!(ask(&hub, "second", &format!("state-add-{number}")).await.status, 200);
         }
         let bound = named.trim_start_matches("limits.");
         let systems = wait_for("the alarm", async || {
@@ -44,7 +44,7 @@ async fn the_state_of_a_system_is_bounded_and_told_before_it_is_full() {
         })
         .await;
         assert_eq!(systems[0]["nearly-reached"], json!([bound]), "{systems}");
-        let other = systems.as_array().unwrap().iter().find(|system| system["name"] == "other");
+        let other = systems.as_array().unwrap().iter().find(|system| system["name"] == "second");
         assert!(other.is_none_or(|other| other.get("nearly-reached").is_none()), "{systems}");
         let ready = hub.get("", "/readyz").await;
         assert_eq!((ready.status, &ready.body["nearly-reached"]), (200, &json!([bound])), "{ready:?}");
@@ -68,7 +68,7 @@ async fn lines_over_the_rate_are_left_out_and_counted() {
     let lines = |log: &str| log.lines().filter(|line| line.contains("a line of many")).count();
     // The minute may have changed once meanwhile.
     assert!([30, 60].contains(&lines(&hub.log())), "{}", lines(&hub.log()));
-    assert_eq!(ask(&hub, "other", "log-some").await.status, 200);
+    assert_eq!(ask(&hub, "second", "log-some").await.status, 200);
     let log = wait_for_at_most("the count", Duration::from_secs(100), async || {
         let log = hub.log();
         let left_out = log.lines().filter_map(|line| line.split("\"left_out\":").nth(1));
