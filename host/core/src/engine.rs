@@ -5,14 +5,16 @@
 //! written is confirmed, and only what is written lets a lane go on.
 
 mod breaker;
+mod file;
 mod rate;
 mod settle;
 mod system;
 mod write;
 
 pub use breaker::{Breaker, BreakerPolicy};
+pub use file::{FileRules, shard_of_files};
 pub use rate::{Bucket, Rate};
-pub use system::{SystemRules, SystemStatus};
+pub use system::{SystemRules, SystemStatus, Work};
 
 use crate::error::Problem;
 use crate::journal::*;
@@ -37,6 +39,8 @@ pub enum Event {
     Written(Result<Vec<Committed>, Problem>),
     /// How an attempt ended.
     Ended(Box<Ended>),
+    /// How a file ended: for some of its deliveries the attempt did, and the others it leaves as they were.
+    Filed { system: String, ended: Vec<Ended>, left: Vec<i64> },
     /// What a read found.
     Read { system: String, refill: Refill, found: Result<Ready, Problem> },
     /// The shards this hub makes deliveries of.
@@ -78,6 +82,8 @@ pub enum Step {
     /// Make an attempt. `fresh`: nothing was ever written of an attempt of it, so that there are no
     /// recorded calls to read.
     Attempt { delivery: StoredDelivery, fresh: bool },
+    /// Make one file of these. There is never more than one at a time of a system.
+    File { system: String, deliveries: Vec<Work> },
     /// Read deliveries. There is never more than one read of a system at a time.
     Read { system: String, refill: Refill },
 }
@@ -138,9 +144,10 @@ impl Engine {
             Event::Input { ticket, patient, commit } => self.input(ticket, patient, *commit, steps),
             Event::Written(result) => self.written(result, now_ms, steps),
             Event::Ended(ended) => self.ended(*ended, now_ms),
+            Event::Filed { system, ended, left } => self.filed(&system, ended, &left, now_ms),
             Event::Read { system, refill, found } => self.read(&system, refill, found, now_ms),
             Event::Owns { shards } => {
-                self.all(|system| system.lanes.own(shards));
+                self.all(|system| system.own(shards));
                 self.disown(now_ms, steps);
             }
             Event::News => self.all(|system| system.lanes.fall_behind()),
@@ -166,7 +173,7 @@ impl Engine {
     pub fn busy(&self) -> Shards {
         let busy = |system: &System| match self.stopping || broken(Mutant::GiveUpOwned) {
             true => system.busy().0,
-            false => system.busy().0 | system.lanes.shards().0,
+            false => system.busy().0 | system.shards().0,
         };
         Shards(self.systems.iter().fold(0, |all, system| all | busy(system)))
     }

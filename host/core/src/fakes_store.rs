@@ -1,7 +1,7 @@
 //! The store in memory: the reference that the SQL store is compared with, and what tests use.
 
 use crate::error::Problem;
-use crate::fakes_journal::{MemoryJournal, Owner, Row};
+use crate::fakes_journal::{MemoryJournal, Row};
 use crate::intakes::*;
 use crate::journal::*;
 use crate::message::Message;
@@ -70,12 +70,10 @@ impl MemoryJournal {
 #[async_trait]
 impl Store for MemoryStore {
     async fn commit(&self, batch: Vec<Commit>) -> Result<Vec<Committed>, Problem> {
-        let mut data = self.data();
-        Ok(batch.into_iter().map(|c| data.commit(c)).collect())
+        Ok(self.data().commit(batch))
     }
 
     async fn commit_stream(&self, head: Commit, chunks: Chunks<'_>) -> Result<Option<Intake>, Problem> {
-        let mut copy = self.data().clone();
         let mut whole = head;
         loop {
             let chunk = chunks()?;
@@ -85,8 +83,12 @@ impl Store for MemoryStore {
             whole.messages.extend(chunk);
         }
         whole.on_differing = Some(OnDiffering::Keep);
-        let intake = copy.commit_intake(whole).ok().and_then(|(_, intake)| intake);
-        *self.data() = copy;
+        let mut intake = whole.intake.clone();
+        let Some(Ok(accepted)) = self.commit(vec![whole]).await?.pop() else { return Ok(None) };
+        if let Some(intake) = &mut intake {
+            intake.count(&accepted);
+            intake.settle();
+        }
         Ok(intake)
     }
 
@@ -125,7 +127,7 @@ impl Store for MemoryStore {
 
     async fn lookup(&self, source: &str, id: &str) -> Result<Option<(i64, Message)>, Problem> {
         let data = self.data();
-        let seq = data.ids.get(&(source.to_string(), id.to_string())).map(|(seq, _)| *seq);
+        let seq = data.seq_of(source, id);
         Ok(seq.and_then(|seq| data.messages.get(&seq).map(|row| (seq, (*row.message).clone()))))
     }
 
@@ -156,13 +158,10 @@ impl Store for MemoryStore {
     async fn intakes(&self, filter: &IntakeFilter) -> Result<Vec<IntakeView>, Problem> {
         let data = self.data();
         let same = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|w| w == is);
-        let found = data.intakes.iter().rev().filter(|i| {
+        let found = data.intakes.iter().rev().filter(|(_, i)| {
             same(&filter.id, &i.id) && same(&filter.system, &i.system) && same(&filter.outcome, i.outcome.as_str())
         });
-        let view = |intake: &Intake| {
-            let calls = data.owned_calls(&Owner::Intake(intake.id.clone()));
-            IntakeView { intake: intake.clone(), calls }
-        };
+        let view = |(seq, intake): (&i64, &Intake)| IntakeView { intake: intake.clone(), calls: data.calls(*seq) };
         Ok(found.take(filter.limit as usize).map(view).collect())
     }
 

@@ -116,9 +116,9 @@ pub struct StateWrite {
     pub value: Option<Vec<u8>>,
 }
 
-/// An attempt that is under way: the calls of its commit are written before they are sent. The delivery counts the
+/// An attempt that is under way: its calls are written before they are made. The delivery counts the
 /// attempt from then on, so that of two hubs that took it up only one may send.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Started {
     pub system: String,
     pub delivery: i64,
@@ -127,6 +127,8 @@ pub struct Started {
     pub expected: u32,
     /// Number of this attempt.
     pub attempt: u32,
+    /// What it is about to do.
+    pub calls: Vec<Call>,
 }
 
 /// How one attempt of a delivery ended.
@@ -160,7 +162,8 @@ pub struct Commit {
     pub state: Vec<StateWrite>,
     pub calls: Vec<Call>,
     pub attempted: Option<Attempted>,
-    pub started: Option<Started>,
+    /// All of them or none.
+    pub started: Vec<Started>,
     pub operation: Option<Operation>,
     pub at_ms: i64,
 }

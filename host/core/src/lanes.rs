@@ -230,6 +230,41 @@ impl<T> Lanes<T> {
         Some(job)
     }
 
+    /// What may run at `now_ms` together, by id and at most so many: one that is not due yet holds those behind it that have
+    /// its `key`.
+    pub fn take_together(&mut self, now_ms: i64, most: usize, key: impl Fn(&T) -> Option<&str>) -> Vec<Job<T>> {
+        let runnable = std::mem::take(&mut self.runnable).into_iter().map(|job| (true, job));
+        let waiting = std::mem::take(&mut self.waiting).into_values().map(|job| (job.due_ms <= now_ms, job));
+        let mut all: Vec<_> = runnable.chain(waiting).collect();
+        all.sort_by_key(|(_, job)| job.id);
+        let (mut taken, mut later) = (Vec::new(), HashSet::new());
+        for (due, job) in all {
+            let held = key(&job.load).is_some_and(|key| later.contains(key)) && !broken(Mutant::IgnoreKeys);
+            if due && !held && taken.len() < most {
+                self.delayed.remove(&(job.due_ms, job.id));
+                self.in_flight.insert(job.id, job.shard);
+                taken.push(job);
+                continue;
+            }
+            later.extend(key(&job.load).map(str::to_string));
+            match self.delayed.contains(&(job.due_ms, job.id)) {
+                true => drop(self.waiting.insert(job.id, job)),
+                false => self.runnable.push_back(job),
+            }
+        }
+        taken
+    }
+
+    /// When the next one is due that is not yet.
+    pub fn due_after(&self, now_ms: i64) -> Option<i64> {
+        self.delayed.range((now_ms, i64::MAX)..).map(|(due_ms, _)| *due_ms).find(|due_ms| *due_ms > now_ms)
+    }
+
+    /// How many are due at `now_ms`.
+    pub fn due(&self, now_ms: i64) -> usize {
+        self.runnable.len() + self.delayed.range(..=(now_ms, i64::MAX)).count()
+    }
+
     /// Whether [`Self::take`] would give one now.
     pub fn has_runnable(&self, now_ms: i64) -> bool {
         let due = self.delayed.first().is_some_and(|(due_ms, _)| *due_ms <= now_ms);
@@ -292,6 +327,20 @@ impl<T> Lanes<T> {
         for job in self.keys.remove(key).into_iter().flatten() {
             self.ids.remove(&job.id);
         }
+    }
+
+    /// What runs is not: it is read again with all that is not running, since only the store knows what is `ready` now.
+    pub fn read_anew(&mut self, running: &[i64]) {
+        for id in running {
+            self.in_flight.remove(id);
+            self.ids.remove(id);
+        }
+        let queued = self.runnable.drain(..).map(|job| job.id).chain(self.waiting.drain().map(|(id, _)| id));
+        for id in queued {
+            self.ids.remove(&id);
+        }
+        self.delayed.clear();
+        self.rewind(0);
     }
 
     /// Only these shards are this hub's from now on. What is running of others runs out.

@@ -21,6 +21,9 @@ mutants! {
     ConfirmAfterFailedCommit "an input is confirmed although its write failed";
     AcknowledgePastGap "a multiple acknowledgement covers a message that is not committed";
     ForgetDedup "a known (source, id) is taken as new";
+    ForgetBatch "what comes twice in one batch is taken twice";
+    SeeHeadsOnly "a parking holds nothing but what its batch names";
+    TakeHeld "a hub takes a lease that another one has";
     NoFence "an outcome is written although another hub has taken the delivery over";
     OfferWhileBehind "a new delivery is made although earlier ones are not read yet";
     CaughtUpBlindly "a read counts as complete although more came meanwhile";
@@ -69,6 +72,9 @@ mutants! {
     BurnTriesWhenDown "failures of a system that is down count against the policy";
     BreakerStaysOpen "an open breaker never lets a probe through";
     NoBreaker "a system that is down is called on and on";
+    FileAgain "a file that was begun is made anew";
+    FileOutOfTurn "what failed or was decided about goes into the next file before what comes before it is read";
+    ForgetLeft "what a file leaves out is forgotten";
     MadeOutOfTurn "a delivery made ahead passes an unfinished one with its key";
 }
 

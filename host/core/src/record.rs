@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 pub const HTTP: &str = "http";
 /// Kind of a message given to a connection: it may have been sent.
 pub const CONNECTION: &str = "connection";
+/// Kind of a file that a delivery's message is put into with others, see [`crate::files`].
+pub const FILE: &str = "file";
 /// Answered.
 pub const OK: &str = "ok";
 /// Sent, or written ahead of being sent, and nothing was heard of it.
@@ -125,7 +127,8 @@ fn gave_up(answer: Option<&Value>) -> bool {
 }
 
 /// What counts of a delivery's record after a person decided, when it counted `judged` attempts, that it is made
-/// again: what was done stays done, and what came of a request without an answer the person has found out.
+/// again: what was done stays done, and what came of a request without an answer the person has found out. A file that was
+/// begun is gone on with all the same: others are in it, and whether it has its name the folder tells.
 pub fn since_decision(calls: Vec<Call>, judged: u32) -> Vec<Call> {
     let judged = if broken(Mutant::JudgeAhead) { u32::MAX } else { judged };
     let done = |call: &Call| call.outcome == OK && call.answer.as_ref().is_some_and(was_done);
@@ -145,9 +148,11 @@ pub fn binds(calls: &[Call]) -> bool {
     maybe_sent(calls) || Record::new(calls.to_vec()).sent.iter().any(|call| !is_safe(call) && acts(call))
 }
 
-/// Whether an earlier attempt gave the message to a connection and did not live to see what came of it.
+/// Whether an earlier attempt gave the message to a connection, or put it into a file, and did not live to see what came
+/// of it.
 pub fn maybe_sent(calls: &[Call]) -> bool {
-    calls.iter().any(|call| call.kind == CONNECTION && call.outcome == NO_ANSWER)
+    crate::files::begun(calls).is_some()
+        || calls.iter().any(|call| call.kind == CONNECTION && call.outcome == NO_ANSWER)
 }
 
 #[cfg(test)]

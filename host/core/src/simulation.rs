@@ -6,6 +6,7 @@ mod attempt;
 mod broker;
 mod dice;
 mod far;
+mod filing;
 mod finish;
 mod hub;
 mod person;

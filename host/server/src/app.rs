@@ -8,9 +8,9 @@ use crate::egress::Egress;
 use crate::files::Watch;
 use crate::folder::holdup::FilesShown;
 use crate::hub::{
-    Attempter, Board, ConnectionShown, Connections, Driver, Gate, Hub, HubEffects, Lease, Line, Outbox, Poller,
-    Questions, Quota, Refusals, Sharing, SystemClock, SystemSecrets, Trouble, Turn, Via, ViaAmqp, ViaHttp, Waiting,
-    WasmAdapters, WriteAhead, WriterThread, new_id,
+    Attempter, Board, ConnectionShown, Connections, Driver, Hub, HubEffects, Lease, Line, Outbox, Poller, Questions,
+    Quota, Refusals, Sharing, SystemClock, SystemSecrets, Trouble, Turn, Via, ViaAmqp, ViaHttp, Waiting, WasmAdapters,
+    WriteAhead, WriterThread, new_id,
 };
 use crate::rest::{Api, Hook, Keys, Throttle, serve, serve_probes};
 use crate::retention::Retention;
@@ -88,6 +88,7 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         adapters: adapters.clone(),
         via,
         stating: stating(&deployment),
+        outboxes: outboxes(&deployment, &base, &adapters)?,
         store: base.store.clone(),
         stop: delivery.clone(),
     });
@@ -99,7 +100,6 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         adapters,
         questions,
         clock: base.clock.clone(),
-        gates: gates(&deployment, &base),
         spool: deployment.folder.join("data/spool"),
         refusals: Refusals::default(),
     });
@@ -184,6 +184,8 @@ fn housekeeping(
     tasks.spawn(store.clone().keep_asking(stop.clone()));
     tasks.spawn(hub.clone().keep_refusals(stop.clone()));
     tasks.spawn(watcher(deployment, store.clone(), base).run(stop.clone()));
+    let attempter = hub.attempter.clone();
+    tasks.spawn(async move { attempter.clear_up().await });
     tasks
 }
 
@@ -248,9 +250,29 @@ async fn transport(
     Ok(Some(Arc::new(started.context("connecting to the broker")?)))
 }
 
-fn gates(deployment: &Deployment, base: &Base) -> BTreeMap<String, Arc<Gate>> {
-    let out = deployment.systems.iter().filter(|(_, system)| system.config.out.is_some());
-    out.map(|(name, _)| (name.clone(), Gate::new(Turn(base.owned.subscribe())))).collect()
+/// Folders that files are written to, by system.
+fn outboxes(
+    deployment: &Deployment,
+    base: &Base,
+    adapters: &Arc<dyn Adapters>,
+) -> anyhow::Result<BTreeMap<String, Outbox>> {
+    let mut all = BTreeMap::new();
+    for (name, system) in &deployment.systems {
+        let Some(config) = &system.config.out else { continue };
+        let outbox = Outbox {
+            system: name.clone(),
+            folder: deployment.folder.join(&config.path),
+            store: base.store.clone(),
+            adapters: adapters.clone(),
+            clock: base.clock.clone(),
+            lease: base.lease.clone(),
+            board: base.files.clone(),
+            told: Mutex::default(),
+        };
+        outbox.prepare().with_context(|| format!("making {}", outbox.folder.display()))?;
+        all.insert(name.clone(), outbox);
+    }
+    Ok(all)
 }
 
 /// Every system's TCP connection, with its sockets ready.
@@ -315,21 +337,6 @@ fn intakes(
             let (system, policy) = (name.clone(), policy(system));
             let (hub, turn, stop) = (hub.clone(), turn.clone(), stop.clone());
             tasks.spawn(Poller { hub, system, every, policy, turn, stop }.run());
-        }
-        if let (Some(config), Some(gate)) = (system.config.out.clone(), hub.gates.get(name)) {
-            let outbox = Outbox {
-                system: name.clone(),
-                folder: deployment.folder.join(&config.path),
-                config,
-                policy: policy(system),
-                store: hub.store.clone(),
-                adapters: hub.adapters.clone(),
-                clock: hub.clock.clone(),
-                gate: gate.clone(),
-                board: base.files.clone(),
-            };
-            outbox.prepare().with_context(|| format!("making {}", outbox.folder.display()))?;
-            tasks.spawn(outbox.run(stop.clone()));
         }
     }
     Ok(())

@@ -7,6 +7,7 @@
 mod backend;
 mod backup;
 pub mod bench;
+mod changes;
 mod claim;
 mod days;
 mod dialect;
@@ -14,7 +15,6 @@ mod export;
 mod facts;
 mod find;
 mod health;
-mod plan;
 mod prune;
 mod read;
 mod rows;

@@ -2,16 +2,22 @@
 
 use crate::hostile;
 use crate::hub::{Hub, payment, wait_for};
-use busbar_core::fakes::{FakeClock, MemoryStore};
+use busbar_core::engine::{BreakerPolicy, Engine, Event, FileRules, SystemRules};
+use busbar_core::fakes::MemoryStore;
+use busbar_core::files::{Begun, ahead};
 use busbar_core::ports::Store;
-use busbar_core::{Commit, DeliveryState, Message, NewMessage, Planned, Policy, Shards, StateWrite};
-use busbar_server::config::model::{Grants, Limits, OutConfig};
-use busbar_server::hub::{Gate, Outbox, Turn, WasmAdapters};
+use busbar_core::{
+    Commit, DeliveryFilter, DeliveryState, DeliveryView, Message, NewMessage, Planned, Policy, Shards, StateWrite,
+    States,
+};
+use busbar_server::config::model::{Grants, Limits};
+use busbar_server::hub::{Attempter, Driver, Lease, Outbox, SystemClock, WasmAdapters, WriterThread};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 /// The test adapter, which writes a line for each payment and rejects those to the account `bad`.
 fn files(out: &str) -> String {
@@ -99,132 +105,201 @@ async fn every_payment_is_in_one_file_once_however_often_the_hub_is_killed() {
     assert_eq!(all, expected);
 }
 
-/// An outbox over a store in memory with the real component, and three payments waiting.
-async fn outbox(behaviour: &str) -> (TempDir, Arc<MemoryStore>, Outbox) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(MemoryStore::default());
-    let new = |n: u32| NewMessage {
-        message: Arc::new(Message::from_structured(payment(&format!("p-{n}"), &n.to_string(), "1.00")).unwrap()),
-        digest: n.to_string(),
-        deliveries: vec![Planned { system: "files".into(), key: Some(n.to_string()), made: None, error: None }],
-        place: None,
-        stated_by: None,
-        journal: busbar_core::Journal::Full,
-    };
-    let messages = (1..=3).map(new).collect();
-    store.commit(vec![Commit { messages, ..Commit::default() }]).await.unwrap();
-    let mut adapters = WasmAdapters::default();
-    adapters.add("files".into(), Arc::new(hostile::caller(behaviour, "", Grants::default(), Limits::default())), None);
-    let outbox = Outbox {
-        system: "files".into(),
-        folder: folder.path().join("out"),
-        config: OutConfig { path: "out".into(), every_ms: 100, messages_max: 10 },
-        policy: Policy { attempts_max: 2, backoff_first_ms: 100, backoff_max_ms: 100, wait_max_ms: 1_000 },
-        store: store.clone(),
-        adapters: Arc::new(adapters),
-        clock: Arc::new(FakeClock::at(1_000_000)),
-        gate: Gate::new(Turn(tokio::sync::watch::channel(Shards::ALL).1)),
-        board: Arc::default(),
-    };
-    outbox.prepare().unwrap();
-    (folder, store, outbox)
+/// A hub's engine over a store in memory with the real component, and three payments waiting.
+struct Works {
+    folder: TempDir,
+    store: Arc<MemoryStore>,
+    driver: Arc<Driver>,
+    attempter: Arc<Attempter>,
+    stop: CancellationToken,
+}
+
+impl Works {
+    async fn new(behaviour: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(MemoryStore::default());
+        let new = |n: u32| NewMessage {
+            message: Arc::new(Message::from_structured(payment(&format!("p-{n}"), &n.to_string(), "1.00")).unwrap()),
+            digest: n.to_string(),
+            deliveries: vec![Planned { system: "files".into(), key: Some(n.to_string()), ..Planned::default() }],
+            place: None,
+            stated_by: None,
+            journal: busbar_core::Journal::Full,
+        };
+        let messages = (1..=3).map(new).collect();
+        store.commit(vec![Commit { messages, ..Commit::default() }]).await.unwrap();
+        let mut adapters = WasmAdapters::default();
+        let caller = hostile::caller(behaviour, "", Grants::default(), Limits::default());
+        adapters.add("files".into(), Arc::new(caller), None);
+        let (adapters, clock) = (Arc::new(adapters), Arc::new(SystemClock));
+        let rules = SystemRules {
+            policy: Policy { attempts_max: 2, backoff_first_ms: 300, backoff_max_ms: 300, wait_max_ms: 1_000 },
+            breaker: BreakerPolicy::default(),
+            rate: None,
+            in_flight_max: 10,
+            window_max: 20,
+            files: Some(FileRules { messages_max: 10, every_ms: 100 }),
+        };
+        let outbox = Outbox {
+            system: "files".into(),
+            folder: folder.path().to_path_buf(),
+            store: store.clone(),
+            adapters: adapters.clone(),
+            clock: clock.clone(),
+            lease: Arc::new(Lease::for_ever()),
+            board: Arc::default(),
+            told: Mutex::default(),
+        };
+        let engine = Engine::new([("files".to_string(), rules)]);
+        let driver = Driver::new(engine, store.clone(), WriterThread::start().unwrap(), clock);
+        let stop = CancellationToken::new();
+        let attempter = Arc::new(Attempter {
+            rules: Arc::default(),
+            adapters,
+            via: Arc::default(),
+            stating: Default::default(),
+            outboxes: BTreeMap::from([("files".to_string(), outbox)]),
+            store: store.clone(),
+            stop: stop.clone(),
+        });
+        Self { folder, store, driver, attempter, stop }
+    }
+
+    /// What a hub leaves that is killed after it wrote ahead.
+    async fn begun(self, begun: &Begun) -> Self {
+        let waiting = self.store.ready("files", Shards::ALL, 0, 10).await.unwrap().deliveries;
+        let commit = Commit { started: ahead(&waiting, begun, 0), ..Commit::default() };
+        assert!(self.store.commit(vec![commit]).await.unwrap()[0].is_ok());
+        self
+    }
+
+    fn start(&self) {
+        self.driver.start(self.attempter.clone(), Shards::ALL, self.stop.clone());
+    }
+
+    async fn states(&self) -> Vec<(DeliveryState, i64)> {
+        self.store.depths().await.unwrap().into_iter().map(|d| (d.state, d.count)).collect()
+    }
+
+    /// Starts it and waits until all are in this state.
+    async fn ends(&self, state: DeliveryState) -> BTreeMap<String, String> {
+        self.start();
+        wait_for("all have ended", async || (self.states().await == [(state, 3)]).then_some(())).await;
+        written(self.folder.path())
+    }
+
+    async fn view(&self) -> DeliveryView {
+        let filter = DeliveryFilter { states: States::One(DeliveryState::Parked), limit: 1, ..Default::default() };
+        self.store.deliveries(&filter).await.unwrap().pop().unwrap().1
+    }
+}
+
+impl Drop for Works {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
 }
 
 const WHOLE: &str = "p-1;1\np-2;2\np-3;3\n";
+const PART: &str = ".busbar-files-2-0.part";
 
-async fn states(store: &MemoryStore) -> Vec<(DeliveryState, i64)> {
-    store.depths().await.unwrap().into_iter().map(|d| (d.state, d.count)).collect()
-}
-
-/// What the hub leaves when it is killed after the note was committed.
-async fn leave_note(store: &MemoryStore, name: &str) {
-    let ids: Vec<_> = store
-        .ready("files", Shards::ALL, 0, 10)
-        .await
-        .unwrap()
-        .deliveries
-        .iter()
-        .map(|d| (d.id, d.attempts, d.version))
-        .collect();
-    let note = json!({ "name": name, "deliveries": ids, "calls": [], "bytes": WHOLE.len() });
-    let write = StateWrite { system: "files".into(), key: "busbar:file".into(), value: Some(note.to_string().into()) };
-    store.commit(vec![Commit { state: vec![write], ..Commit::default() }]).await.unwrap();
-}
-
-async fn all_done(store: &MemoryStore) {
-    assert_eq!(states(store).await, [(DeliveryState::Done, 3)]);
-    assert_eq!(store.state("files", "busbar:file").await.unwrap(), None, "the note is still there");
+fn one(name: &str, text: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(name.into(), text.into())])
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_goes_on_from_every_place_at_which_it_can_be_killed() {
+    let begun = Begun { name: "begun.csv".into(), part: PART.into() };
     // Killed while it wrote: what is hidden is half of a file, and nothing else happened.
-    let (_folder, store, outbox) = outbox("ok").await;
-    std::fs::write(outbox.folder.join(".busbar-files.part"), "p-1;1\np-").unwrap();
-    assert!(outbox.once(true).await.unwrap());
-    assert_eq!(written(&outbox.folder), BTreeMap::from([("p-1.csv".into(), WHOLE.into())]));
-    all_done(&store).await;
+    let works = Works::new("ok").await;
+    let part = works.folder.path().join(PART);
+    std::fs::write(&part, "p-1;1\np-").unwrap();
+    assert_eq!(works.ends(DeliveryState::Done).await, one("p-1.csv", WHOLE));
+    // It goes when nobody can be about to go on with it any more.
+    works.attempter.clear_up().await;
+    assert!(part.exists());
+    let days_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 24 * 3600);
+    std::fs::File::options().write(true).open(&part).unwrap().set_modified(days_ago).unwrap();
+    works.attempter.clear_up().await;
+    assert!(!part.exists(), "what nobody knows of stays for ever");
 
-    // Killed after the note: the hidden file is whole and gets the name in the note.
-    let (_folder, store, outbox) = self::outbox("ok").await;
-    leave_note(&store, "noted.csv").await;
-    std::fs::write(outbox.folder.join(".busbar-files.part"), WHOLE).unwrap();
-    assert!(!outbox.once(true).await.unwrap(), "there was nothing left to write");
-    assert_eq!(written(&outbox.folder), BTreeMap::from([("noted.csv".into(), WHOLE.into())]));
-    all_done(&store).await;
+    // Killed after it was written ahead: the hidden file is whole, gets its name, and was never cleared up.
+    let works = Works::new("ok").await.begun(&begun).await;
+    let part = works.folder.path().join(PART);
+    std::fs::write(&part, WHOLE).unwrap();
+    std::fs::File::options().write(true).open(&part).unwrap().set_modified(days_ago).unwrap();
+    works.attempter.clear_up().await;
+    assert_eq!(works.ends(DeliveryState::Done).await, one("begun.csv", WHOLE));
 
     // Killed after the renaming: the file is there, and stays what it is.
-    let (_folder, store, outbox) = self::outbox("ok").await;
-    leave_note(&store, "noted.csv").await;
-    std::fs::write(outbox.folder.join("noted.csv"), WHOLE).unwrap();
-    assert!(!outbox.once(true).await.unwrap());
-    assert_eq!(written(&outbox.folder), BTreeMap::from([("noted.csv".into(), WHOLE.into())]));
-    all_done(&store).await;
+    let works = Works::new("ok").await.begun(&begun).await;
+    std::fs::write(works.folder.path().join("begun.csv"), WHOLE).unwrap();
+    assert_eq!(works.ends(DeliveryState::Done).await, one("begun.csv", WHOLE));
 
     // The same, and the far end has fetched the file meanwhile: it must not get it again.
-    let (_folder, store, outbox) = self::outbox("ok").await;
-    leave_note(&store, "noted.csv").await;
-    assert!(!outbox.once(true).await.unwrap());
-    assert!(written(&outbox.folder).is_empty());
-    all_done(&store).await;
+    let works = Works::new("ok").await.begun(&begun).await;
+    assert_eq!(works.ends(DeliveryState::Done).await, BTreeMap::new());
+
+    // An earlier version of the hub left its note in the system's state.
+    let works = Works::new("ok").await;
+    let waiting = works.store.ready("files", Shards::ALL, 0, 10).await.unwrap().deliveries;
+    let ids: Vec<_> = waiting.iter().map(|d| (d.id, d.attempts, d.version)).collect();
+    let note = json!({ "name": "noted.csv", "deliveries": ids, "calls": [], "bytes": WHOLE.len() });
+    let write = StateWrite { system: "files".into(), key: "busbar:file".into(), value: Some(note.to_string().into()) };
+    works.store.commit(vec![Commit { state: vec![write], ..Commit::default() }]).await.unwrap();
+    std::fs::write(works.folder.path().join(".busbar-files.part"), WHOLE).unwrap();
+    assert_eq!(works.ends(DeliveryState::Done).await, one("noted.csv", WHOLE));
+    assert_eq!(works.store.state("files", "busbar:file").await.unwrap(), None, "the note is still there");
+}
+
+/// Who edits one of them would have the file go out as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_an_unfinished_file_is_skipped_or_retried_and_gone_on_with() {
+    let begun = Begun { name: "begun.csv".into(), part: PART.into() };
+    let works = Works::new("ok").await.begun(&begun).await;
+    std::fs::write(works.folder.path().join(PART), WHOLE).unwrap();
+    works.driver.feed([Event::Pause { system: "files".into(), paused: true }]);
+    works.start();
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(works.states().await, [(DeliveryState::Ready, 3)], "a paused system is left alone");
+    assert!(works.driver.statuses()["files"].paused);
+    works.driver.feed([Event::Pause { system: "files".into(), paused: false }]);
+    assert_eq!(works.ends(DeliveryState::Done).await, one("begun.csv", WHOLE));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_cannot_be_made_is_tried_again_and_given_up() {
     for (behaviour, code) in [("fail", "transient"), ("name", "adapter-other"), ("trap", "adapter-trap")] {
-        let (_folder, store, outbox) = outbox(behaviour).await;
-        assert!(!outbox.once(true).await.unwrap());
-        assert_eq!(states(&store).await, [(DeliveryState::Ready, 3)], "{behaviour}");
-        let waiting = store.ready("files", Shards::ALL, 0, 10).await.unwrap().deliveries;
-        assert!(
-            waiting.iter().all(|d| d.attempts == 1 && (1_000_050..=1_000_100).contains(&d.next_at_ms)),
-            "{waiting:?}"
-        );
-        // Not before its time.
-        outbox.once(true).await.unwrap();
-        assert_eq!(store.ready("files", Shards::ALL, 0, 10).await.unwrap().deliveries, waiting);
-        let later = Outbox { clock: Arc::new(FakeClock::at(1_000_200)), ..outbox };
-        later.once(true).await.unwrap();
-        assert_eq!(states(&store).await, [(DeliveryState::Parked, 3)], "{behaviour}");
-        let seq = waiting[0].message_seq;
-        let view = store.message(seq).await.unwrap().unwrap();
-        assert_eq!(view.deliveries[0].error.as_ref().unwrap().code, code);
-        assert!(written(&later.folder).is_empty());
+        let works = Works::new(behaviour).await;
+        works.start();
+        let waiting = wait_for("the first attempt", async || {
+            let waiting = works.store.ready("files", Shards::ALL, 0, 10).await.unwrap().deliveries;
+            (waiting.len() == 3 && waiting.iter().all(|d| d.attempts == 1)).then_some(waiting)
+        });
+        let waiting = waiting.await;
+        assert!(waiting.iter().all(|d| d.tries == 1 && d.next_at_ms > 0), "{behaviour}: {waiting:?}");
+        let parked = async || (works.states().await == [(DeliveryState::Parked, 3)]).then_some(());
+        wait_for(&format!("{behaviour}: given up"), parked).await;
+        let view = works.view().await;
+        assert_eq!((view.attempts, view.error.unwrap().code.as_str()), (2, code));
+        assert_eq!(std::fs::read_dir(works.folder.path()).unwrap().count(), 0, "{behaviour} left something behind");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_the_far_end_has_not_fetched_is_not_written_over() {
-    let (_folder, store, outbox) = outbox("same-name").await;
-    std::fs::write(outbox.folder.join("payments.csv"), "of yesterday").unwrap();
-    assert!(!outbox.once(true).await.unwrap());
-    assert_eq!(written(&outbox.folder)["payments.csv"], "of yesterday");
-    assert_eq!(states(&store).await, [(DeliveryState::Ready, 3)]);
-    std::fs::remove_file(outbox.folder.join("payments.csv")).unwrap();
-    let later = Outbox { clock: Arc::new(FakeClock::at(1_000_200)), ..outbox };
-    assert!(later.once(true).await.unwrap());
-    assert_eq!(written(&later.folder)["payments.csv"], WHOLE);
-    all_done(&store).await;
+    let works = Works::new("same-name").await;
+    let taken = works.folder.path().join("payments.csv");
+    std::fs::write(&taken, "of yesterday").unwrap();
+    works.start();
+    let tried = async || {
+        let waiting = works.store.ready("files", Shards::ALL, 0, 10).await.unwrap().deliveries;
+        waiting.iter().any(|d| d.attempts == 1).then_some(())
+    };
+    wait_for("the first attempt", tried).await;
+    assert_eq!(std::fs::read_to_string(&taken).unwrap(), "of yesterday");
+    std::fs::remove_file(taken).unwrap();
+    assert_eq!(works.ends(DeliveryState::Done).await, one("payments.csv", WHOLE));
 }
 
 /// The far end has the folder, and may put there what it likes.
@@ -233,7 +308,7 @@ async fn nothing_outside_the_folder_is_written() {
     let hub = Hub::prepared(&files("every-ms = 100"), |folder| {
         std::fs::create_dir(folder.join("out")).unwrap();
         std::fs::write(folder.join("outside"), "mine").unwrap();
-        std::os::unix::fs::symlink(folder.join("outside"), folder.join("out/.busbar-files.part")).unwrap();
+        std::os::unix::fs::symlink(folder.join("outside"), folder.join("out/p-0.csv")).unwrap();
     });
     let taken = hub.publish(&payment("p-1", "1", "1.00")).await;
     hub.settled(&taken["seq"], &["done"]).await;
@@ -250,7 +325,8 @@ async fn nothing_outside_the_folder_is_written() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_cannot_be_written_to_is_told_once() {
     let hub = Hub::start(&files("every-ms = 100"));
-    std::fs::create_dir_all(hub.path("out/.busbar-files.part/in-the-way")).unwrap();
+    std::fs::remove_dir(hub.path("out")).unwrap();
+    std::fs::write(hub.path("out"), "in the way").unwrap();
     let taken = hub.publish(&payment("p-1", "1", "1.00")).await;
     wait_for("it is told", async || hub.log().contains("it must wait").then_some(())).await;
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
@@ -258,7 +334,9 @@ async fn a_folder_that_cannot_be_written_to_is_told_once() {
     let systems = hub.get(crate::hub::READER, "/v1/systems").await.body;
     let shown = systems.as_array().unwrap().iter().find(|s| s["name"] == "files").unwrap();
     assert_eq!(shown["files"]["outbox"]["held"], 1, "{systems}");
-    std::fs::remove_dir_all(hub.path("out/.busbar-files.part")).unwrap();
+    assert!(shown["down-since-ms"].is_i64(), "{systems}");
+    std::fs::remove_file(hub.path("out")).unwrap();
+    std::fs::create_dir(hub.path("out")).unwrap();
     hub.settled(&taken["seq"], &["done"]).await;
 }
 
@@ -267,10 +345,12 @@ async fn a_folder_that_cannot_be_written_to_is_told_once() {
 async fn a_file_that_is_removed_before_it_has_its_name_is_made_again() {
     const COUNT: usize = 3_000;
     let hub = Hub::start(&files("every-ms = 100\nmessages-max = 10000"));
-    let hidden = hub.path("out/.busbar-files.part");
+    let out = hub.path("out");
     let removing = std::thread::spawn(move || {
         let began = std::time::Instant::now();
-        while std::fs::remove_file(&hidden).is_err() {
+        let hidden = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(".busbar-files-");
+        let removed = |entry: std::fs::DirEntry| std::fs::remove_file(entry.path()).is_ok();
+        while !std::fs::read_dir(&out).unwrap().flatten().filter(hidden).any(removed) {
             assert!(began.elapsed() < std::time::Duration::from_secs(30), "there never was one");
         }
     });

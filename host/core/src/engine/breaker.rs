@@ -73,6 +73,15 @@ impl Breaker {
         was_down
     }
 
+    /// There is no way to the system: one failure is enough to open it.
+    pub fn away(&mut self, now_ms: i64, jitter: f64) {
+        if let State::Closed { failures } = &mut self.state {
+            self.failing_since_ms = now_ms;
+            *failures = self.policy.failures.saturating_sub(1).max(1);
+        }
+        self.failed(now_ms, jitter);
+    }
+
     /// The system did not answer. `jitter` is in 0..1.
     pub fn failed(&mut self, now_ms: i64, jitter: f64) {
         if broken(Mutant::NoBreaker) {

@@ -1,6 +1,6 @@
 //! How an attempt ended, what follows, and how the lane goes on once that is written.
 
-use super::system::{System, Work, job};
+use super::system::{System, Work};
 use super::write::{Entry, Origin};
 use super::{Ended, Engine};
 use crate::error::Code;
@@ -15,6 +15,8 @@ enum Health {
     Up,
     /// It cannot be reached, or takes nobody in.
     Down,
+    /// There is no way to it at all, whatever the message: its folder cannot be written to.
+    Away,
     /// It asks to be left alone for so many milliseconds.
     Slow(Option<u64>),
     /// Nothing.
@@ -27,6 +29,7 @@ fn health(result: &Result<(), Failure>) -> Health {
         Err(Failure::Transient { .. } | Failure::Unauthorized(_) | Failure::UnknownOutcome(_)) => Health::Down,
         Err(Failure::RateLimited { retry_after_ms, .. }) => Health::Slow(*retry_after_ms),
         Err(Failure::Hub(problem)) if problem.code == Code::AdapterTimeout => Health::Down,
+        Err(Failure::Hub(problem)) if problem.code == Code::FileUnreadable => Health::Away,
         Err(Failure::Other(_) | Failure::Hub(_)) => Health::Unsaid,
     }
 }
@@ -45,6 +48,10 @@ impl System {
                 self.breaker.failed(now_ms, jitter);
                 self.breaker.down_since_ms().is_some() && !broken(Mutant::BurnTriesWhenDown)
             }
+            Health::Away => {
+                self.breaker.away(now_ms, jitter);
+                true
+            }
             Health::Slow(wait_ms) => {
                 self.breaker.answered();
                 let policy = self.rules.policy;
@@ -62,9 +69,8 @@ impl System {
         }
     }
 
-    /// The outcome to be written.
-    fn outcome(&mut self, work: &Work, ended: &Ended, now_ms: i64) -> Attempted {
-        let spared = self.note(health(&ended.result), now_ms, ended.jitter);
+    /// The outcome to be written. `spared`: it costs the delivery no try.
+    fn outcome(&mut self, work: &Work, ended: &Ended, spared: bool, now_ms: i64) -> Attempted {
         let stored = &work.stored;
         let tries = stored.tries + u32::from(!spared);
         let (state, next_at_ms, error) = match &ended.result {
@@ -101,9 +107,30 @@ impl System {
 impl Engine {
     pub(super) fn ended(&mut self, ended: Ended, now_ms: i64) {
         let Some(place) = self.names.get(&ended.system).copied() else { return };
+        let Some(system) = self.systems.get_mut(place).filter(|s| s.running.contains_key(&ended.delivery)) else {
+            return;
+        };
+        let spared = system.note(health(&ended.result), now_ms, ended.jitter);
+        self.conclude(place, ended, spared, now_ms);
+    }
+
+    /// A file is one attempt, whatever it came to for each of its deliveries.
+    pub(super) fn filed(&mut self, name: &str, ended: Vec<Ended>, left: &[i64], now_ms: i64) {
+        let Some(place) = self.names.get(name).copied() else { return };
+        let Some(system) = self.systems.get_mut(place) else { return };
+        let said = ended.first().map_or((Health::Unsaid, 0.0), |first| (health(&first.result), first.jitter));
+        let spared = system.note(said.0, now_ms, said.1);
+        system.leave(left);
+        if left.is_empty() && ended.iter().any(|ended| ended.result.is_ok()) {
+            system.filed_ms = now_ms;
+        }
+        ended.into_iter().for_each(|ended| self.conclude(place, ended, spared, now_ms));
+    }
+
+    fn conclude(&mut self, place: usize, ended: Ended, spared: bool, now_ms: i64) {
         let Some(system) = self.systems.get_mut(place) else { return };
         let Some(work) = system.running.get(&ended.delivery).cloned() else { return };
-        let attempted = system.outcome(&work, &ended, now_ms);
+        let attempted = system.outcome(&work, &ended, spared, now_ms);
         let keeps = ended.result.is_ok() || broken(Mutant::WriteFailedEffects);
         let commit = Commit {
             messages: if keeps { ended.messages } else { Vec::new() },
@@ -129,13 +156,18 @@ impl Engine {
         let mut stored = work.stored;
         let key = stored.key.clone();
         let attempted = attempted.filter(|_| written);
+        let again = system.makes_files() && !broken(Mutant::FileOutOfTurn);
+        if again && attempted.as_ref().is_none_or(|attempted| attempted.state != DeliveryState::Done) {
+            return system.lanes.read_anew(&[delivery]);
+        }
         match (attempted.as_ref().map(|attempted| attempted.state), attempted) {
             (Some(DeliveryState::Ready), Some(attempted)) => {
                 stored.attempts = attempted.attempts;
                 stored.version = attempted.expected + 1;
                 stored.tries = attempted.tries;
                 stored.next_at_ms = attempted.next_at_ms;
-                system.lanes.retry(job(stored, false));
+                let job = system.job(stored, false);
+                system.lanes.retry(job);
             }
             (Some(DeliveryState::Parked), _) if broken(Mutant::ParkedIsPassed) => {
                 system.lanes.done(delivery, key.as_deref());
@@ -162,7 +194,8 @@ impl Engine {
             return;
         }
         self.with(&delivery.system, |system| {
-            system.lanes.offer(job(delivery.clone(), true));
+            let job = system.job(delivery.clone(), true);
+            system.lanes.offer(job);
         });
     }
 }

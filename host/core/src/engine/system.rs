@@ -2,6 +2,7 @@
 
 use super::Step;
 use super::breaker::{Breaker, BreakerPolicy};
+use super::file::FileRules;
 use super::rate::{Bucket, Rate};
 use crate::error::Problem;
 use crate::journal::{Act, DeliveryState, Operation, Refusal, Shards, StoredDelivery};
@@ -26,6 +27,8 @@ pub struct SystemRules {
     pub in_flight_max: usize,
     /// Deliveries held in memory.
     pub window_max: usize,
+    /// Its deliveries become files, many of them one.
+    pub files: Option<FileRules>,
 }
 
 /// How a system is doing.
@@ -40,7 +43,7 @@ pub struct SystemStatus {
     pub paused: bool,
 }
 
-struct Disturbed {
+pub struct Disturbed {
     shard: u32,
     /// Taken out of the lanes; `None` where it was not about to run.
     job: Option<Job<Work>>,
@@ -68,23 +71,26 @@ pub struct System {
     pub wishes: u64,
     pub running: HashMap<i64, Work>,
     /// Deliveries that might be started at any time, and about which a person decides, until that is written.
-    disturbed: HashMap<i64, Disturbed>,
+    pub(super) disturbed: HashMap<i64, Disturbed>,
+    /// When the last file was made.
+    pub filed_ms: i64,
     reading: bool,
     read_again_ms: i64,
 }
 
-pub fn job(stored: StoredDelivery, fresh: bool) -> Job<Work> {
-    Job {
-        id: stored.id,
-        key: stored.key.clone(),
-        shard: Shards::of(&stored.system, stored.key.as_deref(), stored.message_seq),
-        due_ms: stored.next_at_ms,
-        first: false,
-        load: Work { stored, fresh },
-    }
-}
-
 impl System {
+    pub fn job(&self, stored: StoredDelivery, fresh: bool) -> Job<Work> {
+        Job {
+            id: stored.id,
+            // What is in one file together has no lanes; what is held back there holds those behind it, see `file`.
+            key: stored.key.clone().filter(|_| !self.makes_files()),
+            shard: Shards::of(&stored.system, stored.key.as_deref(), stored.message_seq),
+            due_ms: stored.next_at_ms,
+            first: false,
+            load: Work { stored, fresh },
+        }
+    }
+
     pub fn new(name: String, rules: SystemRules) -> Self {
         Self {
             name,
@@ -96,6 +102,7 @@ impl System {
             wishes: 0,
             running: HashMap::new(),
             disturbed: HashMap::new(),
+            filed_ms: i64::MIN,
             reading: false,
             read_again_ms: i64::MIN,
             rules,
@@ -147,8 +154,8 @@ impl System {
         match found {
             Ok(Ready { deliveries, operations }) => {
                 // Every write of an attempt and every decision counts the version up: without one there is no record.
-                let found =
-                    deliveries.into_iter().map(|d| (d.version == 0, d)).map(|(fresh, d)| job(d, fresh)).collect();
+                let found = deliveries.into_iter().map(|d| (d.version == 0, d));
+                let found = found.map(|(fresh, d)| self.job(d, fresh)).collect();
                 self.lanes.refill(refill, found, operations);
             }
             Err(_) => self.read_again_ms = now_ms + READ_RETRY_MS,
@@ -159,35 +166,53 @@ impl System {
         if self.paused {
             return None;
         }
+        if let Some(files) = self.rules.files {
+            return self.file(files, now_ms, steps);
+        }
         loop {
             if !self.lanes.has_runnable(now_ms) {
                 return self.lanes.next_due_ms();
             }
-            if self.held_until_ms > now_ms && !broken(Mutant::ForgetHold) {
-                return Some(self.held_until_ms);
-            }
-            if self.breaker.room(now_ms) == 0 {
-                return self.breaker.wake_ms();
-            }
-            if let Some(bucket) = &mut self.bucket
-                && bucket.room(now_ms) == 0
-            {
-                return Some(bucket.wake_ms());
+            if let Err(later) = self.may_start(now_ms) {
+                return later;
             }
             let job = self.lanes.take(now_ms)?;
-            self.breaker.started();
-            if let Some(bucket) = &mut self.bucket {
-                bucket.take();
-            }
+            self.starts();
             let Work { stored, fresh } = job.load.clone();
             self.running.insert(job.id, job.load);
             steps.push(Step::Attempt { delivery: stored, fresh });
         }
     }
 
+    /// Whether its own wish, its breaker and its rate let an attempt begin now; else when to look again.
+    pub(super) fn may_start(&mut self, now_ms: i64) -> Result<(), Option<i64>> {
+        if self.held_until_ms > now_ms && !broken(Mutant::ForgetHold) {
+            return Err(Some(self.held_until_ms));
+        }
+        if self.breaker.room(now_ms) == 0 {
+            return Err(self.breaker.wake_ms());
+        }
+        if let Some(bucket) = &mut self.bucket
+            && bucket.room(now_ms) == 0
+        {
+            return Err(Some(bucket.wake_ms()));
+        }
+        Ok(())
+    }
+
+    /// An attempt begins.
+    pub(super) fn starts(&mut self) {
+        self.breaker.started();
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take();
+        }
+    }
+
     /// Shards with deliveries that are being made or decided about.
     pub fn busy(&self) -> Shards {
-        Shards(self.disturbed.values().fold(self.lanes.busy().0, |all, disturbed| all | 1 << disturbed.shard))
+        let busy =
+            Shards(self.disturbed.values().fold(self.lanes.busy().0, |all, disturbed| all | 1 << disturbed.shard));
+        self.as_leased(busy)
     }
 
     /// A person is about to decide about a `ready` delivery: it is not started until that is written. Only the hub that
@@ -221,6 +246,8 @@ impl System {
             self.breaker.hasten(now_ms);
         }
         match job {
+            // Of its key's others only the store knows what is before it now.
+            _ if self.makes_files() && !broken(Mutant::FileOutOfTurn) => self.lanes.read_anew(&[id]),
             // Another hub may have made it since it was read here.
             Some(job) if written && job.load.stored.version == operation.seen => self.go_on(job, operation),
             Some(job) => self.lanes.drop_held(job),

@@ -128,7 +128,7 @@ fn take(queue: &mut VecDeque<Entry>, weight_max: usize) -> Vec<Entry> {
 
 impl super::Engine {
     pub(super) fn input(&mut self, ticket: Ticket, patient: bool, mut commit: Commit, steps: &mut Vec<Step>) {
-        if let Some(started) = &mut commit.started {
+        for started in &mut commit.started {
             started.expected = self.version(started).unwrap_or(u32::MAX);
         }
         if let Some(refusal) = commit.operation.as_ref().and_then(|operation| self.disturb(operation)) {
@@ -155,8 +155,8 @@ impl super::Engine {
             }
             match entry.origin {
                 Origin::Input { ticket, .. } => {
-                    if let (Some(started), Ok(_)) = (&entry.commit.started, &result) {
-                        self.ahead(started);
+                    if result.is_ok() {
+                        entry.commit.started.iter().for_each(|started| self.ahead(started));
                     }
                     steps.push(Step::Confirm { ticket, result: Ok(result) });
                 }

@@ -138,9 +138,14 @@ impl World {
     fn write_ahead(&mut self, hub: usize, attempt: &mut Attempt) -> Held {
         let call = self.call(attempt, NO_ANSWER);
         let stored = &attempt.delivery;
-        let started =
-            Started { system: stored.system.clone(), delivery: stored.id, expected: 0, attempt: attempt.number };
-        let commit = Commit { started: Some(started), calls: vec![call.clone()], at_ms: self.now, ..Commit::default() };
+        let started = Started {
+            system: stored.system.clone(),
+            delivery: stored.id,
+            expected: 0,
+            attempt: attempt.number,
+            calls: vec![call.clone()],
+        };
+        let commit = Commit { started: vec![started], at_ms: self.now, ..Commit::default() };
         attempt.calls.push(call);
         if broken(Mutant::SendBeforeAhead) {
             self.send(hub, attempt)?;

@@ -61,7 +61,7 @@ impl World {
         Ok(if lost { Answer::Nothing } else { Answer::Done })
     }
 
-    fn execute(&mut self, system: usize, delivery: &StoredDelivery) -> Held {
+    pub fn execute(&mut self, system: usize, delivery: &StoredDelivery) -> Held {
         let Some(kind) = self.plan.systems.get(system).map(|sys| sys.kind) else { return Ok(()) };
         let count = self.effects.entry(delivery.id).or_insert(0);
         if *count > 0 {

@@ -29,7 +29,7 @@ impl World {
     }
 
     fn seq(&self, source: &str, id: &str) -> Option<i64> {
-        self.journal.ids.get(&(source.to_string(), id.to_string())).map(|(seq, _)| *seq)
+        self.journal.seq_of(source, id)
     }
 
     /// Every published message is there, and those of a queue and key in the order of their first publication.

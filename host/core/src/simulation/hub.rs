@@ -2,6 +2,7 @@
 
 use super::attempt::{Attempt, Go};
 use super::broker::Frame;
+use super::filing::{FileGo, Filing};
 use super::plan::{Kind, LEASE_MS, QUIET_MS};
 use super::watch::Sight;
 use super::world::{Broken, Ev, Held, Moment, TicketOf, World};
@@ -27,6 +28,8 @@ pub struct Hub {
     pub owned: Shards,
     alone: bool,
     pub attempts: HashMap<i64, Attempt>,
+    /// By system.
+    pub files: HashMap<usize, Filing>,
     pub tickets: HashMap<Ticket, TicketOf>,
     pub tickets_given: Ticket,
     acks: HashMap<usize, (u64, Acks)>,
@@ -48,6 +51,7 @@ impl Hub {
             tenure: 0,
             alone: true,
             attempts: HashMap::new(),
+            files: HashMap::new(),
             tickets: HashMap::new(),
             tickets_given: 0,
             acks: HashMap::new(),
@@ -160,8 +164,13 @@ impl World {
             Step::Read { system, refill } => self.read(hub, life, system, refill),
             Step::Confirm { ticket, result } => return self.confirm(hub, ticket, result),
             Step::Attempt { delivery, fresh } => {
-                self.starting(hub, &delivery)?;
+                self.starting(hub, &[&delivery])?;
                 return self.begin(hub, delivery, fresh);
+            }
+            Step::File { system, deliveries } => {
+                self.starting(hub, &deliveries.iter().map(|work| &work.stored).collect::<Vec<_>>())?;
+                let Some(system) = self.plan.system_named(&system) else { return Ok(()) };
+                return self.begin_file(hub, system, deliveries);
             }
         }
         Ok(())
@@ -253,6 +262,12 @@ impl World {
                 let at_ms = self.now + self.dice.delay(1, 40, self.plan.faults.late);
                 let life = self.hub(hub)?.life;
                 self.agenda.push(Moment::Process { hub, life }, at_ms, Ev::Go { delivery, go });
+            }
+            (TicketOf::FileAhead { system }, result) => {
+                let go = FileGo::Ahead(result.ok().map(|committed| committed.is_ok()));
+                let at_ms = self.now + self.dice.delay(1, 40, self.plan.faults.late);
+                let life = self.hub(hub)?.life;
+                self.agenda.push(Moment::Process { hub, life }, at_ms, Ev::File { system, go });
             }
             (TicketOf::Person { now: Some((system, wishes)) }, Ok(Ok(_))) => self.heard(hub, system, wishes)?,
             (TicketOf::Person { .. }, _) => {}

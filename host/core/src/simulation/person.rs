@@ -48,7 +48,7 @@ impl World {
         let poison = self.published(&delivery.message.id).is_some_and(|m| m.poison) && delivery.message.data.is_null();
         let ready = delivery.state == DeliveryState::Ready;
         let executed = self.effects.contains_key(&delivery.id);
-        let asks_around = matches!(self.kind_of(system), Kind::Blind | Kind::Asks);
+        let asks_around = matches!(self.kind_of(system), Kind::Blind | Kind::Asks | Kind::Files);
         let act = match self.dice.below(10) {
             // Who looks at a payment asks the bank first.
             _ if executed && asks_around && !ready => Act::Skip,

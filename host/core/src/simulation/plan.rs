@@ -1,7 +1,7 @@
 //! What a seed stands for: hubs, systems, messages and how much goes wrong.
 
 use super::dice::Dice;
-use crate::engine::{BreakerPolicy, Rate, SystemRules};
+use crate::engine::{BreakerPolicy, FileRules, Rate, SystemRules};
 use crate::journal::{Journal, Made, NewMessage};
 use crate::{ErrorRecord, Message, Planned, Policy};
 use serde_json::Value;
@@ -24,6 +24,8 @@ pub enum Kind {
     Blind,
     /// There is no far end: the adapter only states messages.
     States,
+    /// Its deliveries become files, which it fetches.
+    Files,
 }
 
 pub struct Sys {
@@ -145,12 +147,13 @@ fn rules(dice: &mut Dice) -> SystemRules {
             .then(|| Rate { per_second: dice.range(30, 200) as f64, burst: dice.range(1, 4).unsigned_abs() as u32 }),
         in_flight_max: 1 + dice.below(5),
         window_max: if dice.chance(500) { 1 + dice.below(6) } else { 10 + dice.below(30) },
+        files: None,
     }
 }
 
 fn system(dice: &mut Dice, place: usize, first: usize, count: usize) -> Sys {
     let stage_one = place < first;
-    let far = [Kind::Once, Kind::Asks, Kind::Blind];
+    let far = [Kind::Once, Kind::Asks, Kind::Blind, Kind::Files];
     let all = [Kind::Once, Kind::Asks, Kind::Blind, Kind::States];
     let emits = (stage_one && count > first && dice.chance(600))
         .then(|| (first + dice.below(count - first), 1 + dice.below(2)));
@@ -160,7 +163,12 @@ fn system(dice: &mut Dice, place: usize, first: usize, count: usize) -> Sys {
         (from, from + dice.range(50, 800))
     });
     let name = format!("s{place}");
-    Sys { name, kind, emits, rules: rules(dice), ahead: dice.chance(600), down: down.into_iter().collect() }
+    let mut rules = rules(dice);
+    if kind == Kind::Files {
+        let files = FileRules { messages_max: rules.in_flight_max, every_ms: dice.range(0, 150) };
+        (rules.files, rules.window_max) = (Some(files), rules.window_max.max(2 * files.messages_max));
+    }
+    Sys { name, kind, emits, rules, ahead: dice.chance(600), down: down.into_iter().collect() }
 }
 
 fn message(dice: &mut Dice, number: usize, first: usize, shape: (u32, u32, u32)) -> Published {

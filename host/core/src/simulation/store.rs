@@ -53,11 +53,12 @@ impl World {
         if !alive && self.dice.chance(500) {
             return Ok(());
         }
-        let mut results = Vec::with_capacity(batch.len());
+        let (mut results, mut plan) = (Vec::with_capacity(batch.len()), self.journal.plan(&batch));
         for commit in batch {
             let (started, attempted) = (commit.started.clone(), commit.attempted.clone());
             let operation = commit.operation.clone();
-            let result = self.journal.commit(commit);
+            let result = plan.commit(commit);
+            self.journal.apply(&mut plan);
             if result.is_ok() {
                 if let Some(operation) = &operation {
                     self.decided(hub, life, operation, fate)?;

@@ -3,8 +3,9 @@
 use super::plan::Kind;
 use super::store::Fate;
 use super::world::{Broken, Held, World};
+use crate::engine::shard_of_files;
 use crate::journal::{Act, Attempted, DeliveryState, Operation, Started};
-use crate::{Failure, StoredDelivery};
+use crate::{Code, Failure, StoredDelivery};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// What is known of one system as one hub sees it.
@@ -85,7 +86,7 @@ impl World {
     /// A sender is told that its message is safe.
     pub fn confirmed(&mut self, message: usize) -> Held {
         let Some(published) = self.plan.messages.get(message) else { return Ok(()) };
-        match self.journal.ids.contains_key(&("p".to_string(), published.id.clone())) {
+        match self.journal.seq_of("p", &published.id).is_some() {
             true => Ok(()),
             false => broken("what is confirmed is in the journal", published.id.clone()),
         }
@@ -96,9 +97,10 @@ impl World {
     }
 
     /// An earlier delivery of the same system and key that is not finished.
-    fn open_before(&self, system: usize, key: Option<&String>, id: i64) -> Option<i64> {
+    fn open_before(&self, system: usize, key: Option<&String>, id: i64, but: &[i64]) -> Option<i64> {
         let lane = self.watch.lanes.get(&(system, key?.clone()))?;
-        lane.iter().copied().take_while(|other| *other < id).find(|other| self.state(*other).is_some_and(is_open))
+        let open = |other: &i64| !but.contains(other) && self.state(*other).is_some_and(is_open);
+        lane.iter().copied().take_while(|other| *other < id).find(open)
     }
 
     /// Whether it is made by a hub that has the lease for it.
@@ -107,19 +109,36 @@ impl World {
         hub.is_some_and(|h| h.life == running.life && h.tenure == running.tenure && h.lease_end > self.now)
     }
 
-    /// A hub begins an attempt.
-    pub fn starting(&mut self, hub: usize, delivery: &StoredDelivery) -> Held {
+    /// A hub begins an attempt: of one delivery, or of a file of several.
+    pub fn starting(&mut self, hub: usize, batch: &[&StoredDelivery]) -> Held {
+        let Some(first) = batch.first() else { return broken("an attempt is about something", format!("h{hub}")) };
+        let Some(system) = self.plan.system_named(&first.system) else { return Ok(()) };
+        if batch.len() > 1 && !self.makes_files(system) {
+            return broken("deliveries are made one by one", format!("h{hub} s{system}"));
+        }
+        let mut with: Vec<i64> = Vec::new();
+        for delivery in batch {
+            self.starting_one(hub, system, delivery, &with)?;
+            with.push(delivery.id);
+        }
+        self.limits(hub, system, || format!("h{hub} s{system} deliveries {with:?}"))
+    }
+
+    /// `with`: those before it in the same file.
+    fn starting_one(&mut self, hub: usize, system: usize, delivery: &StoredDelivery, with: &[i64]) -> Held {
         self.watch.attempts += 1;
-        let Some(system) = self.plan.system_named(&delivery.system) else { return Ok(()) };
         let (id, key) = (delivery.id, delivery.key.clone());
         let text = || format!("h{hub} s{system} delivery {id} key {:?}", delivery.key);
         if self.hubs.get(hub).is_some_and(|h| h.stopping) {
             return broken("a hub that stops begins nothing", text());
         }
-        if let Some(other) = self.open_before(system, key.as_ref(), id) {
+        if let Some(other) = self.open_before(system, key.as_ref(), id, with) {
             return broken("nothing passes an earlier one with its key", format!("{} before {other}", text()));
         }
-        let same = |r: &&Running| r.system == system && (r.delivery == id || (key.is_some() && r.key == key));
+        let same = |r: &&Running| {
+            let together = r.hub == hub && with.contains(&r.delivery);
+            r.system == system && !together && (r.delivery == id || (key.is_some() && r.key == key))
+        };
         for other in self.watch.running.iter().filter(same) {
             if other.hub == hub || self.is_leased(other) {
                 let text = format!("{} beside {} at h{}", text(), other.delivery, other.hub);
@@ -128,8 +147,12 @@ impl World {
         }
         let (life, tenure) = (self.hub(hub)?.life, self.hub(hub)?.tenure);
         self.watch.running.push(Running { hub, life, tenure, system, key, delivery: id });
-        self.in_time(hub, system, delivery, text)?;
-        self.limits(hub, system, text)
+        self.in_time(hub, system, delivery, text)
+    }
+
+    /// These are not made after all, and nothing was done about them.
+    pub fn not_begun(&mut self, hub: usize, deliveries: &[i64]) {
+        self.watch.running.retain(|r| r.hub != hub || !deliveries.contains(&r.delivery));
     }
 
     /// Not before its time, unless its system came back since.
@@ -242,6 +265,7 @@ impl World {
                 (sight.down_starts, sight.down_since_ms) = (0, now);
             }
             Err(Failure::UnknownOutcome(_)) => (unknown, for_good) = (true, true),
+            Err(Failure::Hub(problem)) if problem.code == Code::FileUnreadable => spared = true,
             Err(Failure::Other(_) | Failure::Hub(_)) => sight.down_starts = sight.down_starts.saturating_sub(1),
             Err(_) => {}
         }
@@ -266,13 +290,13 @@ impl World {
         &mut self,
         hub: usize,
         life: u64,
-        started: Option<Started>,
+        started: Vec<Started>,
         attempted: Option<Attempted>,
         operation: Option<Operation>,
     ) -> Held {
         self.written_messages()?;
         self.written_deliveries()?;
-        if let Some(started) = started {
+        for started in started {
             let tally = self.watch.tallies.entry(started.delivery).or_default();
             tally.attempts += u32::from(tally.ahead != started.attempt);
             tally.ahead = started.attempt;
@@ -299,7 +323,12 @@ impl World {
             return Ok(());
         }
         let h = self.hub(hub)?;
-        if h.life != life || h.lease_end <= now || !h.owned.has(operation.shard) {
+        let owned = h.owned;
+        if h.life != life || h.lease_end <= now {
+            return Ok(());
+        }
+        let files = self.plan.system_named(&operation.system).is_some_and(|system| self.makes_files(system));
+        if !owned.has(if files { shard_of_files(&operation.system) } else { operation.shard }) {
             return Ok(());
         }
         let made = |r: &&Running| r.delivery == id && (r.hub == hub || self.is_leased(r));
@@ -349,7 +378,7 @@ impl World {
             if delivery.state == DeliveryState::Done {
                 self.watch.made.insert(delivery.id);
                 self.watch.tallies.entry(delivery.id).or_default().attempts = 1;
-                if let Some(other) = self.open_before(system, delivery.key.as_ref(), delivery.id) {
+                if let Some(other) = self.open_before(system, delivery.key.as_ref(), delivery.id, &[]) {
                     let text = format!("{} was made ahead of {other}", delivery.id);
                     return broken("nothing passes an earlier one with its key", text);
                 }

@@ -3,6 +3,7 @@
 use super::attempt::Go;
 use super::broker::{Frame, Queue};
 use super::dice::Dice;
+use super::filing::FileGo;
 use super::hub::Hub;
 use super::plan::{Plan, Published, QUIET_MS};
 use super::store::Fate;
@@ -10,7 +11,7 @@ use super::watch::Watch;
 use crate::engine::{Event, Ticket};
 use crate::fakes_journal::MemoryJournal;
 use crate::ports::{Claimed, Ready};
-use crate::{Ack, Commit, Committed, Problem, Refill, Shards};
+use crate::{Ack, Commit, Committed, Problem, Refill, Shards, StoredDelivery};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
@@ -56,6 +57,9 @@ pub enum TicketOf {
     Ahead {
         delivery: i64,
     },
+    FileAhead {
+        system: usize,
+    },
     /// Who wants something to be made now, when the system had wished so often to be left alone.
     Person {
         now: Option<(usize, u64)>,
@@ -76,6 +80,8 @@ pub enum Ev {
     Found { system: String, refill: Refill, found: Result<Ready, Problem> },
     TakeCalls { hub: usize, life: u64, delivery: i64 },
     Go { delivery: i64, go: Go },
+    TakeRecords { hub: usize, life: u64, system: usize, deliveries: Vec<i64> },
+    File { system: usize, go: FileGo },
     Input(Event),
     Claim,
     TakeClaim { hub: usize, life: u64, busy: Shards, sent_ms: i64, leaving: bool },
@@ -157,6 +163,9 @@ pub struct World {
     /// Executed, by delivery; and the last one of each system and key.
     pub effects: HashMap<i64, u32>,
     pub executed: HashMap<(usize, String), i64>,
+    /// Files that have no name yet, by their hidden one.
+    pub parts: HashMap<String, Vec<StoredDelivery>>,
+    pub parts_made: u64,
     pub watch: Watch,
     pub quiet: bool,
     /// Writes that may still be applied.
@@ -182,6 +191,8 @@ impl World {
             journal: MemoryJournal::default(),
             effects: HashMap::new(),
             executed: HashMap::new(),
+            parts: HashMap::new(),
+            parts_made: 0,
             watch: Watch::default(),
             quiet: false,
             ghosts: 0,
@@ -285,6 +296,10 @@ impl World {
                 self.agenda.push(Moment::Process { hub, life }, self.now + delay, Ev::Go { delivery, go });
                 Ok(())
             }
+            Ev::TakeRecords { hub, life, system, deliveries } => {
+                self.take_records(hub, life, system, deliveries);
+                Ok(())
+            }
             Ev::TakeClaim { hub, life, busy, sent_ms, leaving } => {
                 self.take_claim(hub, life, busy, sent_ms, leaving);
                 Ok(())
@@ -315,6 +330,7 @@ impl World {
             Ev::Written(result) => self.feed(hub, [Event::Written(result)]),
             Ev::Found { system, refill, found } => self.feed(hub, [Event::Read { system, refill, found }]),
             Ev::Go { delivery, go } => self.go(hub, delivery, go),
+            Ev::File { system, go } => self.file(hub, system, go),
             Ev::Input(event) => self.feed(hub, [event]),
             Ev::Claim => self.claim(hub),
             Ev::Claimed { claimed, sent_ms } => self.claimed(hub, claimed, sent_ms),

@@ -308,7 +308,7 @@ pub struct PolicyConfig {
     /// Milliseconds between probes at most.
     #[schemars(range(min = 1))]
     pub breaker_max_ms: u64,
-    /// Deliveries started per second at most; no limit where absent.
+    /// Deliveries started per second at most, or files where they become files; no limit where absent.
     #[schemars(range(min = 0.001))]
     pub rate_per_second: Option<f64>,
     /// Deliveries started at once after a pause, with `rate-per-second`.

@@ -2,7 +2,7 @@
 
 use super::{Deployment, System};
 use busbar_core::Policy;
-use busbar_core::engine::{BreakerPolicy, Rate, SystemRules};
+use busbar_core::engine::{BreakerPolicy, FileRules, Rate, SystemRules};
 use std::collections::BTreeSet;
 
 /// Deliveries running at once for a system without an adapter.
@@ -18,6 +18,11 @@ fn at_once(system: &System) -> usize {
 pub fn system_rules(deployment: &Deployment) -> impl Iterator<Item = (String, SystemRules)> {
     let rules = |system: &System| {
         let config = &system.config.policy;
+        let out = system.config.out.as_ref();
+        let files = out.map(|out| FileRules {
+            messages_max: out.messages_max as usize,
+            every_ms: i64::try_from(out.every_ms).unwrap_or(i64::MAX),
+        });
         SystemRules {
             policy: policy(system),
             breaker: BreakerPolicy {
@@ -26,13 +31,12 @@ pub fn system_rules(deployment: &Deployment) -> impl Iterator<Item = (String, Sy
                 open_max_ms: config.breaker_max_ms,
             },
             rate: config.rate_per_second.map(|per_second| Rate { per_second, burst: config.rate_burst }),
-            in_flight_max: at_once(system),
-            window_max: WINDOW_MAX,
+            in_flight_max: files.map_or_else(|| at_once(system), |files| files.messages_max),
+            window_max: files.map_or(WINDOW_MAX, |files| WINDOW_MAX.max(2 * files.messages_max)),
+            files,
         }
     };
-    // Those that get files are served by their outbox.
-    let served = deployment.systems.iter().filter(|(_, system)| system.config.out.is_none());
-    served.map(move |(name, system)| (name.clone(), rules(system)))
+    deployment.systems.iter().map(move |(name, system)| (name.clone(), rules(system)))
 }
 
 /// Systems that can do nothing but state messages, and whose configuration lets them do no more.

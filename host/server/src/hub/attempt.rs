@@ -1,7 +1,7 @@
 //! One attempt of a delivery, over an adapter or without one. What follows from how it ended is the engine's.
 
-use super::Via;
-use busbar_core::engine::{Ended, attempt_number};
+use super::{Committer, Filed, Outbox, Via};
+use busbar_core::engine::{Ended, Work, attempt_number};
 use busbar_core::ports::{Adapters, Attempting, Run, Store};
 use busbar_core::record;
 use busbar_core::{Call, Code, Failure, Made, Message, NewMessage, Problem, Rules, StoredDelivery};
@@ -22,6 +22,8 @@ pub struct Attempter {
     pub via: Arc<BTreeMap<String, Via>>,
     /// Systems whose adapters can only state messages: their deliveries may be made before they are written.
     pub stating: BTreeSet<String>,
+    /// Systems whose deliveries become files.
+    pub outboxes: BTreeMap<String, Outbox>,
     pub store: Arc<dyn Store>,
     pub stop: CancellationToken,
 }
@@ -54,6 +56,28 @@ impl Attempter {
             Err(failure) => (Err(failure), Vec::new()),
         };
         Some(Ended { system, delivery: id, attempt, result, messages, state, calls, jitter: rand::random() })
+    }
+
+    /// Removes what is left of files that nobody goes on with.
+    pub async fn clear_up(&self) {
+        for outbox in self.outboxes.values() {
+            outbox.clear_up().await;
+        }
+    }
+
+    /// Makes a file of these. `None` when the hub stops before it could begin, or has no folder for the system.
+    pub async fn file(&self, system: &str, deliveries: Vec<Work>, committer: &Committer) -> Option<Filed> {
+        let outbox = self.outboxes.get(system)?;
+        let mut recorded = Vec::new();
+        for Work { stored, .. } in deliveries.iter().filter(|work| !work.fresh) {
+            recorded.push((stored.id, self.recorded(stored).await?));
+        }
+        let deliveries: Vec<_> = deliveries.into_iter().map(|work| work.stored).collect();
+        let made = AssertUnwindSafe(outbox.make(deliveries.clone(), recorded, committer)).catch_unwind().await;
+        Some(made.unwrap_or_else(|_| {
+            let problem = Problem::new(Code::Internal, "the attempt ended unexpectedly");
+            outbox.failed(deliveries, Failure::Hub(problem), vec![])
+        }))
     }
 
     async fn run(&self, delivery: &StoredDelivery, attempt: u32, recorded: Vec<Call>) -> Run<()> {

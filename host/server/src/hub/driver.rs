@@ -1,8 +1,8 @@
 //! Drives the engine of `busbar-core`: what happens goes in as events, what it says is done here over the ports.
 
 use super::entries;
-use super::{Attempter, WriterThread};
-use busbar_core::engine::{Engine, Event, Step, SystemStatus, Ticket};
+use super::{Attempter, Filed, WriterThread};
+use busbar_core::engine::{Engine, Event, Step, SystemStatus, Ticket, Work};
 use busbar_core::ports::{Chunks, Clock, Store};
 use busbar_core::{Code, Commit, Committed, Intake, Problem, Refill, Shards, StoredDelivery};
 use std::collections::{BTreeMap, HashMap};
@@ -177,6 +177,7 @@ impl Driver {
                 }
             }
             Step::Attempt { delivery, fresh } => drop(self.tasks.spawn(self.clone().attempt(delivery, fresh))),
+            Step::File { system, deliveries } => drop(self.tasks.spawn(self.clone().file(system, deliveries))),
             Step::Read { system, refill } => drop(self.tasks.spawn(self.clone().read(system, refill))),
         }
     }
@@ -216,6 +217,13 @@ impl Driver {
         // None: the hub is stopping, and the delivery is made after the next start.
         if let Some(ended) = attempter.attempt(delivery, fresh).await {
             self.feed([Event::Ended(Box::new(ended))]);
+        }
+    }
+
+    async fn file(self: Arc<Self>, system: String, deliveries: Vec<Work>) {
+        let Some(attempter) = self.attempter.get().cloned() else { return };
+        if let Some(Filed { ended, left }) = attempter.file(&system, deliveries, &self).await {
+            self.feed([Event::Filed { system, ended, left }]);
         }
     }
 

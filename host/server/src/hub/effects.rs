@@ -141,10 +141,11 @@ impl WriteAhead {
         let starting = || Problem::new(Code::StoreUnavailable, "the hub is starting");
         let committer = self.questions.get().map(|questions| &questions.committer).ok_or_else(starting)?;
         // The engine knows the version it expects.
-        let started = Started { system: system.to_string(), delivery, expected: 0, attempt: call.attempt };
+        let (system, calls) = (system.to_string(), vec![call.clone()]);
+        let started = vec![Started { system, delivery, expected: 0, attempt: call.attempt, calls }];
         let at_ms = self.clock.now_ms();
         let breaks = self.lease.breaks();
-        let commit = Commit { calls: vec![call.clone()], started: Some(started), at_ms, ..Commit::default() };
+        let commit = Commit { started, at_ms, ..Commit::default() };
         let taken_over = || Problem::new(Code::StoreUnavailable, "another hub has taken the delivery over");
         committer.commit(commit).await?.map(drop).map_err(|_| taken_over())?;
         // While this hub stood still another one may have asked the far end, and sent it.

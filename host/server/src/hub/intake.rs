@@ -1,13 +1,12 @@
 //! The front door: what comes in over REST, AMQP and hooks, checked and written down before anybody
 //! is told that it arrived.
 
-use super::{Attempter, Committer, Gate, Questions, Refusals, entries, new_id};
+use super::{Attempter, Committer, Questions, Refusals, entries, new_id};
 use busbar_core::ports::{Adapters, Clock, HookRequest, HookResponse, Store};
 use busbar_core::{
     Accepted, Code, Commit, Failure, Intake, IntakeKind, IntakeOutcome, Message, NewMessage, OnDiffering, Problem,
     Refusal, Rules, StatedBy, Stater,
 };
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,7 +20,6 @@ pub struct Hub {
     pub questions: Arc<Questions>,
     pub clock: Arc<dyn Clock>,
     /// Of the systems that get files.
-    pub gates: BTreeMap<String, Arc<Gate>>,
     pub refusals: Refusals,
     /// Folder for files that are being decoded.
     pub spool: PathBuf,

@@ -1,6 +1,7 @@
 //! What a person does about deliveries that are not finished.
 
 use super::Hub;
+use busbar_core::files::begun;
 use busbar_core::record::binds;
 use busbar_core::{
     Act, Code, Commit, DeliveryFilter, DeliveryState, DeliveryView, Message, Operation, Problem, Refusal, Shards,
@@ -28,7 +29,15 @@ impl Hub {
         let message = self.store.message(seq).await?.ok_or_else(missing)?.message;
         self.rules.catalog.validate(&message.r#type, &data)?;
         // What is written meanwhile counts the delivery's version up, and the decision is refused.
-        if view.state == DeliveryState::Ready && binds(&self.store.calls(delivery).await?) {
+        let calls = self.store.calls(delivery).await?;
+        if let Some(begun) = begun(&calls) {
+            let detail = format!(
+                "delivery {delivery} is in the file `{}` that is not finished, with the data as they were; retry it, or skip it",
+                begun.name
+            );
+            return Err(Problem::new(Code::NotParked, detail));
+        }
+        if view.state == DeliveryState::Ready && binds(&calls) {
             let detail = format!(
                 "delivery {delivery} has done something already, or may have; with other data it could do it twice"
             );
@@ -57,15 +66,6 @@ impl Hub {
     /// # Errors
     /// `not-parked`, `under-way`, `another-hub`, `store-unavailable`.
     pub async fn operate_on(&self, seq: i64, view: &DeliveryView, act: Act, by: &str) -> Result<(), Problem> {
-        // What becomes files is not the engine's to know of.
-        let gate = self.gates.get(&view.system).filter(|_| view.state == DeliveryState::Ready);
-        let _gate = match gate {
-            Some(gate) => {
-                let passed = gate.pass(&view.system, self.store.as_ref()).await?;
-                Some(passed.map_err(|refusal| refused(view, refusal))?)
-            }
-            None => None,
-        };
         let operation = Operation {
             delivery: view.id,
             system: view.system.clone(),

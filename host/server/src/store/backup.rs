@@ -2,9 +2,9 @@
 //! SQLite and PostgreSQL, and it can be restored into either.
 
 use super::backend::Rows;
+use super::changes::Changes;
 use super::days::day_of_id;
 use super::export::{BackupLine, Export, IntakeLine, Line, MessageLine, SeenLine, StateLine, TypeLine};
-use super::plan::Plan;
 use super::prune::Archive;
 use super::write::Write;
 use super::{SqlStore, internal};
@@ -159,7 +159,7 @@ impl SqlStore {
                 Line::Message(message) => {
                     counts.message(&message);
                     parts.days.insert(day_of_id(message.seq));
-                    message.restore(&mut parts.plan)?;
+                    message.restore(&mut parts.changes)?;
                 }
                 Line::Intake(intake) => {
                     counts.intakes += 1;
@@ -223,7 +223,7 @@ impl Counts {
 #[derive(Default)]
 struct Parts {
     days: BTreeSet<i64>,
-    plan: Plan,
+    changes: Changes,
     state: Vec<StateLine>,
     types: Vec<TypeLine>,
     seen: Vec<SeenLine>,
@@ -231,8 +231,8 @@ struct Parts {
 
 impl Parts {
     fn intake(&mut self, line: IntakeLine) -> Result<()> {
-        self.plan.record(line.seq, line.calls)?;
-        self.plan.intakes.push((line.seq, line.intake));
+        self.changes.record(line.seq, line.calls)?;
+        self.changes.intakes.push((line.seq, line.intake));
         Ok(())
     }
 }
@@ -240,7 +240,7 @@ impl Parts {
 impl Write {
     async fn parts(&mut self, parts: Parts) -> Result<()> {
         self.make_days(&parts.days.into_iter().collect::<Vec<_>>()).await?;
-        self.rows(parts.plan).await?;
+        self.rows(parts.changes).await?;
         let state = Rows::default()
             .text("system", &parts.state, |s| &s.system)
             .text("key", &parts.state, |s| &s.key)

@@ -1,10 +1,11 @@
-//! Sharing the work between hubs without a leader: each one counts the living and takes its fair share of the shards.
+//! The leases by which hubs share the work, in the database: [`leases::share`] decides.
 
 use super::backend::{Pool, Rows, Tx};
 use super::internal;
 use super::text::read;
+use busbar_core::Problem;
+use busbar_core::leases::{self, Share};
 use busbar_core::ports::{Claim, Claimed};
-use busbar_core::{Problem, Shards};
 use std::collections::BTreeMap;
 
 /// As [`Store::claim`](busbar_core::ports::Store::claim). Not under the writers' lock: a large file that is being
@@ -29,23 +30,9 @@ async fn share(tx: &mut Tx, claim: &Claim) -> Result<Claimed, Problem> {
     for (shard, hub) in tx.fetch::<(i64, String)>(&sql, rows).await? {
         leases.insert(u32::try_from(shard).map_err(internal)?, read(hub));
     }
-    let share = if claim.leaving { 0 } else { Shards::COUNT.div_ceil(hubs.max(1)) };
-    let (mut shards, mut leave, mut free) = (Shards::NONE, Shards::NONE, Vec::new());
-    let mine = leases.iter().filter(|(_, hub)| **hub == claim.hub).map(|(shard, _)| *shard);
-    for (place, shard) in mine.enumerate() {
-        match (place >= share as usize, claim.busy.has(shard)) {
-            (true, false) => free.push(shard),
-            (true, true) => leave.0 |= 1 << shard,
-            (false, _) => shards.0 |= 1 << shard,
-        }
-    }
-    for (shard, _) in leases.iter().filter(|(shard, hub)| hub.is_empty() || free.contains(shard)) {
-        if shards.0.count_ones() < share {
-            shards.0 |= 1 << shard;
-        }
-    }
-    write(tx, claim, leases.into_keys(), Shards(shards.0 | leave.0), &free).await?;
-    Ok(Claimed { shards, leave, hubs })
+    let share = leases::share(claim, &leases, hubs);
+    write(tx, claim, leases.into_keys(), &share).await?;
+    Ok(share.claimed)
 }
 
 /// Says that this hub lives (or not), and counts those that do.
@@ -66,15 +53,9 @@ async fn living(tx: &mut Tx, claim: &Claim) -> Result<u32, Problem> {
     Ok(u32::try_from(count).map_err(internal)?.max(1))
 }
 
-async fn write(
-    tx: &mut Tx,
-    claim: &Claim,
-    leases: impl Iterator<Item = u32>,
-    held: Shards,
-    free: &[u32],
-) -> Result<(), Problem> {
+async fn write(tx: &mut Tx, claim: &Claim, leases: impl Iterator<Item = u32>, share: &Share) -> Result<(), Problem> {
     let until_ms = claim.now_ms + claim.lease_ms;
-    let row = |shard: u32| match (held.has(shard), free.contains(&shard)) {
+    let row = |shard: u32| match (share.held.has(shard), share.free.has(shard)) {
         (true, _) => Some((shard, claim.hub.as_str(), until_ms)),
         (false, true) => Some((shard, "", 0)),
         (false, false) => None,

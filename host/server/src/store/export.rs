@@ -1,11 +1,11 @@
 //! The journal as lines of JSON: what an archive and a backup hold.
 
+use super::changes::Changes;
 use super::dialect::Dialect;
 use super::find::{self, Value};
 use super::internal;
-use super::plan::Plan;
 use super::read::{self, select};
-use super::rows::{MessageRow, OpenRow, attributes};
+use super::rows::{MessageRow, OpenRow, attributes, record};
 use busbar_core::*;
 use serde::{Deserialize, Serialize};
 use sqlx::AnyPool;
@@ -257,8 +257,8 @@ fn delivery_line(row: &sqlx::any::AnyRow, calls: Vec<Call>) -> Result<DeliveryLi
 }
 
 impl MessageLine {
-    /// Puts the rows that this line stands for into a plan.
-    pub fn restore(self, plan: &mut Plan) -> Result<()> {
+    /// Puts the rows that this line stands for among those to be written.
+    pub fn restore(self, changes: &mut Changes) -> Result<()> {
         let mut event = self.event;
         let mut data = None;
         if let Some(event) = event.as_object_mut() {
@@ -267,30 +267,29 @@ impl MessageLine {
         }
         let message = Arc::new(Message::from_structured(event)?);
         for delivery in self.deliveries {
-            let DeliveryLine { id, system, key, state, attempts, tries, next_at_ms, .. } = delivery;
-            let message = message.clone();
-            let (message_seq, operated, judged) = (self.seq, delivery.judged.is_some(), delivery.judged.unwrap_or(0));
-            let stored = StoredDelivery {
-                id,
-                message_seq,
-                system,
-                key,
-                state,
-                attempts,
-                tries,
-                next_at_ms,
-                operated,
-                judged,
+            changes.record(delivery.id, delivery.calls)?;
+            changes.deliveries.push(OpenRow {
+                id: delivery.id,
+                message_seq: self.seq,
+                r#type: message.r#type.clone(),
+                system: delivery.system,
+                key: delivery.key,
+                state: delivery.state,
+                attempts: delivery.attempts,
+                tries: delivery.tries,
+                next_at_ms: delivery.next_at_ms,
+                updated_at_ms: delivery.updated_at_ms,
+                judged: delivery.judged,
                 version: 0,
-                message,
-            };
-            let row = OpenRow::new(&stored, delivery.error.as_ref(), delivery.updated_at_ms)?;
-            let edited = delivery.edited.map(|event| event.to_string());
-            plan.facts.open.insert(id, OpenRow { judged: delivery.judged, edited, by: delivery.by, ..row });
-            plan.record(id, delivery.calls)?;
+                error: record(delivery.error.as_ref())?,
+                code: delivery.error.map(|e| e.code),
+                edited: delivery.edited.map(|event| event.to_string()),
+                by: delivery.by,
+                was: None,
+            });
         }
-        plan.type_hash(&message.r#type);
-        plan.messages.push(MessageRow {
+        changes.type_hash(&message.r#type);
+        changes.messages.push(MessageRow {
             seq: self.seq,
             until: self.until,
             received_at_ms: self.received_at_ms,

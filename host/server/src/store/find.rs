@@ -1,8 +1,8 @@
 //! The SQL of searches. Each starts at an index that leads to the newest first, so that a page costs the same however
 //! many messages there are; `column || ''` keeps a database from starting at a broader one.
 
-use super::rows::finished;
 use super::text::stored;
+use busbar_core::commit::finished;
 use busbar_core::{DeliveryFilter, DeliveryState, IntakeFilter, MessageFilter, States};
 
 /// A value of a parameter.

@@ -2,11 +2,12 @@
 
 use super::dialect::Dialect;
 use super::find::{self, Value};
-use super::rows::{Pair, judged, parse_state};
+use super::rows::{judged, parse_state};
 use super::text::{read, stored};
 use super::{internal, unavailable};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use busbar_core::commit::Pair;
 use busbar_core::ports::{Ready, StateSize};
 use busbar_core::*;
 use serde::de::DeserializeOwned;

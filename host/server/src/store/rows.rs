@@ -2,55 +2,14 @@
 
 use super::internal;
 use super::text::read;
-use busbar_core::{Attempted, DeliveryState, ErrorRecord, Message, NewMessage, Problem, Shards, StoredDelivery};
+use busbar_core::commit::{Open, short_hash};
+use busbar_core::{DeliveryState, Message, Problem, Shards};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// SHA-256 over parts that hold no NUL, or of which only the last may; the first and the next 64 bits of it.
-fn short(parts: &[&str]) -> (i64, i64) {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part.as_bytes());
-        hash.update([0]);
-    }
-    let digest = hash.finalize();
-    let number = |bytes: &[u8]| bytes.iter().take(8).fold(0i64, |number, byte| (number << 8) | i64::from(*byte));
-    (number(&digest), digest.get(8..).map_or(0, number))
-}
-
-/// What tells one message from another. In the database the id stands beside the first half.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Pair(pub i64, pub i64);
-
-impl Pair {
-    pub fn of(message: &Message) -> Self {
-        Self::named(&message.source, &message.id)
-    }
-
-    pub fn named(source: &str, id: &str) -> Self {
-        let (first, second) = short(&[source, id]);
-        Self(first, second)
-    }
-}
-
 pub fn type_hash(name: &str) -> i64 {
-    short(&[name]).0
-}
-
-/// A record of what was accepted.
-pub struct SeenRow {
-    pub seq: i64,
-    pub message: Arc<Message>,
-    pub pair: Pair,
-    pub content: i64,
-    pub r#type: i64,
-}
-
-/// Tells a repeat from a reused id.
-pub fn content(new: &NewMessage) -> i64 {
-    short(&[&new.digest]).0
+    short_hash(&[name]).0
 }
 
 pub struct MessageRow {
@@ -103,8 +62,7 @@ pub fn attributes(message: &Message) -> Result<String, Problem> {
     serde_json::to_string(&attributes).map_err(internal)
 }
 
-/// A delivery that is not finished, or was not when the batch began.
-#[derive(Clone)]
+/// A delivery as it is written.
 pub struct OpenRow {
     pub id: i64,
     pub message_seq: i64,
@@ -126,10 +84,19 @@ pub struct OpenRow {
     pub by: Option<String>,
     /// Its state in the database; new ones are not there.
     pub was: Option<DeliveryState>,
-    pub changed: bool,
 }
 
-/// [`OpenRow`] as the database gives it: in groups, because a tuple has sixteen columns at most.
+/// What no rule asks for: it stays in the database as it is, unless it is replaced.
+#[derive(Default)]
+pub struct Texts {
+    r#type: String,
+    error: Option<String>,
+    code: Option<String>,
+    edited: Option<String>,
+    by: Option<String>,
+}
+
+/// A row of `open` as the database gives it.
 #[derive(sqlx::FromRow)]
 pub struct OpenRecord {
     id: i64,
@@ -154,12 +121,11 @@ impl OpenRecord {
     pub const COLUMNS: &str = "open.id, open.message_seq, open.type, open.system, open.key, open.state, open.attempts, \
         open.tries, open.next_at_ms, open.updated_at_ms, open.operated, open.version, open.error, open.code, open.edited, open.by_whom";
 
-    pub fn row(self) -> Result<OpenRow, Problem> {
+    pub fn parts(self) -> Result<(Open, Texts), Problem> {
         let state = parse_state(&self.state)?;
-        Ok(OpenRow {
+        let open = Open {
             id: self.id,
             message_seq: self.message_seq,
-            r#type: read(self.r#type),
             system: read(self.system),
             key: self.key.map(read),
             state,
@@ -169,13 +135,15 @@ impl OpenRecord {
             updated_at_ms: self.updated_at_ms,
             judged: judged(self.operated),
             version: self.version.try_into().map_err(internal)?,
-            error: self.error,
-            code: self.code.map(read),
-            edited: self.edited,
-            by: self.by_whom.map(read),
+            error: None,
+            edited: None,
+            by: None,
+            new: None,
             was: Some(state),
             changed: false,
-        })
+        };
+        let (r#type, code, by) = (read(self.r#type), self.code.map(read), self.by_whom.map(read));
+        Ok((open, Texts { r#type, error: self.error, code, edited: self.edited, by }))
     }
 }
 
@@ -188,46 +156,34 @@ pub fn parse_state(text: &str) -> Result<DeliveryState, Problem> {
     DeliveryState::parse(text).ok_or_else(|| internal(format!("a delivery in state `{text}`")))
 }
 
-/// Whether nothing more will happen to a delivery in this state: it moves from `open` to `deliveries`.
-pub fn finished(state: DeliveryState) -> bool {
-    matches!(state, DeliveryState::Done | DeliveryState::Skipped)
-}
-
 impl OpenRow {
-    pub fn new(stored: &StoredDelivery, error: Option<&ErrorRecord>, at_ms: i64) -> Result<Self, Problem> {
+    /// A planned delivery with what only the database knows of it, where it is there.
+    pub fn planned(open: Open, found: Option<Texts>) -> Result<Self, Problem> {
+        let Texts { r#type, error, code, edited, by } = found.unwrap_or_default();
+        let new = open.new.map(|message| message.r#type.clone());
+        let (error, code) = match open.error {
+            None => (error, code),
+            Some(error) => (record(error.as_ref())?, error.map(|e| e.code)),
+        };
         Ok(Self {
-            id: stored.id,
-            message_seq: stored.message_seq,
-            r#type: stored.message.r#type.clone(),
-            system: stored.system.clone(),
-            key: stored.key.clone(),
-            state: stored.state,
-            attempts: stored.attempts,
-            tries: stored.tries,
-            next_at_ms: stored.next_at_ms,
-            updated_at_ms: at_ms,
-            judged: None,
-            version: stored.version,
-            error: record(error)?,
-            code: error.map(|e| e.code.clone()),
-            edited: None,
-            by: None,
-            was: None,
-            changed: true,
+            id: open.id,
+            message_seq: open.message_seq,
+            r#type: new.unwrap_or(r#type),
+            system: open.system,
+            key: open.key,
+            state: open.state,
+            attempts: open.attempts,
+            tries: open.tries,
+            next_at_ms: open.next_at_ms,
+            updated_at_ms: open.updated_at_ms,
+            judged: open.judged,
+            version: open.version,
+            error,
+            code,
+            edited: open.edited.map(|message| message.to_structured().to_string()).or(edited),
+            by: open.by.or(by),
+            was: open.was,
         })
-    }
-
-    pub fn attempted(&mut self, attempted: &Attempted) -> Result<(), Problem> {
-        self.state = attempted.state;
-        self.attempts = attempted.attempts;
-        self.tries = attempted.tries;
-        self.next_at_ms = attempted.next_at_ms;
-        self.updated_at_ms = attempted.at_ms;
-        self.version += 1;
-        self.error = record(attempted.error.as_ref())?;
-        self.code = attempted.error.as_ref().map(|e| e.code.clone());
-        self.changed = true;
-        Ok(())
     }
 
     pub fn shard(&self) -> i64 {

@@ -1,15 +1,17 @@
 //! Writes what a [`Plan`] comes to: a statement for each table that gets rows, however many there are.
 
 use super::backend::{Pool, Rows, Tx};
+use super::changes::Changes;
 use super::days::Days;
+use super::facts::Found;
 use super::health::Health;
 use super::internal;
-use super::plan::{self, Plan, ids_max};
-use super::rows::{OpenRow, finished, record};
+use super::rows::{OpenRow, Texts, record};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use busbar_core::commit::{Names, Plan, finished, ids_max, messages_ids_max};
 use busbar_core::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, Problem>;
@@ -51,42 +53,43 @@ impl Write {
     /// Writes a batch; the transaction is not committed yet.
     pub async fn batch(&mut self, batch: Vec<Commit>) -> Result<Vec<Committed>> {
         let at_ms = batch.iter().map(time_of).max().unwrap_or_default();
-        let next = self.reserve(batch.iter().map(ids_max).sum(), at_ms).await?;
-        let facts = self.facts(&batch).await?;
-        let mut plan = Plan { next, facts, ..Plan::default() };
-        let committed = batch.into_iter().map(|c| plan.commit(c)).collect::<Result<_>>()?;
-        self.rows(plan).await?;
+        let ids = batch.iter().map(ids_max).sum();
+        let (mut plan, texts) = self.plan(ids, at_ms, Names::of(&batch)).await?;
+        let committed = batch.into_iter().map(|c| plan.commit(c)).collect();
+        self.rows(Changes::of(plan, texts)?).await?;
         Ok(committed)
     }
 
     /// Whether a large commit is refused whatever its messages are. Takes the writers' lock.
     pub async fn refuses(&mut self, head: &Commit) -> Result<bool> {
-        self.reserve(0, head.at_ms).await?;
-        let facts = self.facts([head]).await?;
-        let head = Commit { on_differing: Some(OnDiffering::Keep), ..head.clone() };
-        Ok(Plan { facts, ..Plan::default() }.commit(head)?.is_err())
+        let (mut plan, _) = self.plan(0, head.at_ms, Names::of([head])).await?;
+        Ok(plan.commit(Commit { on_differing: Some(OnDiffering::Keep), ..head.clone() }).is_err())
     }
 
     /// Writes one chunk of a large commit and counts it.
     pub async fn chunk(&mut self, messages: Vec<NewMessage>, intake: &mut Option<Intake>, at_ms: i64) -> Result<()> {
-        let next = self.reserve(plan::messages_ids_max(&messages), at_ms).await?;
-        let facts = self.facts_of(&messages).await?;
-        let mut plan = Plan { next, facts, ..Plan::default() };
+        let names = Names::of_messages(&messages);
+        let (mut plan, texts) = self.plan(messages_ids_max(&messages), at_ms, names).await?;
         let origin = intake.as_ref().map_or_else(|| Origin::delivery(""), Origin::input);
-        let accepted = plan.accept(messages, &origin, at_ms)?;
+        let accepted = plan.accept(messages, &origin, at_ms);
         if let Some(intake) = intake {
             intake.count(&accepted);
         }
-        self.rows(plan).await
+        self.rows(Changes::of(plan, texts)?).await
     }
 
     /// Writes what a large commit has apart from messages.
     pub async fn rest(&mut self, head: Commit) -> Result<()> {
-        let next = self.reserve(ids_max(&head), head.at_ms).await?;
-        let facts = self.facts([&head]).await?;
-        let mut plan = Plan { next, facts, ..Plan::default() };
-        plan.rest(head)?;
-        self.rows(plan).await
+        let (mut plan, texts) = self.plan(ids_max(&head), head.at_ms, Names::of([&head])).await?;
+        plan.rest(head);
+        self.rows(Changes::of(plan, texts)?).await
+    }
+
+    /// Takes the writers' lock and so many ids, and then looks at what is named.
+    async fn plan(&mut self, ids: usize, at_ms: i64, names: Names<'_>) -> Result<(Plan, HashMap<i64, Texts>)> {
+        let next = self.reserve(ids, at_ms).await?;
+        let Found { facts, texts } = self.find(names).await?;
+        Ok((Plan::new(next, facts), texts))
     }
 
     /// Takes a block of ids of the day, and with it the writers' lock; returns the first one.
@@ -116,29 +119,29 @@ impl Write {
         Ok(())
     }
 
-    pub async fn rows(&mut self, plan: Plan) -> Result<()> {
-        self.messages(&plan).await?;
-        self.intakes(&plan.intakes).await?;
-        self.decided(&plan.decided).await?;
-        self.recurred(plan.recurred).await?;
-        self.calls(&plan.calls).await?;
-        self.state(plan.state).await?;
-        self.deliveries(plan.facts.open.into_values().filter(|row| row.changed).collect()).await?;
-        let operations: Vec<_> = Some(plan.operations).filter(|n| *n > 0).into_iter().collect();
+    pub async fn rows(&mut self, changes: Changes) -> Result<()> {
+        self.messages(&changes).await?;
+        self.intakes(&changes.intakes).await?;
+        self.decided(&changes.decided).await?;
+        self.recurred(changes.recurred).await?;
+        self.calls(&changes.calls).await?;
+        self.state(changes.state).await?;
+        self.deliveries(changes.deliveries).await?;
+        let operations: Vec<_> = Some(changes.operations).filter(|n| *n > 0).into_iter().collect();
         // Each takes an id as well: hubs see at their next write that something has changed.
         let sql = "UPDATE counters SET value = value + r.more FROM {rows} WHERE counters.name IN ('operations', 'seq')";
         self.tx.execute(sql, Rows::default().int("more", &operations, |n| *n)).await
     }
 
-    async fn messages(&mut self, plan: &Plan) -> Result<()> {
+    async fn messages(&mut self, changes: &Changes) -> Result<()> {
         let seen = Rows::default()
-            .text("id", &plan.seen, |r| &r.message.id)
-            .int("pair", &plan.seen, |r| r.pair.0)
-            .int("seq", &plan.seen, |r| r.seq)
-            .int("content", &plan.seen, |r| r.content)
-            .int("type", &plan.seen, |r| r.r#type);
+            .text("id", &changes.seen, |r| &r.message.id)
+            .int("pair", &changes.seen, |r| r.pair.0)
+            .int("seq", &changes.seen, |r| r.seq)
+            .int("content", &changes.seen, |r| r.content)
+            .int("type", &changes.seen, |r| r.r#type);
         self.tx.insert("seen", seen, "").await?;
-        let rows = &plan.messages;
+        let rows = &changes.messages;
         let messages = Rows::default()
             .int("seq", rows, |r| r.seq)
             .int("until", rows, |r| r.until)
@@ -155,7 +158,7 @@ impl Write {
             .json("data", rows, |r| r.data.as_deref());
         self.tx.insert("messages", messages, "").await?;
         let new = |hash: &i64| self.days.is_new_type(*hash) && !self.new_types.contains(hash);
-        let types: Vec<_> = plan.types.iter().filter(|(_, hash)| new(hash)).collect();
+        let types: Vec<_> = changes.types.iter().filter(|(_, hash)| new(hash)).collect();
         let values = Rows::default().int("hash", &types, |t| *t.1).text("name", &types, |t| t.0);
         self.tx.insert("types", values, "ON CONFLICT (hash) DO NOTHING").await?;
         self.new_types.extend(types.into_iter().map(|(_, hash)| *hash));
@@ -201,24 +204,23 @@ impl Write {
         self.tx.execute(sql, values).await
     }
 
-    async fn recurred(&mut self, recurred: BTreeMap<i64, (u64, i64)>) -> Result<()> {
+    async fn recurred(&mut self, recurred: BTreeMap<i64, Recurred>) -> Result<()> {
         let rows: Vec<_> = recurred.into_iter().collect();
         let values = Rows::default()
             .int("seq", &rows, |r| r.0)
-            .int("times", &rows, |r| i64::try_from(r.1.0).unwrap_or(i64::MAX))
-            .int("last_at_ms", &rows, |r| r.1.1);
+            .int("times", &rows, |r| i64::try_from(r.1.times).unwrap_or(i64::MAX))
+            .int("last_at_ms", &rows, |r| r.1.last_at_ms);
         let sql = "UPDATE intakes SET times = intakes.times + r.times, last_at_ms = r.last_at_ms FROM {rows} \
                    WHERE intakes.seq = r.seq";
         self.tx.execute(sql, values).await
     }
 
-    async fn calls(&mut self, calls: &BTreeMap<(i64, u32, u32), String>) -> Result<()> {
-        let rows: Vec<_> = calls.iter().collect();
+    async fn calls(&mut self, calls: &[((i64, u32, u32), String)]) -> Result<()> {
         let values = Rows::default()
-            .int("owner", &rows, |r| r.0.0)
-            .int("attempt", &rows, |r| r.0.1.into())
-            .int("ordinal", &rows, |r| r.0.2.into())
-            .json("record", &rows, |r| Some(r.1));
+            .int("owner", calls, |r| r.0.0)
+            .int("attempt", calls, |r| r.0.1.into())
+            .int("ordinal", calls, |r| r.0.2.into())
+            .json("record", calls, |r| Some(&r.1));
         let overwrite = "ON CONFLICT (owner, attempt, ordinal) DO UPDATE SET record = excluded.record";
         self.tx.insert("calls", values, overwrite).await
     }

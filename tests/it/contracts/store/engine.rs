@@ -30,8 +30,8 @@ pub async fn an_attempt_that_was_overtaken_is_stale(store: AnyStore) {
 pub async fn calls_of_a_started_attempt_are_there_and_overwritten(store: AnyStore) {
     let id = write(&store, commit(vec![new("1", "a")])).await[0].deliveries[0].id;
     let started = |expected, attempt, calls| {
-        let started = Started { system: "billing".into(), delivery: id, expected, attempt };
-        Commit { started: Some(started), calls, ..Commit::default() }
+        let started = Started { system: "billing".into(), delivery: id, expected, attempt, calls };
+        Commit { started: vec![started], ..Commit::default() }
     };
     let sent = Call { answer: None, outcome: "sent".into(), ..call(1, 1) };
     write(&store, started(0, 1, vec![call(1, 0), sent.clone()])).await;

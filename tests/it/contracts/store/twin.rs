@@ -60,6 +60,18 @@ fn some_entry(dice: &mut Dice, round: usize) -> Intake {
     Origin::delivery(dice.of(SYSTEMS)).left_out(&entry, round as i64)
 }
 
+/// Those of a file are started together, or none of them.
+fn some_started(deliveries: &[Shown]) -> Vec<Started> {
+    let mut started: Vec<Started> = Vec::new();
+    for (delivery, _, attempts, expected) in deliveries.iter().copied() {
+        if started.iter().all(|other| other.delivery != delivery) {
+            let (system, attempt, calls) = ("billing".into(), attempts + 1, vec![call(attempts + 1, 0)]);
+            started.push(Started { system, delivery, expected, attempt, calls });
+        }
+    }
+    started
+}
+
 /// Attempts and operations name a delivery by its rank; mostly one that fits.
 fn some_commit(dice: &mut Dice, round: usize, shown: &[Shown]) -> Commit {
     let ready: Vec<_> = shown.iter().filter(|d| d.1 == DeliveryState::Ready).copied().collect();
@@ -105,9 +117,8 @@ fn some_commit(dice: &mut Dice, round: usize, shown: &[Shown]) -> Commit {
             });
         }
         5 => {
-            let (delivery, _, attempts, expected) = any(dice, &ready);
-            let system = "billing".into();
-            commit.started = Some(Started { system, delivery, expected, attempt: attempts + 1 });
+            let several = (0..1 + dice.below(3)).map(|_| any(dice, &ready)).collect::<Vec<_>>();
+            commit.started = some_started(&several);
         }
         6..=7 => {
             let fit = if dice.one_in(3) { &ready } else { &failed_ones };
