@@ -44,6 +44,7 @@ busbar="$CARGO_TARGET_DIR/debug/busbar"
 if [ -z "$filter" ]; then
   step "lints (the first time about five minutes)"
   cargo clippy --locked --workspace --all-targets -- -D warnings
+  cargo clippy --locked --package busbar-core --features simulation --all-targets -- -D warnings
   (cd plugins && CARGO_TARGET_DIR="$BUSBAR_PLUGINS_TARGET_DIR" cargo clippy --locked --workspace --all-targets -- -D warnings)
 
   step "licences, sources, advisories"
@@ -73,12 +74,18 @@ if [ -z "$filter" ]; then
   "$busbar" adapter fuzz --inputs 10000 --seed "$(date +%j)" --out "$CARGO_TARGET_DIR/fuzz"
 fi
 
+# By itself, so that nothing else is built with its broken rules.
+simulation() {
+  cargo test --locked --package busbar-core --features simulation --test simulation -- "$@"
+}
+
 if [ -n "$filter" ]; then
   step "tests"
   cargo test --locked --workspace -- "$filter"
+  simulation "$filter"
 else
   step "tests"
-  cargo test --locked --workspace -- --skip faults:: --skip simulation:: --skip hostile::neighbours --skip judges::
+  cargo test --locked --workspace -- --skip faults:: --skip hostile::neighbours --skip judges::
   if [ -n "$trixie" ]; then
     # What the servers' versions can change: both contracts, what is said in headers, limits and alarms, a client of AMQP 1.0.
     step "the same on RabbitMQ 4 and PostgreSQL 17: contracts, flows over the broker"
@@ -88,7 +95,7 @@ else
   step "judges: libraries of others write what is read here, and read what is written here"
   cargo test --locked --workspace --test it -- judges:: --nocapture
   step "simulation: every promise over 100,000 seeds, and every broken rule noticed"
-  cargo test --locked --workspace --test it -- simulation:: --nocapture
+  simulation --nocapture
   # One after another: they measure, and use the whole machine.
   step "neighbours of hostile adapters, and faults on real servers"
   cargo test --locked --workspace --test it -- hostile::neighbours faults:: --nocapture --test-threads=1

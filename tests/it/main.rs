@@ -19,5 +19,4 @@ mod rest;
 mod rules;
 mod samples;
 mod servers;
-mod simulation;
 mod tidy;

@@ -6,7 +6,7 @@ use crate::wasm::inspect::{SECTION, inspect};
 use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -16,21 +16,29 @@ pub const BUILT: &str = "plugins/target/adapters";
 #[derive(Args)]
 pub struct BuildArgs {
     /// Names of adapters, folders of `plugins/`.
-    #[arg(required_unless_present = "all")]
+    #[arg(required_unless_present_any = ["all", "deployment"])]
     names: Vec<String>,
     /// All adapters.
     #[arg(long, conflicts_with = "names")]
     all: bool,
+    /// The adapters that a deployment's `busbar.toml` names, into its folder `adapters`.
+    #[arg(long = "for", value_name = "DEPLOYMENT", conflicts_with_all = ["names", "all"])]
+    deployment: Option<PathBuf>,
     /// Folder of the adapters' workspace.
     #[arg(long, default_value = "plugins")]
     plugins: PathBuf,
     /// Folder for the components; `SHA256SUMS` there is kept up to date.
-    #[arg(long, default_value = BUILT)]
+    #[arg(long, default_value = BUILT, conflicts_with = "deployment")]
     into: PathBuf,
 }
 
 pub fn build(args: &BuildArgs, as_json: bool) -> anyhow::Result<ExitCode> {
-    let names = if args.all { all(&args.plugins)? } else { args.names.clone() };
+    let names = match &args.deployment {
+        Some(deployment) => named_by(deployment)?,
+        None if args.all => all(&args.plugins)?,
+        None => args.names.clone(),
+    };
+    let into = args.deployment.as_ref().map_or_else(|| args.into.clone(), |deployment| deployment.join("adapters"));
     for name in &names {
         if !args.plugins.join(name).join("adapter.toml").exists() {
             bail!("{} is no adapter: it has no adapter.toml", args.plugins.join(name).display());
@@ -56,13 +64,13 @@ pub fn build(args: &BuildArgs, as_json: bool) -> anyhow::Result<ExitCode> {
     if !cargo.status().with_context(|| format!("running {}", toolchain.cargo.display()))?.success() {
         bail!("cargo did not build the adapters; its messages are above");
     }
-    std::fs::create_dir_all(&args.into).with_context(|| args.into.display().to_string())?;
-    let mut digests = read_digests(&args.into);
+    std::fs::create_dir_all(&into).with_context(|| into.display().to_string())?;
+    let mut digests = read_digests(&into);
     for name in &names {
         let module = target.join(TARGET).join("release").join(format!("{}.wasm", name.replace('-', "_")));
         let wasm = component(&module, &args.plugins.join(name)).with_context(|| format!("adapter `{name}`"))?;
         let found = inspect(&wasm)?;
-        std::fs::write(args.into.join(format!("{name}.wasm")), &wasm)?;
+        std::fs::write(into.join(format!("{name}.wasm")), &wasm)?;
         if as_json {
             println!(
                 "{}",
@@ -74,8 +82,22 @@ pub fn build(args: &BuildArgs, as_json: bool) -> anyhow::Result<ExitCode> {
         digests.insert(format!("{name}.wasm"), found.sha256);
     }
     let lines: Vec<String> = digests.iter().map(|(file, digest)| format!("{digest}  {file}\n")).collect();
-    std::fs::write(args.into.join("SHA256SUMS"), lines.concat())?;
+    std::fs::write(into.join("SHA256SUMS"), lines.concat())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The adapters of a deployment's systems.
+fn named_by(deployment: &Path) -> anyhow::Result<Vec<String>> {
+    let path = deployment.join("busbar.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let config: toml::Table = toml::from_str(&text).with_context(|| path.display().to_string())?;
+    let systems = config.get("systems").and_then(toml::Value::as_table).into_iter().flatten();
+    let names = systems.filter_map(|(_, system)| system.get("adapter")?.as_str().map(str::to_string));
+    let names: BTreeSet<_> = names.collect();
+    if names.is_empty() {
+        bail!("{} names no adapter", path.display());
+    }
+    Ok(names.into_iter().collect())
 }
 
 fn all(plugins: &Path) -> anyhow::Result<Vec<String>> {
