@@ -1,7 +1,8 @@
 //! `busbar check`: a folder for every kind of mistake, `fixtures/check/<name>/{busbar.toml,expected.json}`.
 
 use crate::hub::{adapters, binary, root};
-use busbar_server::config::{Severity, load};
+use busbar_server::config::finding::Severity;
+use busbar_server::deployment::load;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

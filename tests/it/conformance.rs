@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 pub static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
-    let catalog = busbar_server::config::catalog(&root().join("schemas")).unwrap();
+    let catalog = busbar_server::deployment::catalog(&root().join("schemas")).unwrap();
     Arc::new(Rules::new(catalog, Vec::new()))
 });
 

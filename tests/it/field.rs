@@ -161,7 +161,7 @@ async fn every_input_of_the_field_gives_what_its_row_asks() {
     }
     unseen.retain(|file| !listed.input.iter().any(|asked| asked.covers(file)));
     assert!(unseen.is_empty(), "field.toml does not name these: {unseen:#?}");
-    let catalog = busbar_server::config::catalog(&root().join("schemas")).unwrap();
+    let catalog = busbar_server::deployment::catalog(&root().join("schemas")).unwrap();
     let rules = Arc::new(Rules::new(catalog, Vec::new()));
     let mut all = Vec::new();
     for asked in &listed.input {

@@ -25,7 +25,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
-    let catalog = busbar_server::config::catalog(&root().join("schemas")).unwrap();
+    let catalog = busbar_server::deployment::catalog(&root().join("schemas")).unwrap();
     Arc::new(Rules::new(catalog, Vec::new()))
 });
 

@@ -236,7 +236,7 @@ async fn a_recorded_connection_gives_the_same_however_tcp_cuts_it() {
         println!("skipped: no {}", base.display());
         return;
     }
-    let catalog = busbar_server::config::catalog(&root().join("schemas")).unwrap();
+    let catalog = busbar_server::deployment::catalog(&root().join("schemas")).unwrap();
     let rules = Arc::new(Rules::new(catalog, Vec::new()));
     let mut all = 0;
     for adapter in LOADED.keys().filter(|name| root().join(format!("tests/fixtures/samples/{name}.toml")).exists()) {
@@ -269,7 +269,7 @@ async fn every_sample_gives_its_messages_or_one_clear_refusal() {
         assert!(unseen.len() < before, "not-yet.toml names {}, where nothing is left", left.file);
         println!("{:<100} NOT YET: {}", left.file, left.why);
     }
-    let catalog = busbar_server::config::catalog(&root().join("schemas")).unwrap();
+    let catalog = busbar_server::deployment::catalog(&root().join("schemas")).unwrap();
     let rules = Arc::new(Rules::new(catalog, Vec::new()));
     let (mut wrong, mut seen) = (Vec::new(), BTreeSet::new());
     for adapter in LOADED.keys().filter(|name| root().join(format!("tests/fixtures/samples/{name}.toml")).exists()) {

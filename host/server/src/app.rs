@@ -3,15 +3,16 @@
 use crate::amqp::{Allowed, RabbitTransport, SystemQueue, Topology, run_intake};
 use crate::bounds::{Bounds, Watcher};
 use crate::config::model::{KnownBy, PublisherConfig, Via as ViaKind};
-use crate::config::{Deployment, System, policy, stating, system_rules};
+use crate::deployment::{Deployment, System, policy, stating, system_rules};
 use crate::egress::Egress;
 use crate::files::Watch;
 use crate::folder::holdup::FilesShown;
 use crate::hub::{
     Attempter, Board, ConnectionShown, Connections, Driver, Hub, HubEffects, Lease, Line, Outbox, Poller, Questions,
     Quota, Refusals, Sharing, SystemClock, SystemSecrets, Trouble, Turn, Via, ViaAmqp, ViaHttp, Waiting, WasmAdapters,
-    WriteAhead, WriterThread, new_id,
+    WriteAhead, WriterThread,
 };
+use crate::ids::new_id;
 use crate::rest::{Api, Hook, Keys, Throttle, serve, serve_probes};
 use crate::retention::Retention;
 use crate::running::Running;

@@ -1,34 +1,11 @@
-//! Configuration: its shape, reading it, and finding every mistake in it at once.
+//! The shape of `busbar.toml`, and what can be said of each part of it by itself.
 
-mod access;
-mod adapters;
-mod check;
+pub mod access;
 pub mod connection;
 pub mod credentials;
-mod finding;
+pub mod finding;
 mod limits;
-mod load;
 pub mod model;
-mod routes;
-mod rules;
-mod source;
+pub mod source;
 
-pub use finding::{Finding, Report, Severity};
-pub use load::{Deployment, System, load, systems};
 pub use model::Config;
-pub use rules::{policy, stating, system_rules};
-pub use source::{Source, escape};
-
-use busbar_core::Catalog;
-use std::path::Path;
-
-/// The canonical schemas in `root`.
-///
-/// # Errors
-/// What is wrong with each file, for a person.
-pub fn catalog(root: &Path) -> Result<Catalog, String> {
-    check::read_catalog(root).map_err(|errors| {
-        let lines: Vec<_> = errors.into_iter().map(|(_, message, remedy)| format!("{message}; {remedy}")).collect();
-        lines.join("\n")
-    })
-}

@@ -5,7 +5,8 @@
 use crate::config::model::FolderConfig;
 use crate::folder::holdup::{FilesShown, HeldShown, Holdup, Lines};
 use crate::folder::{Folder, Look, shown};
-use crate::hub::{Board, FileResult, Hub, new_id};
+use crate::hub::{Board, FileResult, Hub};
+use crate::ids::new_id;
 use busbar_core::{Code, IntakeOutcome, Problem, visible};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};

@@ -190,7 +190,7 @@ impl Folder {
         }
         let back = to.rename(new, self, name);
         if back.as_ref().is_err_and(|e| e.kind() == ErrorKind::AlreadyExists) {
-            to.rename(new, self, OsStr::new(&crate::hub::new_id()))?;
+            to.rename(new, self, OsStr::new(&crate::ids::new_id()))?;
         } else {
             back?;
         }

@@ -52,8 +52,3 @@ impl busbar_core::ports::Clock for SystemClock {
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     }
 }
-
-/// A new UUIDv7 as text.
-pub fn new_id() -> String {
-    uuid::Uuid::now_v7().to_string()
-}

@@ -250,7 +250,7 @@ fn published_as(outgoing: &Outgoing) -> String {
             let half = hash.finalize().as_slice().first_chunk().copied().unwrap_or_default();
             format!("{:032x}", u128::from_be_bytes(half))
         }
-        _ => crate::hub::new_id(),
+        _ => crate::ids::new_id(),
     }
 }
 

@@ -146,7 +146,7 @@ impl Transport for RabbitTransport {
         if let Some(alarm) = live.alarm() {
             return Err(down(&format!("the broker reads nothing: {alarm}")));
         }
-        let correlation = crate::hub::new_id();
+        let correlation = crate::ids::new_id();
         let (answer, answered) = oneshot::channel();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(correlation.clone(), answer);
         let question = Outgoing {

@@ -8,7 +8,7 @@
 use super::memory;
 use super::scale::Extra;
 use crate::amqp::Topology;
-use crate::hub::new_id;
+use crate::ids::new_id;
 use anyhow::Context;
 use futures::StreamExt;
 use futures::future::join_all;

@@ -3,8 +3,9 @@
 use super::cases::{Input, Outcome, run_case, run_scripted, show_request};
 use super::component_path;
 use super::script::Setup;
-use crate::config;
+
 use crate::config::model::CompileConfig;
+use crate::deployment;
 use crate::wasm::compile::read_component;
 use crate::wasm::inspect::inspect as look;
 use crate::wasm::{Compiler, Loaded, Needs, Runtime};
@@ -116,7 +117,7 @@ impl Bench {
     /// # Errors
     /// When the schemas cannot be read or the machine cannot run adapters.
     pub fn new(schemas: &Path) -> anyhow::Result<Self> {
-        let catalog = config::catalog(schemas).map_err(anyhow::Error::msg)?;
+        let catalog = deployment::catalog(schemas).map_err(anyhow::Error::msg)?;
         Self::of(Arc::new(Rules::new(catalog, Vec::new())), CompileConfig::default())
     }
 
@@ -221,7 +222,7 @@ fn tested(args: &TestArgs) -> anyhow::Result<Vec<Tested>> {
         };
         return Ok(adapter_names(&args.names, &args.plugins)?.into_iter().map(of).collect());
     };
-    let systems = config::systems(deployment).map_err(anyhow::Error::msg)?;
+    let systems = deployment::systems(deployment).map_err(anyhow::Error::msg)?;
     let mut all = Vec::new();
     for place in case_folders(&deployment.join("cases"))? {
         let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();

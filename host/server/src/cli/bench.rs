@@ -3,8 +3,9 @@
 use crate::bench::native::Native;
 use crate::bench::scale::Extra;
 use crate::bench::{bare, call, decode, relay, scale, start};
-use crate::config;
+
 use crate::config::model::CompileConfig;
+use crate::deployment;
 use crate::wasm::{Compiler, Runtime};
 use busbar_core::Rules;
 use clap::{Args, Subcommand};
@@ -219,7 +220,7 @@ async fn relays(args: RelayArgs, json: bool) -> anyhow::Result<()> {
 
 impl Common {
     fn world(&self) -> anyhow::Result<(Arc<Runtime>, Arc<Rules>)> {
-        let catalog = config::catalog(&self.schemas).map_err(anyhow::Error::msg)?;
+        let catalog = deployment::catalog(&self.schemas).map_err(anyhow::Error::msg)?;
         Ok((
             Arc::new(Runtime::new(None, Compiler::this(CompileConfig::default()))?),
             Arc::new(Rules::new(catalog, Vec::new())),

@@ -1,7 +1,7 @@
 //! `journal`: backup, restore, and what a person must know afterwards.
 
 use crate::app::store_url;
-use crate::config::{self, Deployment};
+use crate::deployment::{self, Deployment};
 use crate::store::{self, SqlStore};
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -109,7 +109,7 @@ async fn open(folder: &Path) -> anyhow::Result<(Deployment, SqlStore)> {
 }
 
 fn load(folder: &Path) -> anyhow::Result<Deployment> {
-    let (deployment, report) = config::load(folder);
+    let (deployment, report) = deployment::load(folder);
     if report.has_errors() {
         eprintln!("{}", report.render(std::io::stderr().is_terminal()));
     }

@@ -35,7 +35,7 @@ pub fn print(args: &PrintArgs) -> anyhow::Result<ExitCode> {
         Document::ConfigSchema => println!("{}", serde_json::to_string_pretty(&schemars::schema_for!(Config))?),
         Document::Openapi => println!("{}", crate::rest::openapi()),
         Document::Asyncapi => {
-            let catalog = crate::config::catalog(&args.schemas).map_err(anyhow::Error::msg)?;
+            let catalog = crate::deployment::catalog(&args.schemas).map_err(anyhow::Error::msg)?;
             println!("{}", serde_json::to_string_pretty(&asyncapi::document(&catalog, "busbar"))?);
         }
         Document::Errors => print!("{}", errors()),

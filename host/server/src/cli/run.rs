@@ -1,6 +1,7 @@
 //! `run` and `check`.
 
-use crate::config::{self, Report, Severity};
+use crate::config::finding::{Report, Severity};
+use crate::deployment;
 use anyhow::Context;
 use clap::Args;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -42,7 +43,7 @@ pub async fn run(args: RunArgs, json: bool) -> anyhow::Result<ExitCode> {
         }
     });
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let (deployment, report) = config::load(&args.deployment);
+    let (deployment, report) = deployment::load(&args.deployment);
     if !report.findings.is_empty() {
         eprintln!("{}", report.render(std::io::stderr().is_terminal()));
     }
@@ -83,7 +84,7 @@ fn sockets() {
 }
 
 pub async fn check(args: &CheckArgs, json: bool) -> anyhow::Result<ExitCode> {
-    let (deployment, mut report) = config::load(&args.deployment);
+    let (deployment, mut report) = deployment::load(&args.deployment);
     if let Some(deployment) = &deployment {
         super::settings::check_settings(deployment, &mut report).await?;
     }

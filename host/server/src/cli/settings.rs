@@ -3,7 +3,9 @@
 use super::adapter::Bench;
 use super::cases::{Input, run_scripted};
 use super::script::Setup;
-use crate::config::{Deployment, Report, Source, System, escape};
+use crate::config::finding::Report;
+use crate::config::source::{Source, escape};
+use crate::deployment::{Deployment, System};
 use crate::wasm::Loaded;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -1,6 +1,5 @@
 //! A system's TCP connection: what can be said about it, and the checks. Its comments are documentation, as in `model.rs`.
 
-use super::adapters::AdapterFile;
 use super::finding::Report;
 use super::model::Reference;
 use super::source::Source;
@@ -64,12 +63,12 @@ pub struct TlsConfig {
     pub server_name: Option<String>,
 }
 
-/// The checks of `connection` in one system.
-pub fn check(config: Option<&ConnectionConfig>, file: &AdapterFile, source: &Source, at: &str, report: &mut Report) {
+/// The checks of `connection` in one system. `only`: its adapter can do nothing else.
+pub fn check(config: Option<&ConnectionConfig>, only: bool, source: &Source, at: &str, report: &mut Report) {
     let here = format!("{at}/connection");
     let Some(config) = config else {
         // One with other entries may be there for those.
-        if file.inspection.exports == ["connection"] {
+        if only {
             let remedy = "add `connection = { connect = [\"host:port\"] }`";
             report.error(
                 "never-connected",

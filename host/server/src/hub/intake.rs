@@ -1,7 +1,8 @@
 //! The front door: what comes in over REST, AMQP and hooks, checked and written down before anybody
 //! is told that it arrived.
 
-use super::{Attempter, Committer, Questions, Refusals, entries, new_id};
+use super::{Attempter, Committer, Questions, Refusals, entries};
+use crate::ids::new_id;
 use busbar_core::ports::{Adapters, Clock, HookRequest, HookResponse, Store};
 use busbar_core::{
     Accepted, Code, Commit, Failure, Intake, IntakeKind, IntakeOutcome, Message, NewMessage, OnDiffering, Problem,

@@ -1,9 +1,10 @@
 //! Files out: the deliveries that the engine puts together become one file, by the adapter's `encode`. What is done in which
 //! order, so that there is never a second file, [`busbar_core::files`] says.
 
-use super::{Board, Committer, Lease, new_id};
+use super::{Board, Committer, Lease};
 use crate::folder::Folder;
 use crate::folder::holdup::{FilesShown, HeldShown};
+use crate::ids::new_id;
 use crate::wasm::RESERVED;
 use busbar_core::engine::{Ended, attempt_number};
 use busbar_core::files::{self, Begun};

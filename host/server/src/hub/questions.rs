@@ -1,7 +1,8 @@
 //! Questions: one system asks, the hub finds who answers, and holds both against their schemas.
 
 use super::attempt::named;
-use super::{Committer, Via, new_id};
+use super::{Committer, Via};
+use crate::ids::new_id;
 use busbar_core::ports::{Adapters, Clock};
 use busbar_core::{Call, Code, Commit, Intake, IntakeKind, IntakeOutcome, Message, Problem, Rules, StatedBy};
 use std::collections::BTreeMap;

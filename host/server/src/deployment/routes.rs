@@ -2,10 +2,10 @@
 
 use super::adapters::unknown_type;
 use super::check::closest;
-use super::finding::Report;
 use super::load::System;
-use super::model::{Config, JournalMode, RouteConfig, Via};
-use super::source::Source;
+use crate::config::finding::Report;
+use crate::config::model::{Config, JournalMode, RouteConfig, Via};
+use crate::config::source::Source;
 use busbar_core::{Catalog, Expr, Journal, Mistake, Route, Wanted};
 use std::collections::BTreeMap;
 

@@ -1,13 +1,13 @@
 //! Reads a deployment's folder and checks all of it. Every mistake is found in one go.
 
-use super::access;
 use super::adapters::{AdapterFile, check_adapters};
 use super::check;
-use super::credentials::{Credential, CredentialConfig, OAuth2};
-use super::finding::Report;
-use super::model::{BrokerUrls, Config, Reference, SystemConfig, TextOrReference};
 use super::routes::check_routes;
-use super::source::{Source, escape};
+use crate::config::access;
+use crate::config::credentials::{Credential, CredentialConfig, OAuth2};
+use crate::config::finding::Report;
+use crate::config::model::{BrokerUrls, Config, Reference, SystemConfig, TextOrReference};
+use crate::config::source::{Source, escape};
 use busbar_core::Rules;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;

@@ -2,12 +2,12 @@
 //! fit, are its grants right.
 
 use super::check::{against, closest};
-use super::connection;
-use super::credentials::Credential;
-use super::finding::Report;
 use super::load::System;
-use super::model::CompileConfig;
-use super::source::{Source, escape};
+use crate::config::connection;
+use crate::config::credentials::Credential;
+use crate::config::finding::Report;
+use crate::config::model::CompileConfig;
+use crate::config::source::{Source, escape};
 use crate::wasm::base64_key;
 use crate::wasm::compile::read_component;
 use crate::wasm::inspect::{Inspection, inspect};
@@ -68,7 +68,8 @@ pub fn check_adapters(
         }
         check_entries(system, &file.inspection, source, &at, report);
         check_needs(system, &file.inspection, source, &at, report);
-        connection::check(system.config.connection.as_ref(), &file, source, &at, report);
+        let only = file.inspection.exports == ["connection"];
+        connection::check(system.config.connection.as_ref(), only, source, &at, report);
         check_grants(system, &file.inspection, source, &at, report);
         check_types(system, catalog, source, &at, report);
         system.adapter = Some(file);
@@ -348,7 +349,7 @@ fn check_types(system: &System, catalog: &Catalog, source: &Source, at: &str, re
 }
 
 /// Reports a type that has no schema.
-pub fn unknown_type(name: &str, known: &[String], span: super::source::Span, report: &mut Report) {
+pub fn unknown_type(name: &str, known: &[String], span: crate::config::source::Span, report: &mut Report) {
     let remedy = closest(name, known)
         .map_or_else(|| format!("known are: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
     report.error("unknown-type", span, format!("no schema for message type `{name}`"), remedy);

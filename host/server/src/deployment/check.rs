@@ -1,8 +1,8 @@
 //! The checks of `busbar.toml` itself: shape, schemas, HTTP, systems.
 
-use super::finding::Report;
-use super::model::{Config, CredentialConfig, SystemConfig, Via};
-use super::source::{Source, escape};
+use crate::config::finding::Report;
+use crate::config::model::{Config, CredentialConfig, SystemConfig, Via};
+use crate::config::source::{Source, escape};
 use busbar_core::Catalog;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{JsonType, ValidationError};
