@@ -76,7 +76,31 @@ impl Step {
         self.send.push(Piece::Secret(credential.to_string()));
     }
 
+    /// Closed, or to be called again at that moment, at once where it is over.
+    pub fn wait(&mut self, now_ms: u64, due_ms: u64) {
+        let wait_ms = due_ms.saturating_sub(now_ms).max(1);
+        self.timer_ms = self.close.is_none().then(|| u32::try_from(wait_ms).unwrap_or(u32::MAX));
+    }
+
     pub fn settle(&mut self, delivery: u64, outcome: Result<(), Failure>) {
         self.settled.push(Settled { delivery, outcome });
+    }
+}
+
+/// Reads one thing after another until `next` says that nothing has come whole. What came before a failure is good: it is committed
+/// by this call, and the next one fails with what is given back.
+///
+/// # Errors
+/// The first thing cannot be read.
+pub fn read_on(mut next: impl FnMut() -> Result<bool, Failure>) -> Result<Option<Failure>, Failure> {
+    if !next()? {
+        return Ok(None);
+    }
+    loop {
+        match next() {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(failure) => return Ok(Some(failure)),
+        }
     }
 }

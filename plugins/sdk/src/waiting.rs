@@ -7,8 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::acquiring::is_number;
-use crate::memory::Store;
-use crate::{Failure, Polled, ids, rejected, transient};
+use crate::{Failure, Hub, Polled, ids, rejected, transient};
 
 const HOUR_MS: u64 = 3_600_000;
 const PARTS: u64 = 256;
@@ -32,24 +31,25 @@ pub enum Fate {
 }
 
 /// Asks the gateway about the link of this number, and states what it says.
-pub type Ask<'a, S> = dyn FnMut(&mut S, &str) -> Result<Fate, Failure> + 'a;
+pub type Ask<'a, H> = dyn FnMut(&mut H, &str) -> Result<Fate, Failure> + 'a;
 
 /// Remembers a link by its number at the gateway. To be called last in a delivery.
 ///
 /// # Errors
 /// `transient` where the hour has too many.
-pub fn add(store: &mut impl Store, now_ms: u64, number: &str) -> Result<(), Failure> {
+pub fn add(hub: &mut impl Hub, number: &str) -> Result<(), Failure> {
+    let now_ms = hub.now_ms();
     let hour = now_ms / HOUR_MS;
     let key = part_key(hour, ids::derived_number(&[number], PARTS));
-    let mut part = store.get(&key).unwrap_or_default();
+    let mut part = hub.get(&key).unwrap_or_default();
     if part.len() + number.len() + 1 > PART_BYTES_MAX {
         return Err(transient("too many links in one hour", Some(HOUR_MS - now_ms % HOUR_MS)));
     }
     part.extend_from_slice(number.as_bytes());
     part.push(b'\n');
-    store.set(&key, part);
+    hub.set(&key, part);
     // The same from every delivery: nothing is lost whichever is written last.
-    store.set(&hour_key(hour), b"1".to_vec());
+    hub.set(&hour_key(hour), b"1".to_vec());
     Ok(())
 }
 
@@ -86,21 +86,15 @@ struct Cursor {
 ///
 /// # Errors
 /// `bad-cursor`; any failure of `ask`, which should be one of the gateway, not of a link.
-pub fn poll<S: Store>(
-    store: &mut S,
-    cursor: Option<&[u8]>,
-    now_ms: u64,
-    days: u32,
-    ask: &mut Ask<'_, S>,
-) -> Result<Polled, Failure> {
-    let now = now_ms / HOUR_MS;
+pub fn poll<H: Hub>(hub: &mut H, cursor: Option<&[u8]>, days: u32, ask: &mut Ask<'_, H>) -> Result<Polled, Failure> {
+    let now = hub.now_ms() / HOUR_MS;
     let cursor = match cursor {
         Some(bytes) => serde_json::from_slice(bytes)
             .map_err(|error| rejected("bad-cursor", format!("the cursor is none: {error}"), ""))?,
         None => Cursor { hour: now, step: 0, part: 0, line: 0 },
     };
     let mut round = Round { cursor, now, days: u64::from(days), asked: 0, looked_at: 0, written: 0 };
-    let more = round.go_on(store, ask)?;
+    let more = round.go_on(hub, ask)?;
     let cursor = serde_json::to_vec(&round.cursor).map_err(|error| Failure::Other(error.to_string()))?;
     Ok(Polled { cursor: Some(cursor), more })
 }
@@ -116,7 +110,7 @@ struct Round {
 
 impl Round {
     /// Whether there is more to do at once.
-    fn go_on<S: Store>(&mut self, store: &mut S, ask: &mut Ask<'_, S>) -> Result<bool, Failure> {
+    fn go_on<H: Hub>(&mut self, hub: &mut H, ask: &mut Ask<'_, H>) -> Result<bool, Failure> {
         while self.cursor.hour <= self.now {
             let Some(age) = age(self.cursor.step, self.days) else {
                 self.cursor = Cursor { hour: self.cursor.hour + 1, step: 0, part: 0, line: 0 };
@@ -127,19 +121,19 @@ impl Round {
             }
             self.looked_at += 1;
             let hour = self.cursor.hour.saturating_sub(age);
-            if self.is_late(age) || store.get(&hour_key(hour)).is_none() {
+            if self.is_late(age) || hub.get(&hour_key(hour)).is_none() {
                 self.cursor = Cursor { step: self.cursor.step + 1, part: 0, line: 0, ..self.cursor };
                 continue;
             }
             let is_last = self::age(self.cursor.step + 1, self.days).is_none();
             while self.cursor.part < PARTS {
-                if self.is_spent() || !self.ask_part(store, hour, is_last, ask)? {
+                if self.is_spent() || !self.ask_part(hub, hour, is_last, ask)? {
                     return Ok(true);
                 }
                 self.cursor = Cursor { part: self.cursor.part + 1, line: 0, ..self.cursor };
             }
             if is_last {
-                store.delete(&hour_key(hour));
+                hub.delete(&hour_key(hour));
                 self.written += 1;
             }
             self.cursor = Cursor { step: self.cursor.step + 1, part: 0, line: 0, ..self.cursor };
@@ -158,16 +152,16 @@ impl Round {
     }
 
     /// Asks about the links of a part; whether that was all of them.
-    fn ask_part<S: Store>(
+    fn ask_part<H: Hub>(
         &mut self,
-        store: &mut S,
+        hub: &mut H,
         hour: u64,
         is_last: bool,
-        ask: &mut Ask<'_, S>,
+        ask: &mut Ask<'_, H>,
     ) -> Result<bool, Failure> {
         self.looked_at += 1;
         let key = part_key(hour, self.cursor.part);
-        let Some(part) = store.get(&key) else { return Ok(true) };
+        let Some(part) = hub.get(&key) else { return Ok(true) };
         let part = String::from_utf8_lossy(&part).into_owned();
         // What cannot be a link's number was not written here: nothing could be stated of it.
         let numbers: Vec<&str> = part.lines().filter(|number| is_number(number)).collect();
@@ -176,7 +170,7 @@ impl Round {
         while !self.is_spent() {
             let Some(number) = rest.next() else { break };
             self.looked_at += 1;
-            let fate = ask(store, number)?;
+            let fate = ask(hub, number)?;
             self.asked += usize::from(fate != Fate::Known);
             if fate == Fate::Waits {
                 kept.push(number);
@@ -186,10 +180,10 @@ impl Round {
         let left = rest.len();
         kept.extend(rest);
         if left == 0 && (is_last || kept.is_empty()) {
-            store.delete(&key);
+            hub.delete(&key);
             self.written += 1;
         } else if kept.len() < part.lines().count() {
-            store.set(&key, kept.iter().flat_map(|number| [number.as_bytes(), b"\n"].concat()).collect());
+            hub.set(&key, kept.iter().flat_map(|number| [number.as_bytes(), b"\n"].concat()).collect());
             self.written += 1;
         }
         Ok(left == 0)

@@ -1,15 +1,15 @@
-use busbar_sdk::{Draft, Seen, mutations};
+use busbar_sdk::{Draft, TestHub, mutations};
 use serde_json::{Value, json};
 
 use super::*;
 
-fn decoded(text: &[u8]) -> (Result<(), Rejection>, Seen) {
-    let mut seen = Seen::default();
+fn decoded(text: &[u8]) -> (Result<(), Rejection>, TestHub) {
+    let mut seen = TestHub::default();
     let result = decode(&Settings::default(), &mut Xml::of_bytes(text), &mut seen);
     (result, seen)
 }
 
-fn good(text: &str) -> Seen {
+fn good(text: &str) -> TestHub {
     let (result, seen) = decoded(text.as_bytes());
     assert!(result.is_ok(), "{result:?}");
     seen
