@@ -5,12 +5,13 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use busbar_sdk::credentials::{Digest, Piece};
+use busbar_sdk::documents::Reference;
 use busbar_sdk::http::{Authorization, Request};
 use busbar_sdk::money::Money;
 use busbar_sdk::replies::{self, Outcome};
 use busbar_sdk::{Draft, Failure, Hub, Message, data_of, dates, hex, ids, rejected};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::api::{self, bad, header};
@@ -30,19 +31,6 @@ struct Issued {
     tax: Option<Money>,
     #[serde(default)]
     files: Vec<File>,
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Reference {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    number: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    issued_on: Option<String>,
 }
 
 #[derive(Deserialize)]

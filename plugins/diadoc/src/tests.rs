@@ -36,10 +36,6 @@ fn filled(content: &[u8]) -> Vec<u8> {
     content.iter().copied().chain(std::iter::repeat(0)).take(32).collect()
 }
 
-fn data(hub: &TestHub, index: usize) -> Value {
-    serde_json::from_str(&hub.drafts.get(index).unwrap().data).unwrap()
-}
-
 fn url(hub: &TestHub, index: usize) -> &str {
     &hub.requests.get(index).unwrap().url
 }
@@ -101,7 +97,7 @@ fn a_document_that_came_is_stated() {
     let (cursor, more) = run(&json!({}), None, &mut hub).unwrap();
     assert_eq!((cursor, more), (format!(r#"{{"from":{NOW_TICKS},"after":"k1+/="}}"#), false));
     assert_eq!(
-        data(&hub, 0),
+        hub.data(0),
         json!({
             "document": { "id": format!("{MESSAGE}{ENTITY}").replace('-', ""), "number": "118",
                 "kind": "transfer-document", "issuedOn": "2026-11-20" },
@@ -174,7 +170,7 @@ fn a_patch_is_looked_up_once() {
     run(&json!({}), None, &mut hub).unwrap();
     assert_eq!((hub.requests.len(), hub.drafts.len()), (2, 1));
     assert!(url(&hub, 1).contains(&format!("/V6/GetMessage?boxId={BOX}&messageId={MESSAGE}")));
-    assert_eq!(data(&hub, 0).get("by"), Some(&json!({ "name": "АО «Энергосбыт»" })));
+    assert_eq!(hub.data(0).get("by"), Some(&json!({ "name": "АО «Энергосбыт»" })));
     let mut hub = answering(&[(200, json!({ "Events": [event("Patch", "k1", &patch())] })), (404, json!({}))]);
     assert!(run(&json!({}), None, &mut hub).is_ok());
 }
@@ -270,7 +266,7 @@ fn a_document_becomes_a_draft() {
         })
     );
     assert_eq!(
-        data(&hub, 0),
+        hub.data(0),
         json!({ "document": { "id": "b7e0", "number": "УПД-118", "kind": "transfer-document", "issuedOn": "2026-11-20" },
             "status": "draft", "changedAt": "2026-11-22T10:00:00+03:00" })
     );

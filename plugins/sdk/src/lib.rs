@@ -15,6 +15,7 @@ mod control;
 pub mod dates;
 pub mod decimal;
 pub mod dialling;
+pub mod documents;
 mod emit;
 pub mod encoding;
 pub mod exchange;

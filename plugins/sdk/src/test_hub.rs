@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde_json::Value;
+
 use crate::credentials::{Digest, Piece};
 use crate::http::{HttpError, Request, Response};
 use crate::hub::{Hub, Sink};
@@ -99,6 +101,21 @@ impl TestHub {
             _ => Ok(Response { status: *status, headers: Vec::new(), body: body.as_bytes().to_vec() }),
         };
         self.answers = answers.iter().map(answer).collect();
+    }
+
+    /// The data of what was emitted; null where it was not.
+    pub fn data(&self, index: usize) -> Value {
+        self.drafts.get(index).and_then(|draft| serde_json::from_str(&draft.data).ok()).unwrap_or_default()
+    }
+
+    /// Code and place of what makes the whole unfit, or else the one entry of it that is left out.
+    pub fn refusal(mut self, result: Result<(), Rejection>) -> (String, String) {
+        let left_out = || {
+            assert_eq!(self.left_out.len(), 1, "{:?}", self.left_out);
+            self.left_out.remove(0)
+        };
+        let rejection = result.err().unwrap_or_else(left_out);
+        (rejection.code, rejection.place.unwrap_or_default())
     }
 
     /// What was emitted is known from now on, as after a call that succeeded.

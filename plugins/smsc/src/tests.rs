@@ -18,10 +18,6 @@ fn answering(bodies: &[&str]) -> TestHub {
     TestHub::answering(&answers)
 }
 
-fn data(hub: &TestHub, index: usize) -> Value {
-    serde_json::from_str(&hub.drafts.get(index).unwrap().data).unwrap()
-}
-
 /// Page and form of a request.
 fn asked(request: &Request) -> String {
     let page = request.url.strip_prefix("https://smsc.ru/sys/").unwrap();
@@ -179,7 +175,7 @@ fn errors_of_the_gateway() {
     for (number, expected) in [(7, "unknown-recipient"), (8, "undeliverable")] {
         let mut hub = answering(&[&error(number)]);
         deliver::deliver(&settings(&json!({})), &message(&json!({})), &mut hub).unwrap();
-        assert_eq!(data(&hub, 0).pointer("/reason/code"), Some(&json!(expected)));
+        assert_eq!(hub.data(0).pointer("/reason/code"), Some(&json!(expected)));
         assert!(hub.store.0.is_empty());
     }
 }
@@ -189,7 +185,7 @@ fn what_comes_too_late_is_not_sent() {
     let late = message(&json!({ "validUntilAt": "2026-11-22T10:00:00+03:00" }));
     let mut hub = answering(&[ABSENT]);
     deliver::deliver(&settings(&json!({})), &late, &mut hub).unwrap();
-    assert_eq!((hub.requests.len(), data(&hub, 0).pointer("/reason/code")), (1, Some(&json!("expired"))));
+    assert_eq!((hub.requests.len(), hub.data(0).pointer("/reason/code")), (1, Some(&json!("expired"))));
     let mut hub = answering(&[r#"{"status":1}"#]);
     deliver::deliver(&settings(&json!({})), &late, &mut hub).unwrap();
     assert_eq!((hub.drafts.len(), hub.store.0.len()), (0, 1));
@@ -224,7 +220,7 @@ fn a_receipt_is_stated_once() {
     received(&by("path"), &callback(STATUS.replace("status=1", "status=2").as_bytes()), &mut hub).unwrap();
     assert_eq!((hub.drafts.len(), hub.store.0.len()), (1, 0));
     assert_eq!(
-        data(&hub, 0),
+        hub.data(0),
         json!({ "id": "N-17", "channel": "sms", "account": "5001", "providerId": "bb-N-17", "parts": 2,
             "cost": { "value": "8.40", "currency": "RUB" }, "sender": "ENERGO",
             "deliveredAt": "2026-11-22T10:00:09+03:00" })
@@ -297,7 +293,7 @@ fn an_answer_of_a_customer_in_any_encoding() {
     }
     assert_eq!(hub.drafts.first().map(|draft| &draft.id), hub.drafts.get(1).map(|draft| &draft.id));
     assert_eq!(
-        data(&hub, 0),
+        hub.data(0),
         json!({ "id": "991", "receivedOn": "2026-11-22", "receivedAt": "2026-11-22T10:00:09+03:00", "channel": "sms",
             "customer": { "phone": "+79005550117" }, "text": "Свет не горит" })
     );
@@ -329,18 +325,18 @@ fn a_day_is_read_when_it_is_decided() {
     let mut hub = answering(&[&page, &last, &error(3)]);
     let (cursor, more) = history(Some(r#"{"day":"2026-11-18"}"#), &mut hub).unwrap();
     assert_eq!((cursor.as_str(), more), (r#"{"day":"2026-11-18","after":"109"}"#, true));
-    assert_eq!((hub.drafts.len(), data(&hub, 9).pointer("/reason/code").cloned()), (10, Some(json!("unknown"))));
+    assert_eq!((hub.drafts.len(), hub.data(9).pointer("/reason/code").cloned()), (10, Some(json!("unknown"))));
     hub.commit();
     let (cursor, more) = history(Some(&cursor), &mut hub).unwrap();
     assert_eq!((cursor.as_str(), more), (r#"{"day":"2026-11-19"}"#, true));
-    assert_eq!((hub.drafts.len(), data(&hub, 10).pointer("/reason/code").cloned()), (11, Some(json!("expired"))));
+    assert_eq!((hub.drafts.len(), hub.data(10).pointer("/reason/code").cloned()), (11, Some(json!("expired"))));
     assert!(
         asked(&hub.requests[1]).contains("start=18.11.2026&end=18.11.2026&cnt=10&prev_id=109"),
         "{:?}",
         hub.requests
     );
     assert_eq!(history(Some(&cursor), &mut hub).unwrap(), (r#"{"day":"2026-11-20"}"#.into(), true));
-    assert_eq!(data(&hub, 0).pointer("/cost/value"), Some(&json!("12.60")));
+    assert_eq!(hub.data(0).pointer("/cost/value"), Some(&json!("12.60")));
 }
 
 #[test]

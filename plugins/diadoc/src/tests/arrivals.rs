@@ -1,7 +1,7 @@
 use busbar_sdk::TestHub;
 use serde_json::{Value, json};
 
-use super::{BOX, ENTITY, MESSAGE, NOW_TICKS, answering, data, event, known, letter, patch, run, stated};
+use super::{BOX, ENTITY, MESSAGE, NOW_TICKS, answering, event, known, letter, patch, run, stated};
 
 #[test]
 fn a_value_that_nobody_knows_is_stated_as_unknown() {
@@ -74,7 +74,7 @@ fn a_document_that_joins_a_letter_later_is_stated() {
     let mut hub = TestHub { known: known().known, ..answering(&[(200, events.clone()), (200, message.clone())]) };
     run(&json!({}), None, &mut hub).unwrap();
     assert_eq!(hub.drafts.len(), 1);
-    assert_eq!(data(&hub, 0)["files"][0]["id"], format!("{MESSAGE}/{MESSAGE}"));
+    assert_eq!(hub.data(0)["files"][0]["id"], format!("{MESSAGE}/{MESSAGE}"));
     // Nobody has heard of either where the feed is read from later on.
     let mut hub = answering(&[(200, events), (200, message)]);
     run(&json!({}), None, &mut hub).unwrap();

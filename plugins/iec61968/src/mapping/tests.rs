@@ -17,16 +17,8 @@ fn good(text: &str) -> TestHub {
 
 /// The whole message, or the one entry of it that is left out.
 fn refused(text: &str) -> (String, String) {
-    let mut seen = TestHub::default();
-    let result = decode(&Settings::default(), &mut Xml::of_bytes(text.as_bytes()), &mut seen);
-    let rejection = match result {
-        Err(rejection) => rejection,
-        Ok(()) => {
-            assert_eq!(seen.left_out.len(), 1, "{:?}", seen.left_out);
-            seen.left_out.remove(0)
-        }
-    };
-    (rejection.code, rejection.place.unwrap_or_default())
+    let (result, seen) = decoded_with(&Settings::default(), text.as_bytes());
+    seen.refusal(result)
 }
 
 fn data(draft: &Draft) -> Value {

@@ -2,7 +2,7 @@
 
 use busbar_sdk::test_hub::{TestHub, message, plain};
 use busbar_sdk::{HookRequest, mutations};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
 use crate::hub;
@@ -35,10 +35,6 @@ fn receive(query: &str, world: &mut TestHub) -> Result<String, Failure> {
     let response = hub::receive(&settings(), &request, world)?;
     world.commit();
     Ok(String::from_utf8(response.body).unwrap())
-}
-
-fn data(draft: &Draft) -> Value {
-    serde_json::from_str(&draft.data).unwrap()
 }
 
 #[test]
@@ -80,7 +76,7 @@ fn a_call_and_its_repeat() {
     }
     assert_eq!(world.drafts.len(), 1);
     assert_eq!(
-        data(&world.drafts[0]),
+        world.data(0),
         json!({
             "account": "500100200300", "amount": { "value": "1052.98", "currency": "RUB" }, "channel": "acquiring",
             "paidOn": "2026-11-22", "paidAt": "2026-11-22T10:00:00+03:00", "document": { "number": "17" }, "invoice": "1042",
@@ -146,7 +142,7 @@ fn one_payment_and_another() {
     // What was found by asking comes again as a call.
     let (mut world, _) = asked(STATE);
     world.commit();
-    let number = data(&world.drafts[0])["number"].as_str().unwrap().to_owned();
+    let number = world.data(0)["number"].as_str().unwrap().to_owned();
     receive(&CALL.replace("InvId=17", &format!("InvId={number}")), &mut world).unwrap();
     assert_eq!(world.drafts.len(), 2);
 }
@@ -159,7 +155,7 @@ fn states_that_nobody_knows_are_none() {
     }
     for moment in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "soon"] {
         let (world, _) = asked(&STATE.replace("2026-11-22T09:30:00.1234567+03:00", moment));
-        assert_eq!(data(&world.drafts[1])["paidAt"], "2026-11-22T12:00:00+03:00", "{moment}");
+        assert_eq!(world.data(1)["paidAt"], "2026-11-22T12:00:00+03:00", "{moment}");
     }
 }
 
@@ -203,9 +199,9 @@ fn asked(answer: &str) -> (TestHub, Option<Failure>) {
 fn a_link_without_a_call_is_asked_about() {
     let (world, _) = asked(STATE);
     assert_eq!(world.drafts.len(), 2);
-    let number = data(&world.drafts[0])["number"].as_str().unwrap().to_owned();
+    let number = world.data(0)["number"].as_str().unwrap().to_owned();
     assert_eq!(world.drafts[1].id, payment_id(&number));
-    let stated = data(&world.drafts[1]);
+    let stated = world.data(1);
     // The sum of the link, not what the payer paid with the fee on it.
     assert_eq!((&stated["amount"]["value"], &stated["account"]), (&json!("1052.98"), &json!("500100200300")));
     assert_eq!(stated["paidAt"], "2026-11-22T09:30:00+03:00");

@@ -31,7 +31,7 @@ fn a_payment_and_its_repeat() {
         String::from_utf8(hub.hashed.concat()).unwrap(),
         "amount;123456;mdOrder;3ff6962a-7dcc;operation;deposited;orderNumber;500100200300-17;status;1;"
     );
-    let data: Value = serde_json::from_str(&hub.drafts[0].data).unwrap();
+    let data = hub.data(0);
     assert_eq!(
         data,
         json!({
@@ -58,7 +58,7 @@ fn refunds_in_parts_and_a_reversal() {
     assert_eq!(refund("&externalRefundId=r1&refundedAmount=1").id, refund("&externalRefundId=r1&refundedAmount=2").id);
     let reversal = "mdOrder=3ff6962a-7dcc&orderNumber=x&operation=reversed&status=1";
     let (_, hub) = served(reversal, vec![payment]);
-    let data: Value = serde_json::from_str(&hub.drafts[0].data).unwrap();
+    let data = hub.data(0);
     assert_eq!(data["amount"]["value"], "1234.56");
     assert!(served(reversal, vec![]).1.drafts.is_empty());
 }

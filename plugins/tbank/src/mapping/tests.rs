@@ -93,7 +93,7 @@ fn a_payment_its_repeat_and_its_refund() {
         assert_eq!(receive(PAID, &mut world).unwrap(), b"OK");
     }
     assert_eq!(world.drafts.len(), 1);
-    let data: Value = serde_json::from_str(&world.drafts[0].data).unwrap();
+    let data = world.data(0);
     assert_eq!(
         data,
         json!({
@@ -105,7 +105,7 @@ fn a_payment_its_repeat_and_its_refund() {
         receive(&PAID.replace("CONFIRMED", "REFUNDED").replace("105298", "0"), &mut world).unwrap();
     }
     assert_eq!((world.drafts.len(), world.drafts[1].type_.as_str()), (2, "payment.refunded.v1"));
-    let data: Value = serde_json::from_str(&world.drafts[1].data).unwrap();
+    let data = world.data(1);
     assert_eq!(data["amount"]["value"], "1052.98");
 }
 
@@ -178,7 +178,7 @@ fn a_link_without_a_notification_is_asked_about() {
     let types = |world: &TestHub| world.drafts.iter().map(|draft| draft.type_.clone()).collect::<Vec<_>>();
     let world = asked("CONFIRMED");
     assert_eq!(types(&world), ["payment.link.issued.v1", "payment.received.v1"]);
-    let data: Value = serde_json::from_str(&world.drafts[1].data).unwrap();
+    let data = world.data(1);
     assert_eq!((&data["account"], &data["invoice"]), (&json!("500100200300"), &json!("2026-11-000017")));
     assert_eq!(world.store.0.len(), 1);
     let world = asked("FORM_SHOWED");

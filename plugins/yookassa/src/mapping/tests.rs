@@ -144,7 +144,7 @@ fn a_refund_asks_for_its_payment_once() {
         world.commit();
     }
     assert_eq!((world.requests.len(), world.drafts.len()), (1, 1));
-    let data: Value = serde_json::from_str(&world.drafts[0].data).unwrap();
+    let data = world.data(0);
     assert_eq!((&data["refundedAt"], data.get("reason")), (&json!("2026-11-22T09:00:00+03:00"), None));
 }
 
@@ -167,7 +167,7 @@ fn a_page_of_an_invoice() {
     result.unwrap();
     let key = ids::derived(&["yookassa", "invoice", "/demo/billing", "invoice-17"]);
     assert_eq!(asked(&world), [format!("/invoices {key}")]);
-    let data: Value = serde_json::from_str(&world.drafts[0].data).unwrap();
+    let data = world.data(0);
     assert_eq!(data["url"], "https://pay.example/my/i/1");
     assert_eq!(
         (&data["amount"]["value"], &data["expiresAt"]),
