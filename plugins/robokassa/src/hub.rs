@@ -4,7 +4,7 @@ use busbar_sdk::acquiring::{self, Invoice, Stated};
 use busbar_sdk::credentials::Piece;
 use busbar_sdk::http::Request;
 use busbar_sdk::replies::{self, Outcome};
-use busbar_sdk::waiting::{self, Fate};
+use busbar_sdk::waiting::{self, Fate, Links};
 use busbar_sdk::{
     Failure, Header, HookRequest, HookResponse, Hub, Message, Polled, data_of, form, hex, rejected, transient,
 };
@@ -80,13 +80,8 @@ fn page(number: &str, hub: &impl Hub) -> Stated {
 /// # Errors
 /// See [`waiting::poll`]; what the service answers to the question itself.
 pub fn poll(settings: &Settings, cursor: Option<&[u8]>, hub: &mut impl Hub) -> Result<Polled, Failure> {
-    waiting::poll(hub, cursor, settings.link_days(), &mut |hub, number| {
-        if hub.is_known(&mapping::payment_id(number)) {
-            return Ok(Fate::Known);
-        }
-        let asked = ask(settings, number, hub);
-        waiting::fate(asked, |text| hub.warn(&format!("invoice {number}: {text}")))
-    })
+    let links = Links { days: settings.link_days(), name: "invoice", payment_id: mapping::payment_id };
+    waiting::poll(hub, cursor, &links, &mut |hub, number| ask(settings, number, hub))
 }
 
 fn ask(settings: &Settings, number: &str, hub: &mut impl Hub) -> Result<Fate, Failure> {

@@ -9,7 +9,7 @@ use busbar_sdk::http::{Authorization, Request};
 use busbar_sdk::loose::Loose;
 use busbar_sdk::money::{self, Money};
 use busbar_sdk::replies::{self, Outcome};
-use busbar_sdk::waiting::{self, Fate};
+use busbar_sdk::waiting::{self, Fate, Links};
 use busbar_sdk::{Failure, Header, Hub, Message, Polled, data_of, form, ids, rejected, transient};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -157,13 +157,8 @@ struct Returned {
 /// See [`waiting::poll`] and [`answer`].
 pub fn poll(settings: &Settings, cursor: Option<&[u8]>, hub: &mut impl Hub) -> Result<Polled, Failure> {
     settings.login()?;
-    waiting::poll(hub, cursor, settings.link_days, &mut |hub, order| {
-        if hub.is_known(&mapping::payment_id(order)) {
-            return Ok(Fate::Known);
-        }
-        let asked = ask(settings, order, hub);
-        waiting::fate(asked, |text| hub.warn(&format!("order {order}: {text}")))
-    })
+    let links = Links { days: settings.link_days, name: "order", payment_id: mapping::payment_id };
+    waiting::poll(hub, cursor, &links, &mut |hub, order| ask(settings, order, hub))
 }
 
 fn ask(settings: &Settings, id: &str, hub: &mut impl Hub) -> Result<Fate, Failure> {

@@ -20,11 +20,19 @@ const ASKED_MAX: usize = 5;
 const LOOKED_AT_MAX: usize = 1_000;
 const WRITTEN_MAX: usize = 50;
 
+/// What the links of a gateway are.
+pub struct Links {
+    /// For how long one can be paid after it was made.
+    pub days: u32,
+    /// What its number is called, for a person.
+    pub name: &'static str,
+    /// The id of the message of its payment: what a callback told of is not asked about.
+    pub payment_id: fn(&str) -> String,
+}
+
 /// What became of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// Known without asking the gateway: a callback came.
-    Known,
     Waits,
     /// Paid, cancelled or expired.
     Over,
@@ -53,20 +61,6 @@ pub fn add(hub: &mut impl Hub, number: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a link's own answer says; one that cannot be read (`bad-answer`) is warned of and asked for again, lest it stop all others.
-///
-/// # Errors
-/// Failures of the gateway.
-pub fn fate(asked: Result<Fate, Failure>, warn: impl FnOnce(&str)) -> Result<Fate, Failure> {
-    match asked {
-        Err(Failure::Rejected(rejection)) if rejection.code == "bad-answer" => {
-            warn(&format!("{} at {}", rejection.reason, rejection.place.unwrap_or_default()));
-            Ok(Fate::Waits)
-        }
-        other => other,
-    }
-}
-
 /// Where a round is: the round of an hour asks about links of some earlier hours, see [`age`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,37 +76,43 @@ struct Cursor {
     line: usize,
 }
 
-/// Asks about some links that may have been paid. `days`: how long one can be paid after it was made. `ask` states what it finds.
+/// Asks about some links that may have been paid. `ask` states what it finds; an answer that cannot be read (`bad-answer`) is warned
+/// of and asked for again, lest it stop all others.
 ///
 /// # Errors
 /// `bad-cursor`; any failure of `ask`, which should be one of the gateway, not of a link.
-pub fn poll<H: Hub>(hub: &mut H, cursor: Option<&[u8]>, days: u32, ask: &mut Ask<'_, H>) -> Result<Polled, Failure> {
+pub fn poll<H: Hub>(
+    hub: &mut H,
+    cursor: Option<&[u8]>,
+    links: &Links,
+    ask: &mut Ask<'_, H>,
+) -> Result<Polled, Failure> {
     let now = hub.now_ms() / HOUR_MS;
     let cursor = match cursor {
         Some(bytes) => serde_json::from_slice(bytes)
             .map_err(|error| rejected("bad-cursor", format!("the cursor is none: {error}"), ""))?,
         None => Cursor { hour: now, step: 0, part: 0, line: 0 },
     };
-    let mut round = Round { cursor, now, days: u64::from(days), asked: 0, looked_at: 0, written: 0 };
+    let mut round = Round { cursor, now, links, asked: 0, looked_at: 0, written: 0 };
     let more = round.go_on(hub, ask)?;
     let cursor = serde_json::to_vec(&round.cursor).map_err(|error| Failure::Other(error.to_string()))?;
     Ok(Polled { cursor: Some(cursor), more })
 }
 
-struct Round {
+struct Round<'a> {
     cursor: Cursor,
     now: u64,
-    days: u64,
+    links: &'a Links,
     asked: usize,
     looked_at: usize,
     written: usize,
 }
 
-impl Round {
+impl Round<'_> {
     /// Whether there is more to do at once.
     fn go_on<H: Hub>(&mut self, hub: &mut H, ask: &mut Ask<'_, H>) -> Result<bool, Failure> {
         while self.cursor.hour <= self.now {
-            let Some(age) = age(self.cursor.step, self.days) else {
+            let Some(age) = age(self.cursor.step, self.links.days) else {
                 self.cursor = Cursor { hour: self.cursor.hour + 1, step: 0, part: 0, line: 0 };
                 continue;
             };
@@ -125,7 +125,7 @@ impl Round {
                 self.cursor = Cursor { step: self.cursor.step + 1, part: 0, line: 0, ..self.cursor };
                 continue;
             }
-            let is_last = self::age(self.cursor.step + 1, self.days).is_none();
+            let is_last = self::age(self.cursor.step + 1, self.links.days).is_none();
             while self.cursor.part < PARTS {
                 if self.is_spent() || !self.ask_part(hub, hour, is_last, ask)? {
                     return Ok(true);
@@ -147,7 +147,7 @@ impl Round {
 
     /// After a time without polls: a later round, already due, asks about the same links.
     fn is_late(&self, age: u64) -> bool {
-        let next = self::age(self.cursor.step + 1, self.days);
+        let next = self::age(self.cursor.step + 1, self.links.days);
         next.is_some_and(|next| self.cursor.hour - age.min(self.cursor.hour) + next <= self.now)
     }
 
@@ -170,10 +170,19 @@ impl Round {
         while !self.is_spent() {
             let Some(number) = rest.next() else { break };
             self.looked_at += 1;
-            let fate = ask(hub, number)?;
-            self.asked += usize::from(fate != Fate::Known);
-            if fate == Fate::Waits {
-                kept.push(number);
+            if hub.is_known(&(self.links.payment_id)(number)) {
+                continue;
+            }
+            self.asked += 1;
+            match ask(hub, number) {
+                Ok(Fate::Over) => {}
+                Ok(Fate::Waits) => kept.push(number),
+                Err(Failure::Rejected(rejection)) if rejection.code == "bad-answer" => {
+                    let (name, place) = (self.links.name, rejection.place.unwrap_or_default());
+                    hub.warn(&format!("{name} {number}: {} at {place}", rejection.reason));
+                    kept.push(number);
+                }
+                Err(failure) => return Err(failure),
             }
         }
         self.cursor.line = kept.len();
@@ -192,12 +201,12 @@ impl Round {
 
 /// Hours since they were made, when links are asked about for the first, second and further times. The last is two days after they
 /// can be paid: days are the utility's, and a payment may have begun in time.
-fn age(step: usize, days: u64) -> Option<u64> {
+fn age(step: usize, days: u32) -> Option<u64> {
     match EARLY_HOURS.get(step) {
         Some(age) => Some(*age),
         None => {
             let day = u64::try_from(step).ok()? + 1 - EARLY_HOURS.len() as u64;
-            (day <= days + 2).then_some(day * 24)
+            (day <= u64::from(days) + 2).then_some(day * 24)
         }
     }
 }

@@ -5,7 +5,7 @@ use busbar_sdk::credentials::Digest;
 use busbar_sdk::encoding::without_bom;
 use busbar_sdk::http::Request;
 use busbar_sdk::replies::{self, Outcome};
-use busbar_sdk::waiting::{self, Fate};
+use busbar_sdk::waiting::{self, Fate, Links};
 use busbar_sdk::{Failure, Header, HookRequest, HookResponse, Hub, Message, Polled, data_of, hex, rejected, transient};
 use serde_json::{Map, Value};
 
@@ -132,13 +132,8 @@ fn part_key(number: &str) -> String {
 /// # Errors
 /// See [`waiting::poll`] and [`answer`].
 pub fn poll(settings: &Settings, cursor: Option<&[u8]>, hub: &mut impl Hub) -> Result<Polled, Failure> {
-    waiting::poll(hub, cursor, settings.link_days, &mut |hub, number| {
-        if hub.is_known(&mapping::payment_id(number)) {
-            return Ok(Fate::Known);
-        }
-        let asked = ask(settings, number, hub);
-        waiting::fate(asked, |text| hub.warn(&format!("payment {number}: {text}")))
-    })
+    let links = Links { days: settings.link_days, name: "payment", payment_id: mapping::payment_id };
+    waiting::poll(hub, cursor, &links, &mut |hub, number| ask(settings, number, hub))
 }
 
 fn ask(settings: &Settings, number: &str, hub: &mut impl Hub) -> Result<Fate, Failure> {
