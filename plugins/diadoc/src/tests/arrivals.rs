@@ -82,6 +82,15 @@ fn a_document_that_joins_a_letter_later_is_stated() {
 }
 
 #[test]
+fn a_letter_and_its_change_in_one_poll_are_one_document() {
+    let message = letter(&json!({}));
+    let events = json!({ "Events": [event("Message", "k1", &message), event("Patch", "k2", &patch())] });
+    let mut hub = answering(&[(200, events), (200, message)]);
+    run(&json!({}), None, &mut hub).unwrap();
+    assert_eq!((hub.requests.len(), hub.drafts.len()), (2, 1));
+}
+
+#[test]
 fn events_may_share_a_key() {
     let other = |id: &str| {
         let mut message = letter(&json!({}));
