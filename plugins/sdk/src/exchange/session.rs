@@ -211,3 +211,6 @@ impl<P: Protocol> Session for Connection<P> {
         left.into_iter().chain(self.protocol.iter_mut().flat_map(P::disconnected)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,6 +92,8 @@ fn a_payment_its_repeat_and_its_refund() {
     for _ in 0..2 {
         assert_eq!(receive(PAID, &mut world).unwrap(), b"OK");
     }
+    let signed = "1052980500100200300-17<password>5600001CONFIRMEDtrue1700000000000";
+    assert_eq!(world.hashed[0], signed.as_bytes());
     assert_eq!(world.drafts.len(), 1);
     let data = world.data(0);
     assert_eq!(

@@ -166,6 +166,7 @@ fn a_page_of_an_invoice() {
     let (result, world) = deliver(BILL);
     result.unwrap();
     let key = ids::derived(&["yookassa", "invoice", "/demo/billing", "invoice-17"]);
+    assert_eq!(world.idempotent, [0]);
     assert_eq!(asked(&world), [format!("/invoices {key}")]);
     let data = world.data(0);
     assert_eq!(data["url"], "https://pay.example/my/i/1");
