@@ -17,8 +17,5 @@ fn decode() -> Result<(), Failure> {
 }
 
 fn receive(request: HookRequest) -> Result<HookResponse, Failure> {
-    let mut sink = HostHub::new();
-    let response = mapping::receive(&settings()?, &request, &mut sink);
-    sink.finish();
-    Ok(response)
+    HostHub::run(|hub| Ok::<_, Failure>(mapping::receive(&settings()?, &request, hub)))
 }

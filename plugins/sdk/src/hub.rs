@@ -46,7 +46,7 @@ pub trait Hub: Sink + Store {
     fn verify_hmac_sha256(&mut self, credential: &str, data: &[u8], signature: &[u8]) -> Result<bool, String>;
 }
 
-/// The host. What was emitted is stated in batches; the last of them by [`HostHub::finish`], so that a call that fails keeps it to
+/// The host. What was emitted is stated in batches, the last of them at the end of [`HostHub::run`]: a call that fails keeps it to
 /// itself. Warns as often as helps anybody.
 pub struct HostHub(Emitter<fn(&[Draft])>, Warnings);
 
@@ -63,12 +63,8 @@ impl HostHub {
     pub fn run<T, E: Into<Failure>>(entry: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, Failure> {
         let mut hub = Self::new();
         let done = entry(&mut hub).map_err(Into::into)?;
-        hub.finish();
+        hub.0.finish();
         Ok(done)
-    }
-
-    pub fn finish(self) {
-        self.0.finish();
     }
 }
 

@@ -27,9 +27,8 @@ fn decoded(settings: &Settings, file: &[u8]) -> (Result<(), Rejection>, TestHub)
         rest = later;
         now.to_vec()
     });
-    let (mut seen, mut warnings) = (TestHub::default(), Vec::new());
-    let result = decode(settings, &mut lines, || 1_795_330_800_000, &mut seen, &mut |text| warnings.push(text.into()));
-    seen.warnings = warnings;
+    let mut seen = TestHub::default();
+    let result = decode(settings, &mut lines, &mut seen);
     (result, seen)
 }
 
