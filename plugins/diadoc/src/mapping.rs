@@ -63,8 +63,8 @@ pub fn ticks(seconds: i64) -> i64 {
     seconds.saturating_add(EPOCH_SECONDS).saturating_mul(TICKS_A_SECOND)
 }
 
-/// What is to be stated of a message's documents: each one that came and was not stated yet, also not `earlier` in this poll, and what became of it at `at`.
-/// A document may join a message with any later change of it, so that it is looked at each time.
+/// What is to be stated of a message's documents: each one that came and was not stated yet, also not `earlier` in this poll, and what
+/// became of it at `at`. A document may join a message with any later change of it, so that it is looked at each time.
 ///
 /// # Errors
 /// `bad-answer` for ids and times that are none.

@@ -1,4 +1,5 @@
-//! What an adapter's logic asks of the hub, so that the logic runs natively in tests: there the hub is a [`TestHub`](crate::test_hub::TestHub).
+//! What an adapter's logic asks of the hub, so that the logic runs natively in tests: there the hub is a
+//! [`TestHub`](crate::TestHub).
 
 use crate::bindings::busbar::adapter::credentials::{self, Digest, Piece};
 use crate::http::{self, HttpError, Request, Response};
