@@ -1,18 +1,9 @@
 //! The system's settings, as in `config.schema.json`.
 
-use busbar_sdk::{Rejection, exchange, rejection};
+use busbar_sdk::{Rejection, rejection};
 use serde::Deserialize;
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub struct Settings {
-    #[serde(flatten)]
-    pub link: Link,
-    #[serde(flatten)]
-    pub exchange: exchange::Settings,
-}
-
-/// How the connection is made. Unknown keys are refused by the schema.
+/// How the connection is made.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Link {
@@ -47,11 +38,11 @@ impl Default for Link {
     }
 }
 
-impl Settings {
+impl Link {
     /// # Errors
     /// `bad-config`.
     pub fn check(&self) -> Result<(), Rejection> {
-        if [&self.link.username, &self.link.events].iter().any(|text| text.chars().any(char::is_control)) {
+        if [&self.username, &self.events].iter().any(|text| text.chars().any(char::is_control)) {
             return Err(rejection("bad-config", "there is a control character", "config"));
         }
         Ok(())

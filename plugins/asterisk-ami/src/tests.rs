@@ -3,12 +3,12 @@
 mod orders;
 
 use busbar_sdk::bindings::busbar::adapter::credentials::Piece;
-use busbar_sdk::calls::Hub;
+use busbar_sdk::exchange::session::Protocol;
 use busbar_sdk::memory::MapStore;
-use busbar_sdk::{Draft, Failure, Message, Seen, Sink, Step, mutations};
+use busbar_sdk::{Failure, Message, Step, TestHub, hex, mutations, test_hub};
 use serde_json::{Value, json};
 
-use crate::session::{Ami, Host};
+use crate::session::Ami;
 
 /// 2026-11-20T14:10:12+03:00.
 const NOW: u64 = 1_795_173_012_000;
@@ -18,59 +18,11 @@ const LOGGED_IN: &str = "Response: Success\nActionID: bb-challenge\nChallenge: 1
 const INCOMING: &str = "Event: Newchannel\nChannel: PJSIP/operator-00000001\nChannelState: 4\nCallerIDNum: 89005550117\nContext: from-operator\n\
     Exten: 74955550100\nUniqueid: 1795173010.418\nLinkedid: 1795173010.418\n\n";
 
-#[derive(Default)]
-struct Far {
-    seen: Seen,
-    answer: Option<Value>,
-    asked: Vec<Draft>,
-}
-
-impl Sink for Far {
-    fn emit(&mut self, draft: Draft) {
-        self.seen.emit(draft);
-    }
-
-    fn warn(&mut self, text: &str) {
-        self.seen.warn(text);
-    }
-
-    fn leave_out(&mut self, entry: busbar_sdk::Rejection) {
-        self.seen.leave_out(entry);
-    }
-}
-
-impl Hub for Far {
-    fn ask(&mut self, question: &Draft, _deadline_ms: u32) -> Result<Message, String> {
-        self.asked.push(question.clone());
-        let data = self.answer.as_ref().ok_or("nobody answers")?.to_string();
-        Ok(Message { data, ..requested("", json!({})) })
-    }
-
-    fn is_known(&mut self, id: &str) -> bool {
-        self.seen.drafts.iter().any(|draft| draft.id == id)
-    }
-}
-
-impl Host for Far {
-    fn key(&mut self, challenge: &str, credential: &str) -> Result<String, String> {
-        Ok(format!("md5({challenge}<{credential}>)"))
-    }
-}
-
 fn requested(id: &str, more: Value) -> Message {
     let mut data = json!({ "id": id, "channel": "call", "recipient": { "phone": "+79005550117" }, "text": "Света (нет), до 18:00",
         "account": "500100200300" });
     data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    Message {
-        id: id.to_owned(),
-        source: "/crm".to_owned(),
-        type_: "notification.requested.v1".to_owned(),
-        subject: None,
-        time: None,
-        partition_key: None,
-        correlation_id: None,
-        data: data.to_string(),
-    }
+    test_hub::message("/crm", id, "notification.requested.v1", data.to_string())
 }
 
 fn settings(more: Value) -> Value {
@@ -85,15 +37,18 @@ fn settings(more: Value) -> Value {
 
 struct Pbx {
     ami: Ami,
-    store: MapStore,
-    far: Far,
-    now: u64,
+    far: TestHub,
 }
 
 impl Pbx {
-    fn new(more: Value, mut store: MapStore) -> Self {
-        let ami = Ami::new(serde_json::from_value(settings(more)).unwrap(), &mut store).unwrap();
-        Self { ami, store, far: Far::default(), now: NOW }
+    fn new(more: Value, store: MapStore) -> Self {
+        let mut far = TestHub { now_ms: NOW, store, ..TestHub::default() };
+        let ami = Ami::new(serde_json::from_value(settings(more)).unwrap(), &mut far).unwrap();
+        Self { ami, far }
+    }
+
+    fn connect(&mut self) -> Step {
+        self.ami.connected(&mut self.far).unwrap()
     }
 
     fn ready(more: Value) -> Self {
@@ -103,7 +58,7 @@ impl Pbx {
     }
 
     fn log_in(&mut self) -> Step {
-        self.ami.connected(self.now);
+        self.connect();
         assert!(text(&self.get(BANNER)).contains("AuthType: MD5"));
         let step = self.get(LOGGED_IN);
         assert!(step.ready);
@@ -115,21 +70,21 @@ impl Pbx {
     }
 
     fn try_get(&mut self, bytes: &[u8]) -> Result<Step, Failure> {
-        self.ami.bytes(bytes, self.now, &mut self.far, &mut self.store)
+        self.ami.bytes(bytes, &mut self.far).inspect(|_| self.far.commit())
     }
 
     fn later(&mut self, seconds: u64) -> Step {
-        self.now += seconds * 1000;
-        self.ami.timer(self.now, &mut self.far, &mut self.store).unwrap()
+        self.far.now_ms += seconds * 1000;
+        self.ami.timer(&mut self.far).unwrap()
     }
 
     fn order(&mut self, delivery: u64, message: &Message, maybe_sent: bool) -> Result<Step, Failure> {
-        self.ami.message(delivery, message, maybe_sent, self.now, &mut self.far, &mut self.store)
+        self.ami.message(delivery, message, maybe_sent, &mut self.far)
     }
 
     /// Types and data of what was stated since the last time.
     fn said(&mut self) -> Vec<(String, Value)> {
-        let drafts = std::mem::take(&mut self.far.seen.drafts).into_iter();
+        let drafts = std::mem::take(&mut self.far.drafts).into_iter();
         drafts.map(|draft| (draft.type_, serde_json::from_str(&draft.data).unwrap())).collect()
     }
 }
@@ -156,14 +111,15 @@ fn event(name: &str, fields: &str) -> String {
 #[test]
 fn logs_in_by_challenge_or_plainly() {
     let mut pbx = Pbx::new(json!({}), MapStore::default());
-    assert_eq!(pbx.ami.connected(NOW).timer_ms, Some(10_000));
+    assert_eq!(pbx.connect().timer_ms, Some(10_000));
     assert_eq!(text(&pbx.get(BANNER)), "Action: Challenge\r\nActionID: bb-challenge\r\nAuthType: MD5\r\n\r\n");
-    let login = "Action: Login\r\nActionID: bb-login\r\nAuthType: MD5\r\nUsername: busbar\r\nKey: md5(145769581<secret>)\r\n\
+    let login = "Action: Login\r\nActionID: bb-login\r\nAuthType: MD5\r\nUsername: busbar\r\nKey: KEY\r\n\
         Events: call,agent,user\r\n\r\n";
+    let login = login.replace("KEY", &hex::encoded(b"145769581<secret>"));
     let step = pbx.get(LOGGED_IN);
-    assert_eq!((text(&step).as_str(), step.ready, step.timer_ms), (login, true, Some(30_000)));
+    assert_eq!((text(&step).as_str(), step.ready, step.timer_ms), (login.as_str(), true, Some(30_000)));
     let mut pbx = Pbx::new(json!({ "login": "plain", "secret": "ami" }), MapStore::default());
-    pbx.ami.connected(NOW);
+    pbx.connect();
     assert!(text(&pbx.get(BANNER)).ends_with("Events: call,agent,user\r\nSecret: <ami>\r\n\r\n"));
     let refused = pbx.try_get(b"Response: Error\r\nMessage: Authentication failed\r\n\r\n");
     assert!(matches!(refused, Err(Failure::Unauthorized(_))));
@@ -172,8 +128,9 @@ fn logs_in_by_challenge_or_plainly() {
 #[test]
 fn a_call_through_a_queue() {
     let mut pbx = Pbx::ready(json!({}));
-    pbx.far.answer = Some(json!({ "phone": "+79005550117", "found": true,
-        "customers": [{ "customer": "C-20417", "accounts": [{ "account": "500100200300" }] }] }));
+    pbx.far.reply = Ok(json!({ "phone": "+79005550117", "found": true,
+        "customers": [{ "customer": "C-20417", "accounts": [{ "account": "500100200300" }] }] })
+    .to_string());
     pbx.get(INCOMING);
     pbx.get(INCOMING);
     assert_eq!(pbx.far.asked.len(), 1);
@@ -186,11 +143,11 @@ fn a_call_through_a_queue() {
             "startedAt": "2026-11-20T14:10:10+03:00", "customer": "C-20417", "account": "500100200300" })
     );
     pbx.get(&event("Newstate", "ChannelState: 6"));
-    pbx.now += 3000;
+    pbx.far.now_ms += 3000;
     pbx.get(&event("QueueCallerJoin", "Queue: 600"));
-    pbx.now += 5000;
+    pbx.far.now_ms += 5000;
     pbx.get(&event("AgentCalled", "Queue: 600\nInterface: PJSIP/1001\nMemberName: x"));
-    pbx.now += 4000;
+    pbx.far.now_ms += 4000;
     pbx.get(&event("AgentConnect", "Queue: 600\nInterface: PJSIP/1001\nHoldTime: 9"));
     let said = pbx.said();
     let states: Vec<_> = said.iter().map(|(kind, data)| (kind.as_str(), &data["state"], &data["assignedAt"])).collect();
@@ -203,7 +160,9 @@ fn a_call_through_a_queue() {
     );
     assert_eq!(said[0].1["customer"], "C-20417");
     // The hub is started anew; the agent's channel hangs up first.
-    let mut pbx = Pbx { now: pbx.now + 60_000, ..Pbx::new(json!({}), pbx.store) };
+    let now_ms = pbx.far.now_ms + 60_000;
+    let mut pbx = Pbx::new(json!({}), pbx.far.store);
+    pbx.far.now_ms = now_ms;
     assert!(text(&pbx.log_in()).contains("CoreShowChannels"));
     pbx.get("Event: Hangup\nUniqueid: 1795173020.419\nLinkedid: 1795173010.418\nCause: 16\n\n");
     pbx.get(&event("VarSet", "Variable: MIXMONITOR_FILENAME\nValue: rec/418.wav"));
@@ -219,7 +178,7 @@ fn a_call_through_a_queue() {
             "waitSeconds": 9, "talkSeconds": 60, "outcome": "answered", "employee": { "id": "E-0417", "name": "Ильина Ольга" },
             "recording": "rec/418.wav", "customer": "C-20417", "account": "500100200300" })
     );
-    assert_eq!(pbx.store.0.values().filter(|value| value.as_slice() != b"{}").count(), 0);
+    assert_eq!(pbx.far.store.0.values().filter(|value| value.as_slice() != b"{}").count(), 0);
 }
 
 #[test]
@@ -252,12 +211,12 @@ fn who_calls_is_not_waited_for_twice() {
     pbx.get(INCOMING);
     pbx.get(&INCOMING.replace(".418", ".419"));
     assert_eq!((pbx.far.asked.len(), pbx.said().len()), (1, 2));
-    pbx.now += 30_000;
+    pbx.far.now_ms += 30_000;
     pbx.get(&INCOMING.replace(".418", ".420"));
     // Hidden, and of no context that matters.
     pbx.get(&INCOMING.replace(".418", ".421").replace("89005550117", "<unknown>"));
     pbx.get(&INCOMING.replace(".418", ".422").replace("from-operator", "internal"));
-    assert_eq!((pbx.far.asked.len(), pbx.said().len(), pbx.far.seen.warnings.len()), (2, 2, 2));
+    assert_eq!((pbx.far.asked.len(), pbx.said().len(), pbx.far.warnings.len()), (2, 2, 2));
 }
 
 #[test]
@@ -270,14 +229,14 @@ fn silence_is_tested() {
     pbx.later(30);
     assert_eq!(pbx.later(10).close.as_deref(), Some("no answer to a ping"));
     let mut pbx = Pbx::new(json!({}), MapStore::default());
-    pbx.ami.connected(NOW);
+    pbx.connect();
     assert_eq!(pbx.later(10).close.as_deref(), Some("no answer to the login"));
 }
 
 /// A whole conversation, in parts.
 fn talk(parts: &[&[u8]]) -> (Vec<(String, Value)>, String) {
     let mut pbx = Pbx::new(json!({}), MapStore::default());
-    pbx.ami.connected(NOW);
+    pbx.connect();
     let mut sent = String::new();
     for part in parts {
         sent += &text(&pbx.try_get(part).unwrap());
@@ -305,9 +264,10 @@ fn cut_anywhere_it_is_the_same() {
     }
     for damaged in mutations::of(trace.as_bytes(), 4000) {
         let mut pbx = Pbx::new(json!({}), MapStore::default());
-        pbx.ami.connected(NOW);
+        pbx.connect();
         if pbx.try_get(&damaged).is_ok() {
-            let _ = pbx.ami.timer(NOW + 40_000, &mut pbx.far, &mut pbx.store);
+            pbx.far.now_ms += 40_000;
+            let _ = pbx.ami.timer(&mut pbx.far);
         }
     }
 }
@@ -319,7 +279,7 @@ fn a_flood_is_taken_in_turns() {
     let mut step = pbx.get(&calls);
     let mut turns = 1;
     while step.timer_ms == Some(1) {
-        assert!(pbx.far.seen.drafts.len() <= 300 * turns);
+        assert!(pbx.far.drafts.len() <= 300 * turns);
         step = pbx.later(0);
         turns += 1;
     }
@@ -329,5 +289,5 @@ fn a_flood_is_taken_in_turns() {
         turns = 0;
     }
     assert_eq!(pbx.said().len(), 500);
-    assert!(pbx.try_get(&vec![b'x'; 5 << 20]).is_err() && pbx.store.0.values().all(|value| value.len() < 64 << 10));
+    assert!(pbx.try_get(&vec![b'x'; 5 << 20]).is_err() && pbx.far.store.0.values().all(|value| value.len() < 64 << 10));
 }

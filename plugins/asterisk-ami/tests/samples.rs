@@ -3,49 +3,15 @@
 
 #![allow(clippy::unwrap_used)]
 
-use asterisk_ami::session::{Ami, Host};
-use busbar_sdk::calls::Hub;
-use busbar_sdk::memory::MapStore;
-use busbar_sdk::{Draft, Failure, Message, Seen, Sink};
+use asterisk_ami::session::Ami;
+use busbar_sdk::exchange::session::Protocol;
+use busbar_sdk::{Draft, Failure, TestHub};
 use serde_json::{Value, json};
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/samples/contact_centre/asterisk_ami/");
 /// 2014-10-28T18:36:40+03:00.
 const NOW: u64 = 1_414_510_600_000;
 const LOGGED_IN: &str = "Asterisk Call Manager/1.3\n\nResponse: Success\nMessage: Authentication accepted\n\n";
-
-#[derive(Default)]
-struct Far(Seen);
-
-impl Sink for Far {
-    fn emit(&mut self, draft: Draft) {
-        self.0.emit(draft);
-    }
-
-    fn warn(&mut self, text: &str) {
-        self.0.warn(text);
-    }
-
-    fn leave_out(&mut self, entry: busbar_sdk::Rejection) {
-        self.0.leave_out(entry);
-    }
-}
-
-impl Hub for Far {
-    fn ask(&mut self, _question: &Draft, _deadline_ms: u32) -> Result<Message, String> {
-        Err("nobody answers".to_owned())
-    }
-
-    fn is_known(&mut self, _id: &str) -> bool {
-        false
-    }
-}
-
-impl Host for Far {
-    fn key(&mut self, challenge: &str, _credential: &str) -> Result<String, String> {
-        Ok(format!("key of {challenge}"))
-    }
-}
 
 /// What Asterisk sent, with the login before it where there is none.
 fn sent(name: &str) -> Option<String> {
@@ -68,22 +34,22 @@ type Said = (Vec<(String, Value)>, Result<(), Failure>);
 
 /// The statements, and how it ended.
 fn said(login: &str, parts: &[&[u8]]) -> Said {
-    let (mut far, mut store) = (Far::default(), MapStore::default());
+    let mut far = TestHub { now_ms: NOW, ..TestHub::default() };
     let settings = json!({ "login": login, "calls": { "outbound": ["default"] } });
-    let mut ami = Ami::new(serde_json::from_value(settings).unwrap(), &mut store).unwrap();
-    ami.connected(NOW);
+    let mut ami = Ami::new(serde_json::from_value(settings).unwrap(), &mut far).unwrap();
+    ami.connected(&mut far).unwrap();
     let mut run = || {
         for part in parts {
-            let mut step = ami.bytes(part, NOW, &mut far, &mut store)?;
+            let mut step = ami.bytes(part, &mut far)?;
             while step.timer_ms == Some(1) {
-                step = ami.timer(NOW, &mut far, &mut store)?;
+                step = ami.timer(&mut far)?;
             }
         }
         Ok(())
     };
     let ended = run();
     let data = |draft: &Draft| serde_json::from_str(&draft.data).unwrap();
-    (far.0.drafts.iter().map(|draft| (draft.type_.clone(), data(draft))).collect(), ended)
+    (far.drafts.iter().map(|draft| (draft.type_.clone(), data(draft))).collect(), ended)
 }
 
 fn at_every(name: &str, login: &str, step: usize) -> Option<Said> {

@@ -1,18 +1,8 @@
 //! The system's settings, as in `config.schema.json`.
 
-use busbar_sdk::exchange;
 use serde::Deserialize;
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub struct Settings {
-    #[serde(flatten)]
-    pub link: Link,
-    #[serde(flatten)]
-    pub exchange: exchange::Settings,
-}
-
-/// How the connection is made. Unknown keys are refused by the schema.
+/// How the connection is made.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Link {

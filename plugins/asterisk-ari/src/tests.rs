@@ -1,14 +1,13 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use busbar_sdk::bindings::busbar::adapter::credentials::Piece;
-use busbar_sdk::calls::Hub;
+use busbar_sdk::exchange::session::Protocol;
 use busbar_sdk::http::{HttpError, Response};
 use busbar_sdk::memory::MapStore;
-use busbar_sdk::{Draft, Failure, Message, Seen, Settled, Sink, Step, mutations};
+use busbar_sdk::{Failure, Message, Settled, Step, TestHub, mutations, test_hub};
 use serde_json::{Value, json};
 
-use crate::session::{Ari, Host};
-use crate::settings::Link;
+use crate::session::Ari;
 
 /// 2026-11-20T14:10:12+03:00.
 const NOW: u64 = 1_795_173_012_000;
@@ -17,70 +16,10 @@ const HEAD: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n
     Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n";
 const ID: &str = "1795173010.418";
 
-#[derive(Default)]
-struct Far {
-    seen: Seen,
-    asked: Vec<String>,
-    answers: Vec<Result<u16, HttpError>>,
-    body: Vec<u8>,
-    requests: Vec<String>,
-}
-
-impl Sink for Far {
-    fn emit(&mut self, draft: Draft) {
-        self.seen.emit(draft);
-    }
-
-    fn warn(&mut self, text: &str) {
-        self.seen.warn(text);
-    }
-
-    fn leave_out(&mut self, entry: busbar_sdk::Rejection) {
-        self.seen.leave_out(entry);
-    }
-}
-
-impl Hub for Far {
-    fn ask(&mut self, question: &Draft, _deadline_ms: u32) -> Result<Message, String> {
-        self.asked.push(question.data.clone());
-        Ok(Message { data: json!({ "customers": [{ "customer": "C-1" }] }).to_string(), ..requested(json!({})) })
-    }
-
-    fn is_known(&mut self, id: &str) -> bool {
-        self.seen.drafts.iter().any(|draft| draft.id == id)
-    }
-}
-
-impl Host for Far {
-    fn random(&mut self, bytes: u32) -> Vec<u8> {
-        vec![0; usize::try_from(bytes).unwrap()]
-    }
-
-    fn sha1(&mut self, text: &str) -> Result<Vec<u8>, String> {
-        assert_eq!(text, "AAAAAAAAAAAAAAAAAAAAAA==258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-        Ok(vec![0; 20])
-    }
-
-    fn request(&mut self, _link: &Link, method: &str, rest: &str, body: Vec<u8>) -> Result<Response, HttpError> {
-        self.requests.push(format!("{method} {rest} {}", String::from_utf8(body).unwrap()));
-        let status = self.answers.remove(0)?;
-        Ok(Response { status, headers: Vec::new(), body: self.body.clone() })
-    }
-}
-
 fn requested(more: Value) -> Message {
     let mut data = json!({ "id": "N-1", "channel": "call", "recipient": { "phone": "+79005550117" }, "text": "Света нет & не будет" });
     data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    Message {
-        id: "N-1".to_owned(),
-        source: "/crm".to_owned(),
-        type_: "notification.requested.v1".to_owned(),
-        subject: None,
-        time: None,
-        partition_key: None,
-        correlation_id: None,
-        data: data.to_string(),
-    }
+    test_hub::message("/crm", "N-1", "notification.requested.v1", data.to_string())
 }
 
 /// A text in one frame.
@@ -110,33 +49,38 @@ fn dial(status: &str, interface: &str) -> Value {
 
 struct Pbx {
     ari: Ari,
-    store: MapStore,
-    far: Far,
-    now: u64,
+    far: TestHub,
 }
 
 impl Pbx {
-    fn new(more: Value, mut store: MapStore) -> Self {
+    fn new(more: Value, store: MapStore) -> Self {
         let mut settings = json!({
             "base-url": "http://pbx:8088/ari",
             "calls": { "inbound": ["from-operator"], "employees": { "PJSIP/1001": { "id": "E-1" } } },
             "notify": { "channel": "PJSIP/8{national}@operator", "context": "say", "calls-at-once": 1 },
         });
         settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let mut far = Far::default();
-        let ari = Ari::new(serde_json::from_value(settings).unwrap(), &mut far, &mut store).unwrap();
-        Self { ari, store, far, now: NOW }
+        let reply = Ok(json!({ "customers": [{ "customer": "C-1" }] }).to_string());
+        let mut far = TestHub { now_ms: NOW, store, reply, hash: |_| vec![0; 20], ..TestHub::default() };
+        let ari = Ari::new(serde_json::from_value(settings).unwrap(), &mut far).unwrap();
+        Self { ari, far }
+    }
+
+    fn connect(&mut self) -> Step {
+        let step = self.ari.connected(&mut self.far).unwrap();
+        assert_eq!(self.far.hashed, [b"AAAAAAAAAAAAAAAAAAAAAA==258EAFA5-E914-47DA-95CA-C5AB0DC85B11"]);
+        step
     }
 
     fn open(more: Value) -> Self {
         let mut pbx = Self::new(more, MapStore::default());
-        pbx.ari.connected(pbx.now, &mut pbx.far).unwrap();
+        pbx.connect();
         assert!(pbx.get(HEAD).ready);
         pbx
     }
 
     fn get(&mut self, bytes: &[u8]) -> Step {
-        self.ari.bytes(bytes, self.now, &mut self.far, &mut self.store).unwrap()
+        self.ari.bytes(bytes, &mut self.far).unwrap()
     }
 
     fn tell(&mut self, event: &Value) -> Step {
@@ -144,17 +88,20 @@ impl Pbx {
     }
 
     fn later(&mut self, seconds: u64) -> Step {
-        self.now += seconds * 1000;
-        self.ari.timer(self.now, &mut self.far, &mut self.store).unwrap()
+        self.far.now_ms += seconds * 1000;
+        self.ari.timer(&mut self.far).unwrap()
     }
 
     fn order(&mut self, answers: Vec<Result<u16, HttpError>>, maybe_sent: bool) -> Result<Step, Failure> {
-        self.far.answers = answers;
-        self.ari.message(7, &requested(json!({})), maybe_sent, self.now, &mut self.far, &mut self.store)
+        let answer = |answer: Result<u16, HttpError>| {
+            answer.map(|status| Response { status, headers: Vec::new(), body: Vec::new() })
+        };
+        self.far.answers = answers.into_iter().map(answer).collect();
+        self.ari.message(7, &requested(json!({})), maybe_sent, &mut self.far)
     }
 
     fn said(&mut self) -> Vec<(String, Value)> {
-        let drafts = std::mem::take(&mut self.far.seen.drafts).into_iter();
+        let drafts = std::mem::take(&mut self.far.drafts).into_iter();
         drafts.map(|draft| (draft.type_, serde_json::from_str(&draft.data).unwrap())).collect()
     }
 }
@@ -187,14 +134,14 @@ fn how(step: &Step) -> String {
 #[test]
 fn opens() {
     let mut pbx = Pbx::new(json!({}), MapStore::default());
-    let step = pbx.ari.connected(NOW, &mut pbx.far).unwrap();
+    let step = pbx.connect();
     let expected = "GET /ari/events?app=busbar-00000000&subscribeAll=true&api_key=<user> HTTP/1.1\r\nHost: pbx:8088\r\nUpgrade: websocket\r\n\
         Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n";
     assert_eq!((text(&step).as_str(), step.timer_ms, step.ready), (expected, Some(10_000), false));
     assert_eq!(pbx.later(10).close.as_deref(), Some("it was not opened"));
     let more = json!({ "app": "crm", "app-for-each-hub": false, "subscribe-all": false, "credential": "c", "base-url": "https://h/x/" });
     let mut pbx = Pbx::new(more, MapStore::default());
-    let step = pbx.ari.connected(NOW, &mut pbx.far).unwrap();
+    let step = pbx.connect();
     assert!(text(&step).starts_with("GET /x/events?app=crm&api_key=<c> HTTP/1.1\r\nHost: h\r\n"));
 }
 
@@ -257,10 +204,10 @@ fn a_customer_is_called() {
     let step = pbx.order(vec![Ok(200)], false).unwrap();
     assert_eq!((how(&step).as_str(), step.ready), ("ok", false));
     let request = pbx.far.requests.remove(0);
-    let (address, body) = request.strip_prefix("POST /channels/").unwrap().split_once(' ').unwrap();
-    let key = address.to_owned();
+    assert_eq!(request.method, "POST");
+    let key = request.url.strip_prefix("http://pbx:8088/ari/channels/").unwrap().to_owned();
     assert_eq!(
-        serde_json::from_str::<Value>(body).unwrap(),
+        serde_json::from_slice::<Value>(&request.body).unwrap(),
         json!({ "endpoint": "PJSIP/89005550117@operator", "context": "say", "extension": "s", "priority": 1, "timeout": 30,
             "variables": { "BUSBAR_ID": key, "BUSBAR_TEXT": "Света нет & не будет" } })
     );
@@ -283,7 +230,7 @@ fn a_customer_is_called() {
         pbx.tell(&of("ChannelDestroyed", "Down", json!({ "cause": cause, "cause_txt": "why" })));
         let said = pbx.said();
         assert_eq!((said.len(), said[0].1["reason"]["code"].as_str()), (1, Some(code)));
-        assert!(!pbx.store.0.keys().any(|key| key.starts_with("order")));
+        assert!(!pbx.far.store.0.keys().any(|key| key.starts_with("order")));
     }
     let notify = json!({ "channel": "PJSIP/{number}", "context": "say", "delivered-when": "confirmed" });
     for (result, kind) in [
@@ -327,11 +274,11 @@ fn what_comes_of_an_order() {
     // It was taken, and the hub stopped before the delivery was done.
     let mut pbx = Pbx::open(json!({}));
     pbx.order(vec![Ok(200)], false).unwrap();
-    let mut pbx = Pbx::new(json!({}), pbx.store);
+    let mut pbx = Pbx::new(json!({}), pbx.far.store);
     assert_eq!(how(&pbx.order(vec![], true).unwrap()), "ok");
     // It is gone when the hub is back.
-    pbx.ari.connected(pbx.now, &mut pbx.far).unwrap();
-    (pbx.far.answers, pbx.far.body) = (vec![Ok(200)], b"[{\"id\":\"1.1\"}]".to_vec());
+    pbx.connect();
+    pbx.far.answer(&[(200, "[{\"id\":\"1.1\"}]")]);
     assert_eq!(pbx.get(HEAD).timer_ms, Some(1));
     pbx.later(0);
     assert_eq!(pbx.said()[0].1["reason"]["code"], "unknown");
@@ -353,7 +300,7 @@ fn keeps_the_connection() {
     let mut pbx = Pbx::open(json!({}));
     let step = pbx.tell(&json!({ "type": "ApplicationReplaced", "application": "busbar-00000000" }));
     assert_eq!(step.close.as_deref(), Some("another connection has taken the application over"));
-    assert!(pbx.ari.bytes(b"\x81\x01{", NOW, &mut pbx.far, &mut pbx.store).is_err());
+    assert!(pbx.ari.bytes(b"\x81\x01{", &mut pbx.far).is_err());
 }
 
 #[test]
@@ -367,7 +314,7 @@ fn cut_or_damaged() {
     let trace = [HEAD.to_vec(), happens.iter().flat_map(frame).collect(), b"\x89\0".to_vec()].concat();
     let talk = |parts: &[&[u8]]| {
         let mut pbx = Pbx::new(json!({}), MapStore::default());
-        pbx.ari.connected(NOW, &mut pbx.far).unwrap();
+        pbx.connect();
         let sent: String = parts.iter().map(|part| text(&pbx.get(part))).collect();
         (pbx.said(), sent)
     };
@@ -379,9 +326,10 @@ fn cut_or_damaged() {
     }
     for damaged in mutations::of(&trace, 4000) {
         let mut pbx = Pbx::new(json!({}), MapStore::default());
-        pbx.ari.connected(NOW, &mut pbx.far).unwrap();
-        if pbx.ari.bytes(&damaged, NOW, &mut pbx.far, &mut pbx.store).is_ok() {
-            let _ = pbx.ari.timer(NOW + 40_000, &mut pbx.far, &mut pbx.store);
+        pbx.connect();
+        if pbx.ari.bytes(&damaged, &mut pbx.far).is_ok() {
+            pbx.far.now_ms += 40_000;
+            let _ = pbx.ari.timer(&mut pbx.far);
         }
     }
 }

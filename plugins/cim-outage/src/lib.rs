@@ -4,15 +4,13 @@ pub mod document;
 pub mod mapping;
 pub mod outage;
 
-use busbar_sdk::{Emitter, Failure, HookRequest, HookResponse, HostSink, input, settings};
+use busbar_sdk::{Emitter, Failure, HookRequest, HookResponse, HostHub, input, settings};
 
 busbar_sdk::adapter! { decode: decode, receive: receive }
 
 fn decode() -> Result<(), Failure> {
-    let mut sink = HostSink::new();
-    mapping::decode(&settings()?, &mut input::read, &mut sink)?;
-    sink.finish();
-    Ok(())
+    let settings = settings()?;
+    HostHub::run(|hub| mapping::decode(&settings, &mut input::read, hub))
 }
 
 fn receive(request: HookRequest) -> Result<HookResponse, Failure> {

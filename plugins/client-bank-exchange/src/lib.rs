@@ -7,16 +7,13 @@ pub mod section;
 pub mod settings;
 
 use crate::settings::Settings;
-use busbar_sdk::{Failure, HostSink, Lines, Message, log, output, settings};
+use busbar_sdk::{Failure, HostHub, Lines, Message, log, output, settings};
 
 busbar_sdk::adapter! { decode: decode, encode: encode }
 
 fn decode() -> Result<(), Failure> {
     let settings = Settings::compiled(settings()?)?;
-    let mut sink = HostSink::new();
-    mapping::decode(&settings, &mut Lines::of_input(), &mut sink)?;
-    sink.finish();
-    Ok(())
+    HostHub::run(|hub| mapping::decode(&settings, &mut Lines::of_input(), hub))
 }
 
 fn encode(messages: Vec<Message>) -> Result<String, Failure> {

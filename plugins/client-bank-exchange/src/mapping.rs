@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use busbar_sdk::dates::Offset;
 use busbar_sdk::encoding::{self, Encoding};
+use busbar_sdk::money::{NegativeSums, ZeroSums};
 use busbar_sdk::purpose::{self, Found};
 use busbar_sdk::texts::first_chars;
 use busbar_sdk::{Control, Line, Lines, Rejection, Sink, dates, rejection};
@@ -14,7 +15,7 @@ use time::Date;
 use crate::document::{Checked, Document, Key, place};
 use crate::mapping::lines::Last;
 use crate::section::Section;
-use crate::settings::{NegativeSums, Settings, ZeroSums};
+use crate::settings::Settings;
 
 #[cfg(test)]
 mod identity;

@@ -1,8 +1,9 @@
 //! The settings of a system that exchanges files with a bank.
 
 use busbar_sdk::dates::Offset;
+use busbar_sdk::money::{self, NegativeSums, ZeroSums};
 use busbar_sdk::purpose::Patterns;
-use busbar_sdk::{Control, Failure, money};
+use busbar_sdk::{Control, Failure};
 use serde::Deserialize;
 
 /// The system's settings, as in `config.schema.json`.
@@ -20,25 +21,6 @@ pub struct RawSettings {
     zero_sums: ZeroSums,
     negative_sums: NegativeSums,
     file_prefix: String,
-}
-
-/// What a document of nothing is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ZeroSums {
-    #[default]
-    LeftOut,
-    Refused,
-}
-
-/// What a document of a negative sum is, by which a bank takes back a booking (сторно).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NegativeSums {
-    #[default]
-    Refunded,
-    LeftOut,
-    Refused,
 }
 
 /// What becomes of an order that is not to be executed before a later day.

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use busbar_sdk::{Lines, Rejection, Seen, parse_settings};
+use busbar_sdk::{Lines, Rejection, TestHub, parse_settings};
 use client_bank_exchange::mapping::decode;
 use client_bank_exchange::settings::Settings;
 
@@ -11,7 +11,7 @@ const SAMPLES: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/samples/accounting_1c/client_bank_exchange/");
 
 /// Nothing when the samples are absent.
-fn decoded(name: &str, control: &str) -> Option<(Result<(), Rejection>, Seen)> {
+fn decoded(name: &str, control: &str) -> Option<(Result<(), Rejection>, TestHub)> {
     let Ok(bytes) = std::fs::read(format!("{SAMPLES}{name}")) else {
         println!("skipped: no sample {name}");
         return None;
@@ -25,7 +25,7 @@ fn decoded(name: &str, control: &str) -> Option<(Result<(), Rejection>, Seen)> {
         rest = later;
         now.to_vec()
     });
-    let mut seen = Seen::default();
+    let mut seen = TestHub::default();
     let result = decode(&settings, &mut lines, &mut seen);
     Some((result, seen))
 }

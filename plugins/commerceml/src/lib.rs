@@ -12,17 +12,14 @@ pub mod writing;
 use busbar_sdk::encoding::Encoding;
 use busbar_sdk::memory::HostStore;
 use busbar_sdk::xml::{Xml, XmlWriter};
-use busbar_sdk::{Failure, HookRequest, HookResponse, HostSink, Message, messages, random, settings as host_settings};
+use busbar_sdk::{Failure, HookRequest, HookResponse, HostHub, Message, messages, random, settings as host_settings};
 use settings::Settings;
 
 busbar_sdk::adapter! { decode: decode, deliver: deliver, encode: encode, receive: receive }
 
 fn decode() -> Result<(), Failure> {
     let settings: Settings = host_settings()?;
-    let mut sink = HostSink::new();
-    mapping::decode(&settings, &mut Xml::of_input(), &mut sink)?;
-    sink.finish();
-    Ok(())
+    HostHub::run(|hub| mapping::decode(&settings, &mut Xml::of_input(), hub))
 }
 
 fn encode(messages: Vec<Message>) -> Result<String, Failure> {

@@ -1,6 +1,6 @@
 use busbar_sdk::memory::MapStore;
 use busbar_sdk::xml::Xml;
-use busbar_sdk::{Draft, Header, HookRequest, Rejection, Seen};
+use busbar_sdk::{Draft, Header, HookRequest, Rejection, TestHub};
 use serde_json::{Value, json};
 
 use crate::settings::Settings;
@@ -26,8 +26,8 @@ const FILE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <Налоги><Налог><Наименование>НДС</Наименование><Сумма>16.67</Сумма></Налог></Налоги></Документ>
 </КоммерческаяИнформация>"#;
 
-fn decode(bytes: &[u8]) -> Result<Seen, Rejection> {
-    let mut seen = Seen::default();
+fn decode(bytes: &[u8]) -> Result<TestHub, Rejection> {
+    let mut seen = TestHub::default();
     mapping::decode(&Settings::default(), &mut Xml::of_bytes(bytes), &mut seen)?;
     Ok(seen)
 }

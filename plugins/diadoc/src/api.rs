@@ -4,9 +4,8 @@
 
 use busbar_sdk::encoding::without_bom;
 use busbar_sdk::http::{Authorization, HttpError, Request, Response};
-use busbar_sdk::log::Level;
 use busbar_sdk::replies::{self, Outcome};
-use busbar_sdk::{Draft, Failure, Header, Rejection, rejected, transient};
+use busbar_sdk::{Failure, Header, rejected, transient};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
@@ -16,22 +15,6 @@ use crate::settings::Settings;
 pub const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// No more calls while an operation with the same id is under way.
 const UNDER_WAY_MS: u64 = 10_000;
-
-/// What the adapter needs of the hub.
-pub trait Hub {
-    fn now_ms(&self) -> u64;
-    /// Every request may be sent again: it reads, or names its operation.
-    fn send(&mut self, request: &Request) -> Result<Response, HttpError>;
-    /// Says of the last answer that nothing was done by it: the next attempt of a delivery asks again instead of getting it from the record.
-    fn nothing_done(&mut self);
-    fn is_sha256(&self, content: &[u8], digest: &[u8]) -> Result<bool, String>;
-    fn emit(&mut self, drafts: Vec<Draft>);
-    /// Whether a message with this id was stated, in this poll or earlier.
-    fn is_stated(&self, id: &str) -> bool;
-    /// Leaves out one document, while the others are taken.
-    fn leave_out(&mut self, entry: Rejection);
-    fn note(&mut self, level: Level, text: &str);
-}
 
 /// A request of `path` with `query`, whose values are encoded here; a POST where there is a body.
 pub fn request(settings: &Settings, path: &str, query: &[(&str, &str)], body: Option<&Value>) -> Request {

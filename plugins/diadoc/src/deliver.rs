@@ -4,16 +4,17 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use busbar_sdk::credentials::{Digest, Piece};
+use busbar_sdk::documents::Reference;
 use busbar_sdk::http::{Authorization, Request};
-use busbar_sdk::log::Level;
 use busbar_sdk::money::Money;
 use busbar_sdk::replies::{self, Outcome};
-use busbar_sdk::{Draft, Failure, Message, data_of, dates, hex, ids, rejected};
+use busbar_sdk::{Draft, Failure, Hub, Message, data_of, dates, hex, ids, rejected};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::api::{self, Hub, bad, header};
+use crate::api::{self, bad, header};
 use crate::mapping::{self, DOCUMENTS_MAX, is_true};
 use crate::settings::{Field, Files, Settings, Type};
 
@@ -30,19 +31,6 @@ struct Issued {
     tax: Option<Money>,
     #[serde(default)]
     files: Vec<File>,
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Reference {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    number: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    issued_on: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -87,12 +75,12 @@ pub fn deliver(settings: &Settings, message: &Message, hub: &mut impl Hub) -> Re
     // Whatever is lost: the same operation is done once, and its first result is given again.
     let operation = ids::derived(&["diadoc", &message.source, &message.id]);
     let request = api::request(settings, "/V3/PostMessage", &[("operationId", &operation)], Some(&body));
-    let reply = hub.send(&request).map_err(|error| replies::failure_of_error(error, "PostMessage", true))?;
+    let reply = hub.send_idempotent(&request).map_err(|error| replies::failure_of_error(error, "PostMessage", true))?;
     let posted = api::read(reply, "PostMessage").inspect_err(|_| hub.nothing_done())?;
     let place = "PostMessage";
     let id = mapping::id(&posted, "MessageId", place)?;
     let at = mapping::moment(settings, &posted, "TimestampTicks", place)?;
-    hub.note(Level::Info, &format!("draft {id}"));
+    hub.info(&format!("draft {id}"));
     let subject = issued.document.id.clone().or_else(|| issued.document.number.clone());
     let data = json!({ "document": issued.document, "status": "draft", "changedAt": at });
     let draft = busbar_sdk::draft(
@@ -100,7 +88,7 @@ pub fn deliver(settings: &Settings, message: &Message, hub: &mut impl Hub) -> Re
         "document.status.changed.v1",
         data.to_string(),
     );
-    hub.emit(vec![Draft { subject, time: Some(at), ..draft }]);
+    hub.emit(Draft { subject, time: Some(at), ..draft });
     Ok(())
 }
 
@@ -118,7 +106,7 @@ fn fetch(files: &Files, file: &File, place: &str, hub: &mut impl Hub) -> Result<
         timeout_ms: None,
     };
     let what = format!("the file of {place}");
-    let response = hub.send(&request).map_err(|error| replies::failure_of_error(error, &what, true))?;
+    let response = hub.send_idempotent(&request).map_err(|error| replies::failure_of_error(error, &what, true))?;
     let outcome = replies::outcome_of_status(response.status);
     if outcome != Outcome::Ok {
         return Err(replies::failure_of(outcome, &response, &what));
@@ -131,8 +119,8 @@ fn fetch(files: &Files, file: &File, place: &str, hub: &mut impl Hub) -> Result<
     if let Some(digest) = &file.sha256 {
         let digest =
             hex::decoded(digest).filter(|found| found.len() == 32).ok_or_else(|| changed("its hash is none"))?;
-        let is_same = hub.is_sha256(&content, &digest).map_err(Failure::Other)?;
-        if !is_same {
+        let pieces = [Piece::Plain(content.clone())];
+        if !hub.verify_hash(Digest::Sha256, &pieces, &digest).map_err(Failure::Other)? {
             return Err(changed("it has not the hash that the message states"));
         }
     }
@@ -181,7 +169,7 @@ fn recipient(settings: &Settings, issued: &Issued, hub: &mut impl Hub) -> Result
     query.extend(party.tax_registration_code.as_deref().map(|code| ("kpp", code)));
     let what = "GetOrganizationsByInnKpp";
     let request = api::request(settings, "/GetOrganizationsByInnKpp", &query, None);
-    let found = api::find(hub.send(&request), what)?.unwrap_or_default();
+    let found = api::find(hub.send_idempotent(&request), what)?.unwrap_or_default();
     let organisations = found.get("Organizations").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     // One that another operator serves has a box here too; its own comes first.
     let boxes = |is_roaming: bool| -> Vec<&Value> {

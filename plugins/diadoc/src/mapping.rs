@@ -6,10 +6,10 @@ use busbar_sdk::dates;
 use busbar_sdk::decimal::Decimal;
 use busbar_sdk::loose::Loose;
 use busbar_sdk::money::{self, Money};
-use busbar_sdk::{Draft, Failure, Rejection, ids, rejection, texts};
+use busbar_sdk::{Draft, Failure, Hub, Rejection, ids, rejection, texts};
 use serde_json::{Map, Value, json};
 
-use crate::api::{Hub, bad};
+use crate::api::bad;
 use crate::settings::Settings;
 use crate::status;
 
@@ -63,8 +63,8 @@ pub fn ticks(seconds: i64) -> i64 {
     seconds.saturating_add(EPOCH_SECONDS).saturating_mul(TICKS_A_SECOND)
 }
 
-/// What is to be stated of a message's documents: each one that came and was not stated yet, and what became of it at `at`.
-/// A document may join a message with any later change of it, so that it is looked at each time.
+/// What is to be stated of a message's documents: each one that came and was not stated yet, also not `earlier` in this poll, and what
+/// became of it at `at`. A document may join a message with any later change of it, so that it is looked at each time.
 ///
 /// # Errors
 /// `bad-answer` for ids and times that are none.
@@ -73,6 +73,7 @@ pub fn drafts(
     message: &Value,
     place: &str,
     at: &str,
+    earlier: &[String],
     hub: &mut impl Hub,
 ) -> Result<Vec<Draft>, Failure> {
     if is_true(message, "IsDraft") || is_true(message, "IsDeleted") {
@@ -93,7 +94,9 @@ pub fn drafts(
         }
         let document =
             Document { message, message_id: &message_id, entity, entity_id: id(entity, "EntityId", &place)?, info };
-        match document.stated(at, &format!("answer/{place}/DocumentInfo"), hub) {
+        match document
+            .stated(at, &format!("answer/{place}/DocumentInfo"), |id| earlier.contains(id) || hub.is_known(id))
+        {
             Ok(stated) => drafts.extend(stated),
             Err(entry) => hub.leave_out(entry),
         }
@@ -111,13 +114,13 @@ struct Document<'a> {
 
 impl Document<'_> {
     /// That it came, unless that is known, and what became of it.
-    fn stated(&self, at: &str, place: &str, hub: &impl Hub) -> Result<Vec<Draft>, Rejection> {
+    fn stated(&self, at: &str, place: &str, is_stated: impl FnOnce(&String) -> bool) -> Result<Vec<Draft>, Rejection> {
         let direction = text(self.info, "DocumentDirection");
         if !matches!(direction.as_deref(), None | Some("Inbound" | "Internal" | "Outbound")) {
             let reason = format!("nobody knows the direction {}", direction.unwrap_or_default());
             return Err(rejection("unknown-direction", reason, format!("{place}/DocumentDirection")));
         }
-        let is_new = !self.is_outbound() && !hub.is_stated(&self.message_id_of("issued"));
+        let is_new = !self.is_outbound() && !is_stated(&self.message_id_of("issued"));
         let mut drafts = Vec::new();
         if is_new {
             drafts.push(self.issued(at, place)?);

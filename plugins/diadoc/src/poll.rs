@@ -5,12 +5,11 @@
 use std::collections::BTreeSet;
 
 use busbar_sdk::http::HttpError;
-use busbar_sdk::log::Level;
-use busbar_sdk::{Failure, Polled, dates, rejected};
+use busbar_sdk::{Failure, Hub, Polled, dates, rejected};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::api::{self, Hub, bad};
+use crate::api::{self, bad};
 use crate::mapping::{self, DOCUMENTS_MAX, text};
 use crate::settings::Settings;
 
@@ -55,7 +54,7 @@ pub fn poll(settings: &Settings, cursor: Option<&[u8]>, hub: &mut impl Hub) -> R
     let begun = Cursor::of(settings, cursor, hub)?;
     let (events, is_full) = events(settings, &begun, hub)?;
     let mut cursor = begun.clone();
-    let mut round = Round { settings, fetched: BTreeSet::new(), stated: 0 };
+    let mut round = Round { settings, fetched: BTreeSet::new(), stated: Vec::new() };
     // Several events may have one key: it has been read when all of them have.
     let mut read = cursor.after.clone();
     for (index, event) in events.iter().enumerate() {
@@ -95,7 +94,7 @@ fn events(settings: &Settings, cursor: &Cursor, hub: &mut impl Hub) -> Result<(V
         let mut query = vec![("boxId", settings.box_id.as_str()), ("messageType", "Letter")];
         query.extend([("timestampFromTicks", from.as_str()), ("limit", count.as_str())]);
         query.extend(cursor.after.as_deref().map(|key| ("afterIndexKey", key)));
-        let reply = hub.send(&api::request(settings, "/V8/GetNewEvents", &query, None));
+        let reply = hub.send_idempotent(&api::request(settings, "/V8/GetNewEvents", &query, None));
         if matches!(reply, Err(HttpError::TooLarge(_))) && limit > 1 {
             continue;
         }
@@ -115,14 +114,15 @@ fn events(settings: &Settings, cursor: &Cursor, hub: &mut impl Hub) -> Result<(V
 struct Round<'a> {
     settings: &'a Settings,
     fetched: BTreeSet<String>,
-    stated: usize,
+    /// Ids of what this poll stated: the hub looks up what was stated earlier.
+    stated: Vec<String>,
 }
 
 impl Round<'_> {
     /// Whether one more event could take more than the host allows.
     fn is_exhausted(&self, event: &Value) -> bool {
         let is_fetch = event.get("Patch").is_some_and(Value::is_object);
-        self.stated > STATED_MAX || (is_fetch && self.fetched.len() >= FETCHES_MAX)
+        self.stated.len() > STATED_MAX || (is_fetch && self.fetched.len() >= FETCHES_MAX)
     }
 
     fn take(&mut self, event: &Value, place: &str, hub: &mut impl Hub) -> Result<(), Failure> {
@@ -130,21 +130,22 @@ impl Round<'_> {
         let drafts = if let Some(message) = part("Message") {
             let place = format!("{place}/Message");
             let at = mapping::moment(self.settings, message, "TimestampTicks", &place)?;
-            mapping::drafts(self.settings, message, &place, &at, hub)?
+            mapping::drafts(self.settings, message, &place, &at, &self.stated, hub)?
         } else if let Some(patch) = part("Patch") {
             let place = format!("{place}/Patch");
             let at = mapping::moment(self.settings, patch, "TimestampTicks", &place)?;
             match self.fetch(patch, &place, hub)? {
-                Some(message) => mapping::drafts(self.settings, &message, &format!("{place}, message"), &at, hub)?,
+                Some(message) => {
+                    let place = format!("{place}, message");
+                    mapping::drafts(self.settings, &message, &place, &at, &self.stated, hub)?
+                }
                 None => return Ok(()),
             }
         } else {
             return Err(bad("neither a message nor a patch", place));
         };
-        self.stated += drafts.len();
-        if !drafts.is_empty() {
-            hub.emit(drafts);
-        }
+        self.stated.extend(drafts.iter().map(|draft| draft.id.clone()));
+        drafts.into_iter().for_each(|draft| hub.emit(draft));
         Ok(())
     }
 
@@ -156,9 +157,9 @@ impl Round<'_> {
         }
         let query = [("boxId", self.settings.box_id.as_str()), ("messageId", &id), ("injectEntityContent", "false")];
         let request = api::request(self.settings, "/V6/GetMessage", &query, None);
-        let message = api::find(hub.send(&request), "GetMessage")?;
+        let message = api::find(hub.send_idempotent(&request), "GetMessage")?;
         if message.is_none() {
-            hub.note(Level::Info, &format!("message {id} is not there any more"));
+            hub.info(&format!("message {id} is not there any more"));
         }
         Ok(message)
     }

@@ -2,95 +2,42 @@
 
 mod arrivals;
 
-use busbar_sdk::http::{HttpError, Request, Response};
-use busbar_sdk::log::Level;
-use busbar_sdk::{Draft, Failure, Header, Message, mutations, parse_settings};
+use busbar_sdk::http::{HttpError, Response};
+use busbar_sdk::{Draft, Failure, Header, Message, TestHub, mutations, parse_settings, test_hub};
 use serde_json::{Value, json};
 
-use crate::api::Hub;
 use crate::settings::Settings;
 use crate::{deliver, mapping, poll};
 
 /// 2026-11-22 10:00 at +03:00.
-const NOW_MS: u64 = 1_795_330_800_000;
 const NOW_TICKS: i64 = 639_309_276_000_000_000;
 const MESSAGE: &str = "0b9d4c1e-7a52-4f0e-9d6b-3c8f2e51a704";
 const ENTITY: &str = "5e2a90d7-41bc-4c36-8f1d-b7a0639c2e18";
 const BOX: &str = "7c1f5b20-93ad-4e58-a6c4-18d2f09b3e61";
 
-/// Answers in order, and what was asked and stated. A hash is the content itself.
-#[derive(Default)]
-struct World {
-    answers: Vec<Result<Response, HttpError>>,
-    asked: Vec<Request>,
-    is_answered: bool,
-    /// Of which requests, by their order, the host was told that nothing was done.
-    undone: Vec<usize>,
-    drafts: Vec<Draft>,
-    /// Ids of what was stated in earlier polls.
-    known: Vec<String>,
-    left_out: Vec<busbar_sdk::Rejection>,
-}
-
-impl World {
-    fn answering(answers: &[(u16, Value)]) -> Self {
-        let answer = |(status, body): &(u16, Value)| {
-            let headers = vec![Header { name: "retry-after".into(), value: "7".into() }];
-            let body = match body {
-                Value::String(text) => text.clone().into_bytes(),
-                body => body.to_string().into_bytes(),
-            };
-            match status {
-                0 => Err(HttpError::TooLarge(1)),
-                status => Ok(Response { status: *status, headers, body }),
-            }
+/// Answers with status and body, and when to try again; status 0: with more than is taken.
+fn answering(answers: &[(u16, Value)]) -> TestHub {
+    let answer = |(status, body): &(u16, Value)| {
+        let headers = vec![Header { name: "retry-after".into(), value: "7".into() }];
+        let body = match body {
+            Value::String(text) => text.clone().into_bytes(),
+            body => body.to_string().into_bytes(),
         };
-        Self { answers: answers.iter().rev().map(answer).collect(), ..Self::default() }
-    }
-
-    fn data(&self, index: usize) -> Value {
-        serde_json::from_str(&self.drafts.get(index).unwrap().data).unwrap()
-    }
-
-    fn url(&self, index: usize) -> &str {
-        &self.asked.get(index).unwrap().url
-    }
+        match status {
+            0 => Err(HttpError::TooLarge(1)),
+            status => Ok(Response { status: *status, headers, body }),
+        }
+    };
+    TestHub { answers: answers.iter().map(answer).collect(), hash: filled, ..TestHub::default() }
 }
 
-impl Hub for World {
-    fn now_ms(&self) -> u64 {
-        NOW_MS
-    }
+/// A hash is the content itself.
+fn filled(content: &[u8]) -> Vec<u8> {
+    content.iter().copied().chain(std::iter::repeat(0)).take(32).collect()
+}
 
-    fn send(&mut self, request: &Request) -> Result<Response, HttpError> {
-        self.asked.push(request.clone());
-        let answer = self.answers.pop().unwrap_or_else(|| Err(HttpError::NoAnswer("no more".into())));
-        self.is_answered = answer.is_ok();
-        answer
-    }
-
-    fn nothing_done(&mut self) {
-        assert!(std::mem::take(&mut self.is_answered), "it would be said of another answer");
-        self.undone.push(self.asked.len() - 1);
-    }
-
-    fn is_sha256(&self, content: &[u8], digest: &[u8]) -> Result<bool, String> {
-        Ok(digest.starts_with(content))
-    }
-
-    fn emit(&mut self, drafts: Vec<Draft>) {
-        self.drafts.extend(drafts);
-    }
-
-    fn is_stated(&self, id: &str) -> bool {
-        self.known.iter().any(|known| known == id) || self.drafts.iter().any(|draft| draft.id == id)
-    }
-
-    fn leave_out(&mut self, entry: busbar_sdk::Rejection) {
-        self.left_out.push(entry);
-    }
-
-    fn note(&mut self, _: Level, _: &str) {}
+fn url(hub: &TestHub, index: usize) -> &str {
+    &hub.requests.get(index).unwrap().url
 }
 
 fn settings(more: &Value) -> Settings {
@@ -138,7 +85,7 @@ fn code(failure: &Failure) -> String {
     }
 }
 
-fn run(more: &Value, cursor: Option<&str>, hub: &mut World) -> Result<(String, bool), String> {
+fn run(more: &Value, cursor: Option<&str>, hub: &mut TestHub) -> Result<(String, bool), String> {
     let polled = poll::poll(&settings(more), cursor.map(str::as_bytes), hub).map_err(|failure| code(&failure))?;
     Ok((String::from_utf8(polled.cursor.unwrap()).unwrap(), polled.more))
 }
@@ -146,7 +93,7 @@ fn run(more: &Value, cursor: Option<&str>, hub: &mut World) -> Result<(String, b
 #[test]
 fn a_document_that_came_is_stated() {
     let events = json!({ "Events": [event("Message", "k1+/=", &letter(&json!({})))], "TotalCount": 1 });
-    let mut hub = World::answering(&[(200, events)]);
+    let mut hub = answering(&[(200, events)]);
     let (cursor, more) = run(&json!({}), None, &mut hub).unwrap();
     assert_eq!((cursor, more), (format!(r#"{{"from":{NOW_TICKS},"after":"k1+/="}}"#), false));
     assert_eq!(
@@ -161,9 +108,9 @@ fn a_document_that_came_is_stated() {
     );
     assert_eq!(hub.drafts.len(), 1, "that it was sent is no news of it");
     let again = format!(r#"{{"from":{NOW_TICKS},"after":"k1+/="}}"#);
-    let mut next = World::answering(&[(200, json!({ "Events": [] }))]);
+    let mut next = answering(&[(200, json!({ "Events": [] }))]);
     assert_eq!(run(&json!({}), Some(&again), &mut next).unwrap(), (again, false));
-    assert!(next.url(0).ends_with(&format!("timestampFromTicks={NOW_TICKS}&limit=100&afterIndexKey=k1%2B%2F%3D")));
+    assert!(url(&next, 0).ends_with(&format!("timestampFromTicks={NOW_TICKS}&limit=100&afterIndexKey=k1%2B%2F%3D")));
 }
 
 #[test]
@@ -203,15 +150,15 @@ fn what_became_of_a_document() {
 }
 
 /// A world where the letter's document was stated.
-fn known() -> World {
-    let mut hub = World::default();
-    let drafts = stated(&letter(&json!({})), &mut hub);
-    hub.known.extend(drafts.into_iter().map(|draft| draft.id));
+fn known() -> TestHub {
+    let mut hub = TestHub::default();
+    hub.drafts = stated(&letter(&json!({})), &mut hub);
+    hub.commit();
     hub
 }
 
-fn stated(message: &Value, hub: &mut World) -> Vec<Draft> {
-    mapping::drafts(&settings(&json!({})), message, "m", "2026-11-22T10:00:00+03:00", hub).unwrap()
+fn stated(message: &Value, hub: &mut TestHub) -> Vec<Draft> {
+    mapping::drafts(&settings(&json!({})), message, "m", "2026-11-22T10:00:00+03:00", &[], hub).unwrap()
 }
 
 #[test]
@@ -219,12 +166,12 @@ fn a_patch_is_looked_up_once() {
     let signed = letter(&json!({ "RecipientResponseStatus": "WithRecipientSignature" }));
     let draft = json!({ "MessageId": ENTITY, "TimestampTicks": NOW_TICKS, "ForDraft": true });
     let events = json!({ "Events": [event("Patch", "k1", &patch()), event("Patch", "k2", &patch()), event("Patch", "k3", &draft)] });
-    let mut hub = World { known: known().known, ..World::answering(&[(200, events), (200, signed)]) };
+    let mut hub = TestHub { known: known().known, ..answering(&[(200, events), (200, signed)]) };
     run(&json!({}), None, &mut hub).unwrap();
-    assert_eq!((hub.asked.len(), hub.drafts.len()), (2, 1));
-    assert!(hub.url(1).contains(&format!("/V6/GetMessage?boxId={BOX}&messageId={MESSAGE}")));
+    assert_eq!((hub.requests.len(), hub.drafts.len()), (2, 1));
+    assert!(url(&hub, 1).contains(&format!("/V6/GetMessage?boxId={BOX}&messageId={MESSAGE}")));
     assert_eq!(hub.data(0).get("by"), Some(&json!({ "name": "АО «Энергосбыт»" })));
-    let mut hub = World::answering(&[(200, json!({ "Events": [event("Patch", "k1", &patch())] })), (404, json!({}))]);
+    let mut hub = answering(&[(200, json!({ "Events": [event("Patch", "k1", &patch())] })), (404, json!({}))]);
     assert!(run(&json!({}), None, &mut hub).is_ok());
 }
 
@@ -238,17 +185,19 @@ fn a_poll_stays_within_what_the_host_allows() {
     let events: Vec<Value> = (0..100).map(other).collect();
     let mut answers = vec![(200, json!({ "Events": events }))];
     answers.extend((0..100).map(|_| (404, json!({}))));
-    let mut hub = World::answering(&answers);
+    let mut hub = answering(&answers);
     let (cursor, more) = run(&json!({}), None, &mut hub).unwrap();
     assert!(cursor.ends_with(r#""after":"k23"}"#) && more, "{cursor}");
-    assert_eq!(hub.asked.len(), 25);
-    let mut hub = World::answering(&[
+    assert_eq!(hub.requests.len(), 25);
+    let mut hub = answering(&[
         (0, json!({})),
         (0, json!({})),
         (200, json!({ "Events": [event("Message", "k", &letter(&json!({})))] })),
     ]);
     assert!(run(&json!({}), None, &mut hub).unwrap().1, "one event was asked for and came");
-    assert!(hub.url(0).contains("limit=100") && hub.url(1).contains("limit=10") && hub.url(2).contains("limit=1"));
+    assert!(
+        url(&hub, 0).contains("limit=100") && url(&hub, 1).contains("limit=10") && url(&hub, 2).contains("limit=1")
+    );
 }
 
 #[test]
@@ -270,12 +219,12 @@ fn what_cannot_be_read_is_refused() {
         (402, json!({}), "no-subscription "),
         (403, json!({}), "unauthorized"),
     ] {
-        let mut hub = World::answering(&[(status, body)]);
+        let mut hub = answering(&[(status, body)]);
         assert_eq!(run(&json!({}), None, &mut hub).unwrap_err(), expected);
     }
-    assert_eq!(run(&json!({}), Some("{}"), &mut World::default()).unwrap_err(), "bad-cursor ");
+    assert_eq!(run(&json!({}), Some("{}"), &mut TestHub::default()).unwrap_err(), "bad-cursor ");
     assert_eq!(
-        run(&json!({ "since": "2026-02-30" }), None, &mut World::default()).unwrap_err(),
+        run(&json!({ "since": "2026-02-30" }), None, &mut TestHub::default()).unwrap_err(),
         "bad-config config, since"
     );
 }
@@ -287,19 +236,10 @@ fn document(more: &Value) -> Message {
         "files": [{ "name": "1.xml", "id": "store/118", "size": 3 }]
     });
     data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    Message {
-        id: "m1".into(),
-        source: "/demo/accounting".into(),
-        type_: "document.issued.v1".into(),
-        subject: None,
-        time: None,
-        partition_key: None,
-        correlation_id: None,
-        data: data.to_string(),
-    }
+    test_hub::message("/demo/accounting", "m1", "document.issued.v1", data.to_string())
 }
 
-fn send(more: &Value, hub: &mut World) -> Result<(), String> {
+fn send(more: &Value, hub: &mut TestHub) -> Result<(), String> {
     let types = json!({ "transfer-document": { "type": "UniversalTransferDocument", "function": "СЧФДОП", "metadata": { "Sum": "amount" } } });
     let settings = settings(&json!({ "files": { "url": "https://files.example/{id}?v=1" }, "types": types }));
     deliver::deliver(&settings, &document(more), hub).map_err(|failure| code(&failure))
@@ -307,11 +247,11 @@ fn send(more: &Value, hub: &mut World) -> Result<(), String> {
 
 #[test]
 fn a_document_becomes_a_draft() {
-    let mut hub = World::answering(&[(200, json!("abc")), (200, json!("pdf")), (200, letter(&json!({})))]);
+    let mut hub = answering(&[(200, json!("abc")), (200, json!("pdf")), (200, letter(&json!({})))]);
     let files = json!({ "files": [{ "name": "1.xml", "id": "store/118", "sha256": format!("616263{}", "0".repeat(58)) }, { "name": "ё.pdf", "id": "b" }] });
     send(&files, &mut hub).unwrap();
-    assert_eq!(hub.url(0), "https://files.example/store/118?v=1");
-    let body: Value = serde_json::from_slice(&hub.asked.last().unwrap().body).unwrap();
+    assert_eq!(url(&hub, 0), "https://files.example/store/118?v=1");
+    let body: Value = serde_json::from_slice(&hub.requests.last().unwrap().body).unwrap();
     assert_eq!(
         body,
         json!({
@@ -344,10 +284,10 @@ fn the_recipient_is_found_by_its_number() {
         (json!([one(ENTITY, false), one(MESSAGE, false)]), Err("ambiguous-recipient /data/recipient/taxId".to_owned())),
     ] {
         let found = json!({ "Organizations": organisations });
-        let mut hub = World::answering(&[(200, json!("abc")), (200, found), (200, letter(&json!({})))]);
+        let mut hub = answering(&[(200, json!("abc")), (200, found), (200, letter(&json!({})))]);
         assert_eq!(send(&to, &mut hub), expected);
         if expected.is_ok() {
-            let body: Value = serde_json::from_slice(&hub.asked.last().unwrap().body).unwrap();
+            let body: Value = serde_json::from_slice(&hub.requests.last().unwrap().body).unwrap();
             assert_eq!(body.get("ToBoxId"), Some(&json!(MESSAGE)));
         }
     }
@@ -372,7 +312,7 @@ fn what_is_no_document_to_send() {
         (json!({}), vec![(200, json!("abc")), (200, json!({}))], "bad-answer answer/PostMessage/MessageId"),
         (json!({}), vec![(200, json!("abc"))], "transient None"),
     ] {
-        let mut hub = World::answering(&answers);
+        let mut hub = answering(&answers);
         assert_eq!(send(&more, &mut hub), Err(expected.to_owned()));
         assert!(hub.drafts.is_empty());
     }
@@ -381,12 +321,11 @@ fn what_is_no_document_to_send() {
 #[test]
 fn an_operation_is_the_message_itself() {
     let answers = [(200, json!("abc")), (200, letter(&json!({})))];
-    let url = |hub: &World| hub.url(1).to_owned();
-    let (mut one, mut other) = (World::answering(&answers), World::answering(&answers));
+    let (mut one, mut other) = (answering(&answers), answering(&answers));
     send(&json!({}), &mut one).unwrap();
     send(&json!({}), &mut other).unwrap();
-    assert!(url(&one).contains("/V3/PostMessage?operationId="));
-    assert_eq!(url(&one), url(&other));
+    assert!(url(&one, 1).contains("/V3/PostMessage?operationId="));
+    assert_eq!(url(&one, 1), url(&other, 1));
 }
 
 #[test]
@@ -395,13 +334,13 @@ fn no_bytes_make_a_trap() {
         json!({ "Events": [event("Message", "k1", &letter(&json!({}))), event("Patch", "k2", &patch())] }).to_string();
     for bytes in mutations::of(events.as_bytes(), 3000) {
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let mut hub = World::answering(&[(200, Value::String(text.clone())), (200, Value::String(text))]);
+        let mut hub = answering(&[(200, Value::String(text.clone())), (200, Value::String(text))]);
         let _ = run(&json!({}), None, &mut hub);
     }
     let data = document(&json!({})).data;
     for bytes in mutations::of(data.as_bytes(), 2000) {
         let message = Message { data: String::from_utf8_lossy(&bytes).into_owned(), ..document(&json!({})) };
-        let mut hub = World::answering(&[(200, json!("abc")), (200, letter(&json!({})))]);
+        let mut hub = answering(&[(200, json!("abc")), (200, letter(&json!({})))]);
         let settings = settings(&json!({ "files": { "url": "https://files.example/{id}" } }));
         let _ = deliver::deliver(&settings, &message, &mut hub);
     }

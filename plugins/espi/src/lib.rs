@@ -5,13 +5,11 @@ pub mod mapping;
 pub mod resource;
 
 use busbar_sdk::xml::Xml;
-use busbar_sdk::{Failure, HostSink, settings};
+use busbar_sdk::{Failure, HostHub, settings};
 
 busbar_sdk::adapter! { decode: decode }
 
 fn decode() -> Result<(), Failure> {
-    let mut sink = HostSink::new();
-    mapping::decode(&settings()?, &mut Xml::of_input(), &mut sink)?;
-    sink.finish();
-    Ok(())
+    let settings = settings()?;
+    HostHub::run(|hub| mapping::decode(&settings, &mut Xml::of_input(), hub))
 }

@@ -11,7 +11,7 @@ mod tests;
 pub mod times;
 
 use busbar_sdk::memory::HostStore;
-use busbar_sdk::{Failure, HostSink, Message, Session, Settled, Step, clock, rejected, settings};
+use busbar_sdk::{Failure, HostHub, Message, Session, Settled, Step, clock, rejected, settings};
 
 use crate::session::Scada;
 
@@ -23,12 +23,9 @@ pub struct Iec104 {
 }
 
 impl Iec104 {
-    fn call(&mut self, run: impl FnOnce(&mut Scada, &mut HostSink) -> Result<Step, Failure>) -> Result<Step, Failure> {
+    fn call(&mut self, run: impl FnOnce(&mut Scada, &mut HostHub) -> Result<Step, Failure>) -> Result<Step, Failure> {
         let Some(scada) = &mut self.scada else { return Err(Failure::Other("not connected".to_owned())) };
-        let mut sink = HostSink::new();
-        let step = run(scada, &mut sink)?;
-        sink.finish();
-        Ok(step)
+        HostHub::run(|hub| run(scada, hub))
     }
 }
 
@@ -58,7 +55,7 @@ impl Session for Iec104 {
 
     fn disconnected(&mut self) -> Vec<Settled> {
         if let Some(scada) = &mut self.scada {
-            scada.disconnected(&mut HostSink::new());
+            scada.disconnected(&mut HostHub::new());
         }
         Vec::new()
     }

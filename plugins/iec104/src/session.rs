@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use busbar_sdk::memory::Store;
-use busbar_sdk::{Failure, Pending, Rejection, Shards, Sink, Step, rejected};
+use busbar_sdk::{Failure, Pending, Rejection, Shards, Sink, Step, read_on, rejected};
 
 use crate::apci::{self, Frame};
 use crate::asdu::{self, Asdu, Meaning};
@@ -33,7 +33,7 @@ pub struct Scada {
     pending: Pending,
     frames: u64,
     /// Why no more is read; the next call says it.
-    broken: Option<Rejection>,
+    broken: Option<Failure>,
     /// Stations to be interrogated.
     wanted: VecDeque<u16>,
     /// When those that were are.
@@ -109,7 +109,7 @@ impl Scada {
         self.pending.push(bytes);
         if self.pending.rest().len() > WAITING_BYTES_MAX && self.broken.is_none() {
             let reason = "more comes than can be said";
-            self.broken = Some(busbar_sdk::rejection("too-much", reason, format!("frame {}", self.frames + 1)));
+            self.broken = Some(rejected("too-much", reason, format!("frame {}", self.frames + 1)));
         }
         self.go_on(now_ms, sink, store)
     }
@@ -133,23 +133,11 @@ impl Scada {
     }
 
     fn go_on(&mut self, now_ms: u64, sink: &mut dyn Sink, store: &mut dyn Store) -> Result<Step, Failure> {
-        if let Some(rejection) = self.broken.take() {
-            return Err(rejection.into());
+        if let Some(failure) = self.broken.take() {
+            return Err(failure);
         }
         let mut call = Call::new(now_ms, sink);
-        let first = self.frames;
-        while !call.is_full() {
-            match self.frame(&mut call) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(rejection) if self.frames <= first + 1 => return Err(rejection.into()),
-                // The frames before it are good: they are committed by this call, and the next one fails.
-                Err(rejection) => {
-                    self.broken = Some(rejection);
-                    break;
-                }
-            }
-        }
+        self.broken = read_on(|| Ok(!call.is_full() && self.frame(&mut call)?))?;
         self.finish(call, store)
     }
 
@@ -342,9 +330,8 @@ impl Scada {
         self.known.save(store).map_err(|reason| rejected("too-many-points", reason, ""))?;
         let round = self.next_round_ms.unwrap_or(u64::MAX);
         let deadline = self.link.deadline(&self.settings).min(round);
-        let wait_ms = if self.broken.is_some() || call.is_full() { 1 } else { deadline.saturating_sub(now_ms).max(1) };
-        let is_open = call.step.close.is_none();
-        call.step.timer_ms = is_open.then(|| u32::try_from(wait_ms).unwrap_or(u32::MAX));
+        let is_more = self.broken.is_some() || call.is_full();
+        call.step.wait(now_ms, if is_more { now_ms } else { deadline });
         call.step.ready = self.link.is_started;
         Ok(call.step)
     }

@@ -2,7 +2,7 @@
 
 use busbar_sdk::bindings::busbar::adapter::credentials::Piece;
 use busbar_sdk::memory::MapStore;
-use busbar_sdk::{Failure, Seen, Step, mutations};
+use busbar_sdk::{Failure, Step, TestHub, mutations};
 use serde_json::{Value, json};
 
 use crate::session::Scada;
@@ -60,7 +60,7 @@ fn settings(more: Value) -> Value {
 struct Far {
     scada: Scada,
     store: MapStore,
-    seen: Seen,
+    seen: TestHub,
     now: u64,
 }
 
@@ -69,7 +69,7 @@ impl Far {
         let mut store = store;
         let settings = serde_json::from_value(settings(more)).unwrap();
         let scada = Scada::new(settings, &mut store).unwrap();
-        Self { scada, store, seen: Seen::default(), now: NOW }
+        Self { scada, store, seen: TestHub::default(), now: NOW }
     }
 
     /// Connected, and interrogated not at all.

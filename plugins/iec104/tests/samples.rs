@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use busbar_sdk::memory::MapStore;
-use busbar_sdk::{Seen, dates};
+use busbar_sdk::{TestHub, dates};
 use iec104::asdu::{Asdu, Meaning, meaning};
 use iec104::session::Scada;
 use serde_json::{Value, json};
@@ -61,7 +61,7 @@ fn points(asdus: &[Vec<u8>]) -> Vec<Value> {
 /// The statuses of each point.
 fn said(points: &[Value], now_ms: u64, parts: &[&[u8]]) -> Vec<String> {
     let settings = json!({ "points": points, "interrogate": false, "utc-offset": "+00:00" });
-    let (mut seen, mut store) = (Seen::default(), MapStore::default());
+    let (mut seen, mut store) = (TestHub::default(), MapStore::default());
     let mut scada = Scada::new(serde_json::from_value(settings).unwrap(), &mut store).unwrap();
     scada.connected(now_ms, &mut seen, &mut store).unwrap();
     for part in parts {

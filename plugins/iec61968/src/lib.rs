@@ -7,20 +7,15 @@ pub mod reading;
 pub mod readings;
 
 use busbar_sdk::xml::Xml;
-use busbar_sdk::{Failure, HookRequest, HookResponse, HostSink, settings};
+use busbar_sdk::{Failure, HookRequest, HookResponse, HostHub, settings};
 
 busbar_sdk::adapter! { decode: decode, receive: receive }
 
 fn decode() -> Result<(), Failure> {
-    let mut sink = HostSink::new();
-    mapping::decode(&settings()?, &mut Xml::of_input(), &mut sink)?;
-    sink.finish();
-    Ok(())
+    let settings = settings()?;
+    HostHub::run(|hub| mapping::decode(&settings, &mut Xml::of_input(), hub))
 }
 
 fn receive(request: HookRequest) -> Result<HookResponse, Failure> {
-    let mut sink = HostSink::new();
-    let response = mapping::receive(&settings()?, &request, &mut sink);
-    sink.finish();
-    Ok(response)
+    HostHub::run(|hub| Ok::<_, Failure>(mapping::receive(&settings()?, &request, hub)))
 }

@@ -14,16 +14,13 @@ pub mod statement;
 
 use crate::settings::Settings;
 use busbar_sdk::xml::Xml;
-use busbar_sdk::{Failure, HostSink, Message, log, output, settings};
+use busbar_sdk::{Failure, HostHub, Message, log, output, settings};
 
 busbar_sdk::adapter! { decode: decode, encode: encode }
 
 fn decode() -> Result<(), Failure> {
     let settings = Settings::compiled(settings()?)?;
-    let mut sink = HostSink::new();
-    mapping::decode(&settings, &mut Xml::of_input(), &mut sink)?;
-    sink.finish();
-    Ok(())
+    HostHub::run(|hub| mapping::decode(&settings, &mut Xml::of_input(), hub))
 }
 
 fn encode(messages: Vec<Message>) -> Result<String, Failure> {

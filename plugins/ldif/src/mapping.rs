@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use busbar_sdk::memory::Store;
-use busbar_sdk::{Draft, Lines, Rejection, draft, rejection};
+use busbar_sdk::{Draft, Hub, Lines, Rejection, draft, rejection};
 use serde_json::{Map, Value as Json, json};
 
 use crate::account::{self, Account};
@@ -28,18 +27,6 @@ const RECENT_MAX: usize = 2_000;
 const TOMBSTONE_CLASS: &str = "nstombstone";
 /// Below it FreeIPA keeps the people it was told to preserve when they were deleted.
 const PRESERVED: &str = "cn=deleted users,cn=accounts,cn=provisioning";
-
-/// What the host does for it.
-pub trait Hub: Store {
-    fn emit(&mut self, draft: Draft);
-    /// One entry that is not taken, while the others are.
-    fn leave_out(&mut self, entry: Rejection);
-    fn now_ms(&mut self) -> u64;
-    /// The data of a message stated earlier.
-    fn lookup(&mut self, id: &str) -> Option<String>;
-    fn warn(&mut self, text: &str);
-    fn info(&mut self, text: &str);
-}
 
 /// Decodes a whole file.
 ///

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use busbar_sdk::dates::Offset;
 use busbar_sdk::xml::{Element, Xml};
-use busbar_sdk::{Draft, Rejection, dates, ids, rejection};
+use busbar_sdk::{Draft, Rejection, Sink, dates, ids, rejection};
 use serde::Serialize;
 use time::{Date, Duration, PrimitiveDateTime};
 
-use crate::mapping::{Host, Settings};
+use crate::mapping::Settings;
 use crate::period::{Day, cut};
 
 /// Channels of one document.
@@ -47,7 +47,7 @@ pub fn decode<R: FnMut(u32) -> Vec<u8>>(
     settings: &Settings,
     xml: &mut Xml<R>,
     head: &mut Head,
-    host: &mut impl Host,
+    sink: &mut impl Sink,
 ) -> Result<(), Rejection> {
     let root = xml.root()?;
     let class = root.attribute("class").unwrap_or_default();
@@ -64,7 +64,7 @@ pub fn decode<R: FnMut(u32) -> Vec<u8>>(
     if head.number.is_none() {
         return Err(xml.rejection("bad-number", format!("number is no whole number: `{}`", cut(number))));
     }
-    let mut reader = Reader { settings, xml, head, host, seen: BTreeSet::new() };
+    let mut reader = Reader { settings, xml, head, sink, seen: BTreeSet::new() };
     while let Some(element) = reader.xml.child()? {
         match element.name.as_str() {
             "datetime" => reader.datetime()?,
@@ -93,11 +93,11 @@ impl Head {
     }
 }
 
-struct Reader<'a, R: FnMut(u32) -> Vec<u8>, H: Host> {
+struct Reader<'a, R: FnMut(u32) -> Vec<u8>, S: Sink> {
     settings: &'a Settings,
     xml: &'a mut Xml<R>,
     head: &'a mut Head,
-    host: &'a mut H,
+    sink: &'a mut S,
     seen: BTreeSet<(String, String)>,
 }
 
@@ -110,7 +110,7 @@ struct Point {
     unit: &'static str,
 }
 
-impl<R: FnMut(u32) -> Vec<u8>, H: Host> Reader<'_, R, H> {
+impl<R: FnMut(u32) -> Vec<u8>, S: Sink> Reader<'_, R, S> {
     fn datetime(&mut self) -> Result<(), Rejection> {
         while let Some(element) = self.xml.child()? {
             let place = self.xml.place();
@@ -132,7 +132,7 @@ impl<R: FnMut(u32) -> Vec<u8>, H: Host> Reader<'_, R, H> {
                         _ => return Err(bad("bad-date", "daylightsavingtime of 0 or 1, so a day of 23 or 25 hours")),
                     };
                 }
-                _ => self.host.warn(&format!("{place}: unknown element, ignored")),
+                _ => self.sink.warn(&format!("{place}: unknown element, ignored")),
             }
         }
         Ok(())
@@ -229,7 +229,7 @@ impl<R: FnMut(u32) -> Vec<u8>, H: Host> Reader<'_, R, H> {
         day.check(self.xml).map_err(|found| Rejection { place: Some(self.xml.place_of(element)), ..found })?;
         self.head.has_non_commercial |= day.values.iter().any(|value| !value.is_commercial);
         let draft = self.head.draft(&point, &day, element.line);
-        self.host.emit(draft);
+        self.sink.emit(draft);
         Ok(())
     }
 
@@ -246,7 +246,7 @@ impl<R: FnMut(u32) -> Vec<u8>, H: Host> Reader<'_, R, H> {
     }
 
     fn ignore(&mut self) -> Result<(), Rejection> {
-        self.host.warn(&format!("{}: unknown element, ignored", self.xml.place()));
+        self.sink.warn(&format!("{}: unknown element, ignored", self.xml.place()));
         self.xml.skip()
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use busbar_sdk::dates::Offset;
 use busbar_sdk::xml::{Limits, Xml};
-use busbar_sdk::{Draft, Rejection, rejection, zip};
+use busbar_sdk::{Draft, Hub, Rejection, Sink, rejection, zip};
 use serde::Deserialize;
 
 use crate::document::{self, Head};
@@ -67,15 +67,6 @@ pub enum Rounding {
     Carry,
 }
 
-/// Where drafts and warnings go, and the clock.
-pub trait Host {
-    fn emit(&mut self, draft: Draft);
-    fn warn(&mut self, text: &str);
-    /// One document of an archive that is not taken, while the others are.
-    fn leave_out(&mut self, entry: Rejection);
-    fn now_ms(&self) -> u64;
-}
-
 /// Decodes a file called `name`, given in chunks by `read`.
 ///
 /// # Errors
@@ -85,7 +76,7 @@ pub fn decode(
     settings: &Settings,
     name: &str,
     mut read: impl FnMut(u32) -> Vec<u8>,
-    host: &mut impl Host,
+    hub: &mut impl Hub,
 ) -> Result<(), Rejection> {
     let mut head = Vec::new();
     while head.len() < 4 {
@@ -102,29 +93,29 @@ pub fn decode(
         _ => read(max),
     };
     if !is_archive {
-        return one(settings, name, &mut read, host, false, || Ok(()));
+        return one(settings, name, &mut read, hub, false, || Ok(()));
     }
-    let unpacked = zip::read_whole(read).and_then(|archive| archived(settings, &archive, host));
+    let unpacked = zip::read_whole(read).and_then(|archive| archived(settings, &archive, hub));
     match unpacked {
         Err(rejection) if settings.receipts => {
-            host.emit(receipt::refused(settings, &Head::default(), name, &rejection, host.now_ms()));
+            hub.emit(receipt::refused(settings, &Head::default(), name, &rejection, hub.now_ms()));
             Ok(())
         }
         result => result,
     }
 }
 
-fn archived(settings: &Settings, archive: &[u8], host: &mut impl Host) -> Result<(), Rejection> {
+fn archived(settings: &Settings, archive: &[u8], hub: &mut impl Hub) -> Result<(), Rejection> {
     let mut documents = 0_usize;
     zip::each_file(archive, |file| {
         let name: String = file.name.chars().filter(|c| !c.is_control()).take(100).collect();
         if !name.to_lowercase().ends_with(".xml") {
-            host.warn(&format!("file {name}: not .xml, ignored"));
+            hub.warn(&format!("file {name}: not .xml, ignored"));
             return Ok(());
         }
         documents += 1;
         let file = std::cell::RefCell::new(file);
-        one(settings, &name, |max| file.borrow_mut().read(max), host, true, || file.borrow_mut().check())
+        one(settings, &name, |max| file.borrow_mut().read(max), hub, true, || file.borrow_mut().check())
             .map_err(|rejection| within(&name, rejection))
     })?;
     match documents {
@@ -138,18 +129,18 @@ fn one(
     settings: &Settings,
     name: &str,
     read: impl FnMut(u32) -> Vec<u8>,
-    host: &mut impl Host,
+    hub: &mut impl Hub,
     among: bool,
     mut check: impl FnMut() -> Result<(), Rejection>,
 ) -> Result<(), Rejection> {
     let mut head = Head::default();
     let mut xml = Xml::new(read, Limits::default());
     if !settings.receipts && !among {
-        let result = document::decode(settings, &mut xml, &mut head, host);
-        note_encoding(&xml, host);
+        let result = document::decode(settings, &mut xml, &mut head, hub);
+        note_encoding(&xml, hub);
         return check().and(result);
     }
-    let mut held = Held { host, drafts: Vec::new(), bytes: 0 };
+    let mut held = Held { hub, drafts: Vec::new(), bytes: 0 };
     let result = document::decode(settings, &mut xml, &mut head, &mut held);
     let fits = if held.bytes > HELD_BYTES_MAX { Err(too_large()) } else { Ok(()) };
     let drafts = held.drafts;
@@ -157,36 +148,36 @@ fn one(
         // A damaged archive is none at all.
         check()?;
         match fits.and(result) {
-            Ok(()) => drafts.into_iter().for_each(|draft| host.emit(draft)),
-            Err(entry) => host.leave_out(within(name, entry)),
+            Ok(()) => drafts.into_iter().for_each(|draft| hub.emit(draft)),
+            Err(entry) => hub.leave_out(within(name, entry)),
         }
-        note_encoding(&xml, host);
+        note_encoding(&xml, hub);
         return Ok(());
     }
-    let now_ms = host.now_ms();
+    let now_ms = hub.now_ms();
     match check().and(fits).and(result) {
         Ok(()) => {
-            drafts.into_iter().for_each(|draft| host.emit(draft));
-            host.emit(receipt::accepted(settings, &head, name, now_ms));
+            drafts.into_iter().for_each(|draft| hub.emit(draft));
+            hub.emit(receipt::accepted(settings, &head, name, now_ms));
         }
         Err(rejection) => {
             let place = rejection.place.as_deref().unwrap_or("the file");
-            host.warn(&format!("refused: {} at {place}: {}", rejection.code, rejection.reason));
-            host.emit(receipt::refused(settings, &head, name, &rejection, now_ms));
+            hub.warn(&format!("refused: {} at {place}: {}", rejection.code, rejection.reason));
+            hub.emit(receipt::refused(settings, &head, name, &rejection, now_ms));
         }
     }
-    note_encoding(&xml, host);
+    note_encoding(&xml, hub);
     Ok(())
 }
 
 /// Keeps the messages of a document until it is known to be good.
-struct Held<'a, H: Host> {
-    host: &'a mut H,
+struct Held<'a, H: Hub> {
+    hub: &'a mut H,
     drafts: Vec<Draft>,
     bytes: usize,
 }
 
-impl<H: Host> Host for Held<'_, H> {
+impl<H: Hub> Sink for Held<'_, H> {
     fn emit(&mut self, draft: Draft) {
         self.bytes += draft.data.len();
         if self.bytes <= HELD_BYTES_MAX {
@@ -195,15 +186,11 @@ impl<H: Host> Host for Held<'_, H> {
     }
 
     fn warn(&mut self, text: &str) {
-        self.host.warn(text);
+        self.hub.warn(text);
     }
 
     fn leave_out(&mut self, entry: Rejection) {
-        self.host.leave_out(entry);
-    }
-
-    fn now_ms(&self) -> u64 {
-        self.host.now_ms()
+        self.hub.leave_out(entry);
     }
 }
 
@@ -222,10 +209,10 @@ fn within(name: &str, rejection: Rejection) -> Rejection {
 }
 
 // A declaration that does not fit is harmless, but somebody should know.
-fn note_encoding<R: FnMut(u32) -> Vec<u8>>(xml: &Xml<R>, host: &mut impl Host) {
+fn note_encoding<R: FnMut(u32) -> Vec<u8>>(xml: &Xml<R>, hub: &mut impl Sink) {
     if let (Some(found), declared) = xml.encoding()
         && busbar_sdk::encoding::Encoding::named(declared) != Some(found)
     {
-        host.warn(&format!("{} although {declared} is declared", found.name()));
+        hub.warn(&format!("{} although {declared} is declared", found.name()));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! One message makes one XML; several, or any where there is a gateway to name, make an archive with a folder for each.
 
+use busbar_sdk::documents::Reference;
 use busbar_sdk::encoding::Encoding;
 use busbar_sdk::xml::XmlWriter;
 use busbar_sdk::{Failure, Message, data_of, dates, ids, rejected, zip};
@@ -20,15 +21,6 @@ struct Issued {
     #[serde(default)]
     files: Vec<File>,
     in_answer_to: Option<Reference>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Reference {
-    id: Option<String>,
-    number: Option<String>,
-    kind: Option<String>,
-    issued_on: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use busbar_sdk::dates::{self, Offset};
 use busbar_sdk::encoding::without_bom;
 use busbar_sdk::xml::{Limits, Xml};
-use busbar_sdk::{Draft, Rejection, draft, ids, rejection, zip};
+use busbar_sdk::{Draft, Rejection, Sink, draft, ids, rejection, zip};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -50,12 +50,6 @@ impl Default for Settings {
     }
 }
 
-/// Where drafts and warnings go.
-pub trait Output {
-    fn emit(&mut self, draft: Draft);
-    fn warn(&mut self, text: &str);
-}
-
 /// Size and SHA-256 of a file in an archive.
 struct Measured {
     bytes: u64,
@@ -69,7 +63,7 @@ struct Measured {
 pub fn decode(
     settings: &Settings,
     mut read: impl FnMut(u32) -> Vec<u8>,
-    output: &mut impl Output,
+    sink: &mut impl Sink,
 ) -> Result<(), Rejection> {
     let head = read(64 * 1024);
     let start = without_bom(&head).iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(0);
@@ -81,15 +75,15 @@ pub fn decode(
     let mut head = Some(head);
     let mut whole = move |max: u32| head.take().unwrap_or_else(|| read(max));
     if is_archive {
-        return archive(settings, &zip::read_whole(whole)?, output);
+        return archive(settings, &zip::read_whole(whole)?, sink);
     }
     let mut xml = Xml::new(&mut whole, LIMITS);
     let root = xml.root()?;
     let message = model::read(&mut xml, root)?;
-    state(settings, &message, |_| None, output)
+    state(settings, &message, |_| None, sink)
 }
 
-fn archive(settings: &Settings, bytes: &[u8], output: &mut impl Output) -> Result<(), Rejection> {
+fn archive(settings: &Settings, bytes: &[u8], sink: &mut impl Sink) -> Result<(), Rejection> {
     let mut messages: Vec<(String, Communication)> = Vec::new();
     let mut files: BTreeMap<String, Measured> = BTreeMap::new();
     let mut unreadable: Vec<(String, Rejection)> = Vec::new();
@@ -149,7 +143,7 @@ fn archive(settings: &Settings, bytes: &[u8], output: &mut impl Output) -> Resul
     for (name, message) in &messages {
         let folder = folder_of(name);
         let beside = |file: &str| files.get(&format!("{folder}{file}"));
-        state(settings, message, beside, output).map_err(|error| within(error, name))?;
+        state(settings, message, beside, sink).map_err(|error| within(error, name))?;
     }
     Ok(())
 }
@@ -197,7 +191,7 @@ fn state<'a>(
     settings: &Settings,
     message: &Communication,
     beside: impl Fn(&str) -> Option<&'a Measured>,
-    output: &mut impl Output,
+    sink: &mut impl Sink,
 ) -> Result<(), Rejection> {
     let (r#type, subject, data, place) = match &message.body {
         Body::Document(document) => {
@@ -230,7 +224,7 @@ fn state<'a>(
         }
     };
     if message.uid.is_none() {
-        output.warn("a message without its uid: its id is that of its content");
+        sink.warn("a message without its uid: its id is that of its content");
     }
     let time = data.get("changedAt").and_then(Value::as_str).map(str::to_owned);
     let created = message.created.as_deref().and_then(|text| moment(settings, text));
@@ -240,7 +234,7 @@ fn state<'a>(
         None => ids::derived(&["medo-content", &data]),
     };
     let time = time.or(created);
-    output.emit(Draft { subject: Some(subject), time, place: Some(place), ..draft(id, r#type, data) });
+    sink.emit(Draft { subject: Some(subject), time, place: Some(place), ..draft(id, r#type, data) });
     Ok(())
 }
 

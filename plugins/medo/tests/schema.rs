@@ -19,14 +19,8 @@ fn written(r#type: &str, data: &Value) -> Vec<u8> {
     });
     let settings = parse_settings(&settings.to_string()).unwrap();
     let message = Message {
-        id: "m-1".into(),
-        source: "/systems/crm".into(),
-        type_: r#type.into(),
-        subject: None,
         time: Some("2026-11-20T10:00:00+03:00".into()),
-        partition_key: None,
-        correlation_id: None,
-        data: data.to_string(),
+        ..busbar_sdk::test_hub::message("/systems/crm", "m-1", r#type, data.to_string())
     };
     let mut file = Vec::new();
     encode(&settings, &[message], |bytes| file.extend_from_slice(bytes)).unwrap();

@@ -3,8 +3,8 @@
 //! instance does: reads the settings' text, maps, and drops everything.
 
 use busbar_sdk::http::{Request, Response};
-use busbar_sdk::messages::AskError;
-use busbar_sdk::{Draft, Failure, Header, HookRequest, Lines, Message, Seen, http, parse_settings};
+use busbar_sdk::test_hub::{TestHub, message};
+use busbar_sdk::{Failure, Header, HookRequest, Lines, Message, http, parse_settings};
 use serde::Deserialize;
 use std::hint::black_box;
 use std::io::Read;
@@ -39,16 +39,8 @@ struct Event {
 
 impl Event {
     fn message(&self) -> Message {
-        Message {
-            id: self.id.clone(),
-            source: self.source.clone(),
-            type_: self.r#type.clone(),
-            subject: self.subject.clone(),
-            time: self.time.clone(),
-            partition_key: None,
-            correlation_id: None,
-            data: self.data.clone(),
-        }
+        let message = message(&self.source, &self.id, &self.r#type, self.data.as_str());
+        Message { subject: self.subject.clone(), time: self.time.clone(), ..message }
     }
 }
 
@@ -93,36 +85,10 @@ fn decode(work: &Work) -> Result<(), Failure> {
         rest = later;
         now.to_vec()
     });
-    let mut seen = Seen::default();
-    mapping::decode(&settings, &mut lines, &mut seen)?;
-    black_box(seen);
+    let mut hub = TestHub::default();
+    mapping::decode(&settings, &mut lines, &mut hub)?;
+    black_box(hub);
     Ok(())
-}
-
-/// A hub that knows every account and remembers nothing.
-struct Yes<'a>(&'a Work);
-
-impl osmp::mapping::Hub for Yes<'_> {
-    fn now_ms(&self) -> u64 {
-        self.0.now_ms
-    }
-
-    fn lookup(&self, _id: &str) -> Option<Message> {
-        None
-    }
-
-    fn ask(&mut self, question: &Draft, _deadline_ms: u32) -> Result<Message, AskError> {
-        black_box(question);
-        Ok(self.0.message.message())
-    }
-
-    fn emit(&mut self, draft: Draft) {
-        black_box(draft);
-    }
-
-    fn warn(&mut self, text: &str) {
-        black_box(text);
-    }
 }
 
 fn receive(work: &Work) -> Result<(), Failure> {
@@ -135,7 +101,10 @@ fn receive(work: &Work) -> Result<(), Failure> {
         headers: (0..8).map(header).collect(),
         body: Vec::new(),
     };
-    black_box(osmp::mapping::handle(&parse_settings(&work.config)?, &request, &mut Yes(work)));
+    // It knows every account.
+    let mut hub = TestHub { now_ms: work.now_ms, reply: Ok(work.message.data.clone()), ..TestHub::default() };
+    black_box(osmp::mapping::handle(&parse_settings(&work.config)?, &request, &mut hub));
+    black_box(hub);
     Ok(())
 }
 

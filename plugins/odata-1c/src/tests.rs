@@ -68,16 +68,7 @@ fn reply(
 }
 
 fn message(r#type: &str, data: Value) -> Message {
-    Message {
-        id: "m-1".into(),
-        source: "/crm".into(),
-        type_: r#type.into(),
-        subject: None,
-        time: None,
-        partition_key: None,
-        correlation_id: None,
-        data: data.to_string(),
-    }
+    busbar_sdk::test_hub::message("/crm", "m-1", r#type, data.to_string())
 }
 
 fn code(failure: Failure) -> String {

@@ -5,7 +5,7 @@
 use busbar_sdk::dates::{self, Offset};
 use busbar_sdk::messages::AskError;
 use busbar_sdk::money::{self, Money};
-use busbar_sdk::{Draft, HookRequest, HookResponse, Message, ids};
+use busbar_sdk::{Draft, HookRequest, HookResponse, Hub, Message, ids};
 use serde::{Deserialize, Serialize};
 
 use crate::reply::{Checked, Paid, Problem, Reply};
@@ -41,15 +41,6 @@ impl Default for Settings {
             channel: "terminal".to_owned(),
         }
     }
-}
-
-/// What the adapter needs of the hub.
-pub trait Hub {
-    fn now_ms(&self) -> u64;
-    fn lookup(&self, id: &str) -> Option<Message>;
-    fn ask(&mut self, question: &Draft, deadline_ms: u32) -> Result<Message, AskError>;
-    fn emit(&mut self, draft: Draft);
-    fn warn(&mut self, text: &str);
 }
 
 /// Serves one request. Whatever is wrong with it, the reply is one of the protocol.

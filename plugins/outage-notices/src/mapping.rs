@@ -2,7 +2,7 @@
 
 use busbar_sdk::dates::{self, Offset};
 use busbar_sdk::messages::AskError;
-use busbar_sdk::{Draft, Failure, Message, data_of, draft, ids, rejected, transient};
+use busbar_sdk::{Draft, Failure, Hub, Message, data_of, draft, ids, rejected, transient};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -29,16 +29,6 @@ fn max_age_min() -> u64 {
 
 fn deadline_ms() -> u32 {
     10_000
-}
-
-/// What the mapping needs of the host.
-pub trait Hub {
-    fn now_ms(&self) -> u64;
-    /// # Errors
-    /// See `ask` in `wit/v1`.
-    fn ask(&mut self, question: &Draft, deadline_ms: u32) -> Result<Message, AskError>;
-    fn emit(&mut self, drafts: &[Draft]);
-    fn info(&mut self, text: &str);
 }
 
 #[derive(Deserialize)]
@@ -83,9 +73,7 @@ pub fn notify(settings: &Settings, message: &Message, hub: &mut impl Hub) -> Res
     let mut after: Option<String> = None;
     for page in 0..PAGES_MAX {
         let answer = ask(settings, message, &outage, after.as_deref(), page, hub)?;
-        let drafts: Vec<Draft> =
-            answer.contacts.iter().map(|contact| notification(settings, message, contact, &said)).collect();
-        hub.emit(&drafts);
+        answer.contacts.iter().for_each(|contact| hub.emit(notification(settings, message, contact, &said)));
         match answer.next {
             Some(next) if after.as_deref() != Some(next.as_str()) => after = Some(next),
             Some(_) => return Err(rejected("endless-answer", "the answer's `next` stays the same", "")),

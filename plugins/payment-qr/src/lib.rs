@@ -3,7 +3,7 @@
 pub mod code;
 pub mod mapping;
 
-use busbar_sdk::{Failure, HostSink, Lines, Message, Warnings, clock, data_of, log, messages, settings};
+use busbar_sdk::{Failure, HostHub, Lines, Message, data_of, log, messages, settings};
 use mapping::Settings;
 
 busbar_sdk::adapter! { deliver: deliver, decode: decode }
@@ -19,9 +19,5 @@ fn deliver(message: Message) -> Result<(), Failure> {
 
 fn decode() -> Result<(), Failure> {
     let settings: Settings = settings()?;
-    let mut sink = HostSink::new();
-    let mut warnings = Warnings::default();
-    mapping::decode(&settings, &mut Lines::of_input(), clock::now_ms, &mut sink, &mut |text| warnings.write(text))?;
-    sink.finish();
-    Ok(())
+    HostHub::run(|hub| mapping::decode(&settings, &mut Lines::of_input(), hub))
 }

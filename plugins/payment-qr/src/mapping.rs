@@ -6,7 +6,7 @@ use busbar_sdk::dates::{self, Offset};
 use busbar_sdk::decimal::Decimal;
 use busbar_sdk::encoding;
 use busbar_sdk::money::Money;
-use busbar_sdk::{Draft, Failure, Lines, Rejection, Sink, ids, rejected, rejection};
+use busbar_sdk::{Draft, Failure, Hub, Lines, Rejection, ids, rejected, rejection};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use time::Date;
@@ -182,9 +182,7 @@ impl Facts<'_> {
 pub fn decode<R: FnMut(u32) -> Vec<u8>>(
     settings: &Settings,
     lines: &mut Lines<R>,
-    now_ms: impl Fn() -> u64,
-    sink: &mut impl Sink,
-    warn: &mut impl FnMut(&str),
+    hub: &mut impl Hub,
 ) -> Result<(), Rejection> {
     let mut codes = 0_u64;
     let mut first_bad = None;
@@ -194,15 +192,15 @@ pub fn decode<R: FnMut(u32) -> Vec<u8>>(
         if bytes.trim_ascii().is_empty() {
             continue;
         }
-        match one(settings, bytes, number, &now_ms, warn) {
+        match one(settings, bytes, number, hub) {
             Ok(drafts) => {
-                drafts.into_iter().for_each(|draft| sink.emit(draft));
+                drafts.into_iter().for_each(|draft| hub.emit(draft));
                 codes += 1;
             }
             // Codes have nothing to do with each other.
             Err(bad) => {
                 first_bad.get_or_insert_with(|| bad.clone());
-                sink.leave_out(bad);
+                hub.leave_out(bad);
             }
         }
     }
@@ -214,23 +212,17 @@ pub fn decode<R: FnMut(u32) -> Vec<u8>>(
 }
 
 /// The link of a code, and its reading where it has one.
-fn one(
-    settings: &Settings,
-    bytes: &[u8],
-    line: u64,
-    now_ms: &impl Fn() -> u64,
-    warn: &mut impl FnMut(&str),
-) -> Result<Vec<Draft>, Rejection> {
+fn one(settings: &Settings, bytes: &[u8], line: u64, hub: &mut impl Hub) -> Result<Vec<Draft>, Rejection> {
     let code = Code::parse(bytes, line)?;
     if let Some(real) = code.misdeclared {
-        warn(&format!("line {line}: the text is in {}, whatever its head says", real.name()));
+        hub.warn(&format!("line {line}: the text is in {}, whatever its head says", real.name()));
     }
     if code.is_misread {
-        warn(&format!("line {line}: the scanner read the text as western European; it is read back"));
+        hub.warn(&format!("line {line}: the scanner read the text as western European; it is read back"));
     }
     let reader = Reader { settings, code: &code, line };
     let mut drafts = vec![reader.link()?];
-    drafts.extend(reader.reading(now_ms)?);
+    drafts.extend(reader.reading(hub)?);
     Ok(drafts)
 }
 
@@ -277,14 +269,14 @@ impl Reader<'_> {
     }
 
     /// `meter.reading.taken.v1`, where the code names a reading.
-    fn reading(&self, now_ms: &impl Fn() -> u64) -> Result<Option<Draft>, Rejection> {
+    fn reading(&self, hub: &impl Hub) -> Result<Option<Draft>, Rejection> {
         let Some(text) = self.code.field("CounterVal") else { return Ok(None) };
         let value = Decimal::parse(text).filter(|value| !value.is_negative()).and_then(Decimal::canonical);
         let value = value.ok_or_else(|| self.bad("CounterVal", "no reading of a meter"))?;
         let account = self.account()?;
         let mut data = json!({
             "account": account,
-            "takenOn": dates::iso_date(self.day(now_ms)?),
+            "takenOn": dates::iso_date(self.day(hub)?),
             "origin": "customer",
             "registers": [{ "quantity": "active-energy-forward", "unit": "kWh", "value": value }],
         });
@@ -301,12 +293,12 @@ impl Reader<'_> {
     }
 
     /// The bill's day, or today: a code has no day of its reading.
-    fn day(&self, now_ms: &impl Fn() -> u64) -> Result<Date, Rejection> {
+    fn day(&self, hub: &impl Hub) -> Result<Date, Rejection> {
         match self.code.field("QuittDate") {
             Some(text) => dates::parse_russian_date(text).ok_or_else(|| self.bad("QuittDate", "no day")),
             None => {
                 let offset = self.settings.utc_offset.unwrap_or(Offset::MOSCOW);
-                let now = dates::local_of_unix_ms(now_ms(), offset).map(|now| now.date());
+                let now = dates::local_of_unix_ms(hub.now_ms(), offset).map(|now| now.date());
                 now.ok_or_else(|| rejection("bad-field", "the clock is beyond the calendar", ""))
             }
         }

@@ -9,7 +9,7 @@ pub mod template;
 pub mod writing;
 
 use crate::settings::Settings;
-use busbar_sdk::{Failure, HostSink, Lines, Message, input, log, output, settings, state};
+use busbar_sdk::{Failure, HostHub, Lines, Message, input, log, output, settings, state};
 
 busbar_sdk::adapter! { decode: decode, encode: encode }
 
@@ -18,10 +18,7 @@ const NUMBER_KEY: &str = "number";
 
 fn decode() -> Result<(), Failure> {
     let settings = Settings::compiled(settings()?)?;
-    let mut sink = HostSink::new();
-    mapping::decode(&settings, &input::describe().name, &mut Lines::of_input(), &mut sink)?;
-    sink.finish();
-    Ok(())
+    HostHub::run(|hub| mapping::decode(&settings, &input::describe().name, &mut Lines::of_input(), hub))
 }
 
 fn encode(messages: Vec<Message>) -> Result<String, Failure> {

@@ -3,11 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 
 use busbar_sdk::encoding::{self, Encoding};
-use busbar_sdk::{Line, Lines, Rejection, Sink, ids, money, rejection};
+use busbar_sdk::money::{self, NegativeSums, ZeroSums};
+use busbar_sdk::{Line, Lines, Rejection, Sink, ids, rejection};
 
 use crate::profile::{self, LINE_VALUES, Records};
 use crate::record::{self, Record, place};
-use crate::settings::{NegativeSums, SameLine, Settings, ZeroSums};
+use crate::settings::{SameLine, Settings};
 use crate::template::Template;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use busbar_sdk::dates::Offset;
+use busbar_sdk::money::{NegativeSums, ZeroSums};
 use busbar_sdk::{Failure, rejected};
 use serde::Deserialize;
 
@@ -18,25 +19,6 @@ pub enum SameLine {
     SamePayment,
     /// The same line in a file of another name is another payment.
     NewInEachFile,
-}
-
-/// What a payment of nothing is, where no meter was read either.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ZeroSums {
-    #[default]
-    LeftOut,
-    Refused,
-}
-
-/// What a payment of a negative sum is, by which a bank takes back one that it has told of (сторно).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NegativeSums {
-    #[default]
-    Refunded,
-    LeftOut,
-    Refused,
 }
 
 /// The system's settings, as in `config.schema.json`.

@@ -1,52 +1,37 @@
 //! What is done for an invoice, for a call of ResultURL, and for links of which none came.
 
 use busbar_sdk::acquiring::{self, Invoice, Stated};
-use busbar_sdk::credentials::{Digest, Piece};
-use busbar_sdk::http::{HttpError, Response};
-use busbar_sdk::memory::Store;
+use busbar_sdk::credentials::Piece;
+use busbar_sdk::http::Request;
 use busbar_sdk::replies::{self, Outcome};
-use busbar_sdk::waiting::{self, Fate};
+use busbar_sdk::waiting::{self, Fate, Links};
 use busbar_sdk::{
-    Draft, Failure, Header, HookRequest, HookResponse, Message, Polled, data_of, form, hex, rejected, transient,
+    Failure, Header, HookRequest, HookResponse, Hub, Message, Polled, data_of, form, hex, rejected, transient,
 };
 
 use crate::mapping::{self, Call, Link, Settings};
 use crate::state::State;
 
-/// What the adapter needs of the hub.
-pub trait Hub {
-    fn now_ms(&self) -> u64;
-    fn hash(&self, digest: Digest, pieces: &[Piece]) -> Result<Vec<u8>, String>;
-    fn verify(&self, digest: Digest, pieces: &[Piece], hash: &[u8]) -> Result<bool, String>;
-    fn get(&mut self, url: &str) -> Result<Response, HttpError>;
-    fn lookup(&self, id: &str) -> Option<Message>;
-    fn emit(&mut self, draft: Draft);
-    fn note(&mut self, text: &str);
-    fn warn(&mut self, text: &str);
-}
+/// Five of them fit into a call.
+const TIMEOUT_MS: u32 = 5_000;
 
 /// A signed link for an invoice. Nobody is asked: the service learns of it when the payer opens it.
 ///
 /// # Errors
 /// See [`Link::of`], [`Link::draft`].
-pub fn deliver(
-    settings: &Settings,
-    message: &Message,
-    store: &mut impl Store,
-    hub: &mut impl Hub,
-) -> Result<(), Failure> {
+pub fn deliver(settings: &Settings, message: &Message, hub: &mut impl Hub) -> Result<(), Failure> {
     let invoice: Invoice = data_of(message)?;
     let Some(link) = Link::of(settings, (&message.source, &message.id), &invoice, hub.now_ms())? else {
-        hub.note(&format!("invoice {}: nothing to pay, no link is made", message.id));
+        hub.info(&format!("invoice {}: nothing to pay, no link is made", message.id));
         return Ok(());
     };
     let signature = signature(settings, &link.signed(settings), hub)?;
     let number = link.number.clone();
     hub.emit(link.draft(settings, &signature)?);
-    waiting::add(store, hub.now_ms(), &number)
+    waiting::add(hub, &number)
 }
 
-fn signature(settings: &Settings, pieces: &[Piece], hub: &impl Hub) -> Result<String, Failure> {
+fn signature(settings: &Settings, pieces: &[Piece], hub: &mut impl Hub) -> Result<String, Failure> {
     let hash = hub.hash(settings.digest(), pieces);
     hash.map(|hash| hex::encoded(&hash)).map_err(|text| rejected("bad-config", text, "config, hash"))
 }
@@ -65,7 +50,7 @@ pub fn receive(settings: &Settings, request: &HookRequest, hub: &mut impl Hub) -
     let hash = hex::decoded(&call.signature).ok_or_else(forged)?;
     let mut is_genuine = false;
     for signed in call.signed(settings) {
-        let verified = hub.verify(settings.digest(), &signed, &hash);
+        let verified = hub.verify_hash(settings.digest(), &signed, &hash);
         is_genuine |= verified.map_err(|text| rejected("bad-config", text, "config, hash"))?;
     }
     if !is_genuine {
@@ -78,7 +63,7 @@ pub fn receive(settings: &Settings, request: &HookRequest, hub: &mut impl Hub) -
         let known = acquiring::stated(hub.lookup(&mapping::payment_id(number)));
         match call.payment(settings, page(number, hub), known.as_ref(), hub.now_ms())? {
             Some(draft) => hub.emit(draft),
-            None => hub.note(&format!("invoice {number}: known already")),
+            None => hub.info(&format!("invoice {number}: known already")),
         }
     }
     let header = Header { name: "content-type".to_owned(), value: "text/plain".to_owned() };
@@ -94,28 +79,24 @@ fn page(number: &str, hub: &impl Hub) -> Stated {
 ///
 /// # Errors
 /// See [`waiting::poll`]; what the service answers to the question itself.
-pub fn poll(
-    settings: &Settings,
-    cursor: Option<&[u8]>,
-    store: &mut impl Store,
-    hub: &mut impl Hub,
-) -> Result<Polled, Failure> {
-    let now_ms = hub.now_ms();
-    waiting::poll(store, cursor, now_ms, settings.link_days(), &mut |_, number| {
-        if hub.lookup(&mapping::payment_id(number)).is_some() {
-            return Ok(Fate::Known);
-        }
-        let asked = ask(settings, number, hub);
-        waiting::fate(asked, |text| hub.warn(&format!("invoice {number}: {text}")))
-    })
+pub fn poll(settings: &Settings, cursor: Option<&[u8]>, hub: &mut impl Hub) -> Result<Polled, Failure> {
+    let links = Links { days: settings.link_days(), name: "invoice", payment_id: mapping::payment_id };
+    waiting::poll(hub, cursor, &links, &mut |hub, number| ask(settings, number, hub))
 }
 
 fn ask(settings: &Settings, number: &str, hub: &mut impl Hub) -> Result<Fate, Failure> {
     let what = "GET OpStateExt";
     let signature = signature(settings, &settings.signed_question(number), hub)?;
     let query = form::encoded(&[("MerchantLogin", &settings.login), ("InvoiceID", number), ("Signature", &signature)]);
-    let reply = hub.get(&format!("{}/WebService/Service.asmx/OpStateExt?{query}", settings.base_url));
-    let response = reply.map_err(|error| replies::failure_of_error(error, what, true))?;
+    let request = Request {
+        method: "GET".to_owned(),
+        url: format!("{}/WebService/Service.asmx/OpStateExt?{query}", settings.base_url),
+        headers: Vec::new(),
+        body: Vec::new(),
+        authorization: None,
+        timeout_ms: Some(TIMEOUT_MS),
+    };
+    let response = hub.send(&request).map_err(|error| replies::failure_of_error(error, what, true))?;
     let outcome = replies::outcome_of_status(response.status);
     if outcome != Outcome::Ok {
         return Err(replies::failure_of(outcome, &response, what));
@@ -127,7 +108,7 @@ fn ask(settings: &Settings, number: &str, hub: &mut impl Hub) -> Result<Fate, Fa
             Ok(Fate::Over)
         }
         State::GoneBack => {
-            hub.note(&format!("invoice {number}: paid, and given back at once; nothing is stated"));
+            hub.info(&format!("invoice {number}: paid, and given back at once; nothing is stated"));
             Ok(Fate::Over)
         }
         State::Waits => Ok(Fate::Waits),

@@ -5,9 +5,8 @@
 
 use busbar_sdk::acquiring::{self, Payment, Refund, Stated};
 use busbar_sdk::dates::{self, Offset};
-use busbar_sdk::http::{HttpError, Response};
 use busbar_sdk::money::{self, Money};
-use busbar_sdk::{Draft, Failure, HookRequest, HookResponse, Message, form, hex, ids, rejected};
+use busbar_sdk::{Failure, HookRequest, HookResponse, Hub, form, hex, ids, rejected};
 
 use crate::settings::Settings;
 
@@ -20,18 +19,6 @@ const UNSIGNED: [&str; 2] = ["checksum", "sign_alias"];
 const VALUE_BYTES_MAX: usize = 2000;
 /// How the numbers of orders begin that this adapter registers: they hold no account.
 pub const OWN_ORDERS: &str = "busbar-";
-
-/// What the adapter needs of the hub.
-pub trait Hub {
-    fn now_ms(&self) -> u64;
-    fn verify(&self, credential: &str, data: &[u8], signature: &[u8]) -> Result<bool, String>;
-    /// `path` below the API's base; a form, to which login and password are added.
-    fn post(&mut self, path: &str, form: String) -> Result<Response, HttpError>;
-    fn lookup(&self, id: &str) -> Option<Message>;
-    fn emit(&mut self, draft: Draft);
-    fn note(&mut self, text: &str);
-    fn warn(&mut self, text: &str);
-}
 
 /// Serves one callback. The gateway takes any other status than 200 for a failure and calls again.
 ///
@@ -46,9 +33,9 @@ pub fn handle(settings: &Settings, request: &HookRequest, hub: &mut impl Hub) ->
         ("deposited", "1") => deposited(settings, &callback, order, hub)?,
         ("refunded", "1") => refunded(settings, &callback, order, hub)?,
         ("reversed", "1") => reversed(settings, &callback, order, hub)?,
-        (_, "0") => hub.note(&format!("order {order}: {operation} was not done, nothing is stated")),
+        (_, "0") => hub.info(&format!("order {order}: {operation} was not done, nothing is stated")),
         (_, "1") if is_of_no_account(operation) => {
-            hub.note(&format!("order {order}: {operation} changes no account, nothing is stated"));
+            hub.info(&format!("order {order}: {operation} changes no account, nothing is stated"));
         }
         (_, "1") => return Err(rejected("unknown-operation", format!("nobody knows {operation:?}"), "operation")),
         _ => return Err(bad("status", "is neither 0 nor 1")),
@@ -75,7 +62,7 @@ impl Callback {
     }
 
     /// The checksum over all parameters but itself, in the order of their names.
-    fn authenticate(&self, settings: &Settings, hub: &impl Hub) -> Result<(), Failure> {
+    fn authenticate(&self, settings: &Settings, hub: &mut impl Hub) -> Result<(), Failure> {
         let forged = || Failure::Unauthorized("no valid checksum".to_owned());
         let signature = self.text("checksum").and_then(hex::decoded).ok_or_else(forged)?;
         let mut signed: Vec<&(String, String)> =
@@ -83,7 +70,7 @@ impl Callback {
         signed.sort();
         signed.dedup();
         let text: String = signed.iter().map(|(name, value)| format!("{name};{value};")).collect();
-        let verified = hub.verify(&settings.credential, text.as_bytes(), &signature);
+        let verified = hub.verify_hmac_sha256(&settings.credential, text.as_bytes(), &signature);
         let genuine = verified.map_err(|text| rejected("bad-config", text, "config, credential"))?;
         if genuine { Ok(()) } else { Err(forged()) }
     }
@@ -160,7 +147,7 @@ fn deposited(settings: &Settings, callback: &Callback, order: &str, hub: &mut im
     let page = page(order, hub);
     let account = page.account.or_else(|| callback.account(settings));
     if let Some(known) = hub.lookup(&id) {
-        hub.note(&format!("order {order}: known already"));
+        hub.info(&format!("order {order}: known already"));
         return acquiring::stated(Some(known)).unwrap_or_default().must_be(&amount, account.as_deref(), "amount");
     }
     let number = callback.required("orderNumber")?;
@@ -188,13 +175,13 @@ fn refunded(settings: &Settings, callback: &Callback, order: &str, hub: &mut imp
     let minor = callback.minor(&["operationRefundedAmount"])?;
     // A refund in parts: its own number, or else the sum of all so far, tells each from the one before.
     let keys = [callback.text("externalRefundId"), callback.text("refundedAmount")];
-    if keys.iter().flatten().any(|key| hub.lookup(&refund_id(order, key, minor)).is_some()) {
-        hub.note(&format!("order {order}: known already"));
+    if keys.iter().flatten().any(|key| hub.is_known(&refund_id(order, key, minor))) {
+        hub.info(&format!("order {order}: known already"));
         return Ok(());
     }
     let which = keys.into_iter().flatten().next().unwrap_or_default();
     let id = refund_id(order, which, minor);
-    if which.is_empty() && hub.lookup(&id).is_some() {
+    if which.is_empty() && hub.is_known(&id) {
         let paid = acquiring::stated(hub.lookup(&payment_id(order))).and_then(|paid| paid.amount?.minor());
         if paid != Some(minor) {
             let reason = format!(
@@ -210,8 +197,8 @@ fn refunded(settings: &Settings, callback: &Callback, order: &str, hub: &mut imp
 
 /// Of a payment that was taken: all of it goes back. Of one that was only held: nothing was stated.
 fn reversed(settings: &Settings, callback: &Callback, order: &str, hub: &mut impl Hub) -> Result<(), Failure> {
-    if hub.lookup(&payment_id(order)).is_none() {
-        hub.note(&format!("order {order}: a hold was cancelled, nothing is stated"));
+    if !hub.is_known(&payment_id(order)) {
+        hub.info(&format!("order {order}: a hold was cancelled, nothing is stated"));
         return Ok(());
     }
     let id = ids::derived(&["sber-acquiring", "reversed", order]);
@@ -226,14 +213,14 @@ fn give_back(
     id: String,
     hub: &mut impl Hub,
 ) -> Result<(), Failure> {
-    if hub.lookup(&id).is_some() {
-        hub.note(&format!("order {order}: known already"));
+    if hub.is_known(&id) {
+        hub.info(&format!("order {order}: known already"));
         return Ok(());
     }
     let paid = acquiring::stated(hub.lookup(&payment_id(order))).unwrap_or_default();
     let account = paid.account.or_else(|| page(order, hub).account).or_else(|| callback.account(settings));
     let Some(account) = account else {
-        hub.note(&format!("order {order}: money went back, but no customer account is known"));
+        hub.info(&format!("order {order}: money went back, but no customer account is known"));
         return Ok(());
     };
     let refund = Refund {

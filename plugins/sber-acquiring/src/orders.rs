@@ -5,17 +5,17 @@
 use busbar_sdk::acquiring::{self, Invoice, Page, Payment, Refund, Stated};
 use busbar_sdk::dates::{self, Offset};
 use busbar_sdk::encoding::without_bom;
+use busbar_sdk::http::{Authorization, Request};
 use busbar_sdk::loose::Loose;
-use busbar_sdk::memory::Store;
 use busbar_sdk::money::{self, Money};
 use busbar_sdk::replies::{self, Outcome};
-use busbar_sdk::waiting::{self, Fate};
-use busbar_sdk::{Failure, Message, Polled, data_of, form, ids, rejected, transient};
+use busbar_sdk::waiting::{self, Fate, Links};
+use busbar_sdk::{Failure, Header, Hub, Message, Polled, data_of, form, ids, rejected, transient};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::mapping::{self, Hub, OWN_ORDERS};
+use crate::mapping::{self, OWN_ORDERS};
 use crate::settings::Settings;
 
 #[cfg(test)]
@@ -24,6 +24,8 @@ mod tests;
 const DESCRIPTION_CHARS_MAX: usize = 512;
 /// Digits of an order's number: with what stands around them, 32 characters at most.
 const NUMBER_DIGITS: usize = 22;
+/// Five of them fit into a call.
+const TIMEOUT_MS: u32 = 5_000;
 /// Orders registered for one invoice, see [`deliver`].
 const ORDERS_MAX: usize = 5;
 
@@ -39,17 +41,13 @@ struct Registered {
 ///
 /// # Errors
 /// `bad-config`, `bad-amount`, `bad-currency`, `expired`, `order-exists`; see [`answer`].
-pub fn deliver(
-    settings: &Settings,
-    message: &Message,
-    store: &mut impl Store,
-    hub: &mut impl Hub,
-) -> Result<(), Failure> {
+pub fn deliver(settings: &Settings, message: &Message, hub: &mut impl Hub) -> Result<(), Failure> {
+    settings.login()?;
     let invoice: Invoice = data_of(message)?;
     let return_url = settings.return_url()?;
     invoice.must_be_in(&settings.currency)?;
     let Some(minor) = invoice.due()? else {
-        hub.note(&format!("invoice {}: nothing to pay, no page is made", message.id));
+        hub.info(&format!("invoice {}: nothing to pay, no page is made", message.id));
         return Ok(());
     };
     let expiry = Expiry::of(settings, &invoice, hub.now_ms())?;
@@ -71,7 +69,7 @@ pub fn deliver(
             ("description", &description),
             ("expirationDate", &expiry.of_gateway),
         ]);
-        let registered: Registered = match answer("/register.do", form, hub)? {
+        let registered: Registered = match answer("/register.do", settings, form, hub)? {
             Answer::Done(registered) => registered,
             // There is an order of this number.
             Answer::Refused(code, _) if code == "1" => continue,
@@ -90,7 +88,7 @@ pub fn deliver(
             at: None,
         };
         hub.emit(page.draft(mapping::link_id(&order)));
-        return waiting::add(store, hub.now_ms(), &order);
+        return waiting::add(hub, &order);
     }
     Err(rejected("order-exists", format!("{ORDERS_MAX} orders of this invoice exist already"), "/id"))
 }
@@ -157,24 +155,14 @@ struct Returned {
 ///
 /// # Errors
 /// See [`waiting::poll`] and [`answer`].
-pub fn poll(
-    settings: &Settings,
-    cursor: Option<&[u8]>,
-    store: &mut impl Store,
-    hub: &mut impl Hub,
-) -> Result<Polled, Failure> {
-    let now_ms = hub.now_ms();
-    waiting::poll(store, cursor, now_ms, settings.link_days, &mut |_, order| {
-        if hub.lookup(&mapping::payment_id(order)).is_some() {
-            return Ok(Fate::Known);
-        }
-        let asked = ask(settings, order, hub);
-        waiting::fate(asked, |text| hub.warn(&format!("order {order}: {text}")))
-    })
+pub fn poll(settings: &Settings, cursor: Option<&[u8]>, hub: &mut impl Hub) -> Result<Polled, Failure> {
+    settings.login()?;
+    let links = Links { days: settings.link_days, name: "order", payment_id: mapping::payment_id };
+    waiting::poll(hub, cursor, &links, &mut |hub, order| ask(settings, order, hub))
 }
 
 fn ask(settings: &Settings, id: &str, hub: &mut impl Hub) -> Result<Fate, Failure> {
-    let order: Order = match answer("/getOrderStatusExtended.do", form::encoded(&[("orderId", id)]), hub)? {
+    let order: Order = match answer("/getOrderStatusExtended.do", settings, form::encoded(&[("orderId", id)]), hub)? {
         Answer::Done(order) => order,
         Answer::Refused(code, text) => return Err(bad_answer(&format!("refused: {code}: {text}"), "answer")),
     };
@@ -250,7 +238,7 @@ fn state_refunds(settings: &Settings, id: &str, page: &Stated, refunds: &[(i128,
     for (minor, number) in refunds.iter().filter(|(minor, _)| *minor > 0) {
         so_far = so_far.saturating_add(*minor);
         let total = so_far.to_string();
-        let is_known = |which| hub.lookup(&mapping::refund_id(id, which, *minor)).is_some();
+        let is_known = |which| hub.is_known(&mapping::refund_id(id, which, *minor));
         if is_known(number.unwrap_or(&total)) || is_known(&total) || is_known("") {
             continue;
         }
@@ -274,9 +262,24 @@ enum Answer<T> {
 
 /// # Errors
 /// What the status means; `unauthorized` for code 5, `transient` for 7, the gateway's own errors; `bad-answer` for what cannot be read.
-fn answer<T: DeserializeOwned>(path: &str, form: String, hub: &mut impl Hub) -> Result<Answer<T>, Failure> {
+fn answer<T: DeserializeOwned>(
+    path: &str,
+    settings: &Settings,
+    form: String,
+    hub: &mut impl Hub,
+) -> Result<Answer<T>, Failure> {
     let what = format!("POST {path}");
-    let response = hub.post(path, form).map_err(|error| replies::failure_of_error(error, &what, true))?;
+    let kind = "application/x-www-form-urlencoded".to_owned();
+    // An order of one number is registered once, a status only looked at.
+    let reply = hub.send_idempotent(&Request {
+        method: "POST".to_owned(),
+        url: format!("{}{path}", settings.base_url),
+        headers: vec![Header { name: "content-type".to_owned(), value: kind }],
+        body: form.into_bytes(),
+        authorization: Some(Authorization::Parameters(settings.login()?.to_vec())),
+        timeout_ms: Some(TIMEOUT_MS),
+    });
+    let response = reply.map_err(|error| replies::failure_of_error(error, &what, true))?;
     let outcome = replies::outcome_of_status(response.status);
     if outcome != Outcome::Ok {
         return Err(replies::failure_of(outcome, &response, &what));

@@ -1,19 +1,16 @@
 //! Calls of a telephone exchange -> `call.started.v1`, `call.assigned.v1`, `call.ended.v1`. What the exchange's protocol is, the adapter knows: it
 //! tells the [`Calls`] what happens.
 
-mod host;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-pub use host::HostHub;
-
 use crate::dates::{self, Offset};
 use crate::memory::Store;
+use crate::messages::AskError;
 use crate::texts::is_plain;
-use crate::{Draft, Message, Shards, Sink, dialling, draft, ids, phones, texts};
+use crate::{Draft, Hub, Shards, dialling, draft, ids, phones, texts};
 
 /// Calls followed at once; the state holds about twice as many.
 const CALLS_MAX: usize = 2000;
@@ -65,15 +62,6 @@ pub struct Employee {
     pub id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-}
-
-/// Where messages go, and who is asked.
-pub trait Hub: Sink {
-    /// # Errors
-    /// Why there is no answer, for a person.
-    fn ask(&mut self, question: &Draft, deadline_ms: u32) -> Result<Message, String>;
-    /// Whether a message of this id was stated.
-    fn is_known(&mut self, id: &str) -> bool;
 }
 
 /// The first channel of a call.
@@ -176,7 +164,7 @@ impl Calls {
         channel: &Channel<'_>,
         at_ms: u64,
         now_ms: u64,
-        hub: &mut dyn Hub,
+        hub: &mut impl Hub,
     ) -> bool {
         let is_inbound = settings.inbound.iter().any(|context| context == channel.context)
             || settings.trunks.iter().any(|trunk| !trunk.is_empty() && channel.name.starts_with(trunk.as_str()));
@@ -201,7 +189,7 @@ impl Calls {
         is_asked
     }
 
-    fn has_room(&mut self, now_ms: u64, hub: &mut dyn Hub) -> bool {
+    fn has_room(&mut self, now_ms: u64, hub: &mut impl Hub) -> bool {
         if self.known.iter().count() < CALLS_MAX {
             return true;
         }
@@ -215,7 +203,7 @@ impl Calls {
     }
 
     /// Asks whose number it is. The message of the call does not depend on the answer.
-    fn who(&mut self, settings: &Settings, id: &str, call: &mut Call, now_ms: u64, hub: &mut dyn Hub) -> bool {
+    fn who(&mut self, settings: &Settings, id: &str, call: &mut Call, now_ms: u64, hub: &mut impl Hub) -> bool {
         let phone = call.caller.as_deref().filter(|caller| caller.starts_with('+') && !call.is_outbound);
         let Some(phone) = phone.filter(|_| settings.lookup_ms > 0 && now_ms >= self.not_asked_before_ms) else {
             return false;
@@ -230,7 +218,11 @@ impl Calls {
         };
         match hub.ask(&question, settings.lookup_ms) {
             Ok(answer) => (call.customer, call.account) = only_one(&answer.data),
-            Err(reason) => {
+            Err(error) => {
+                let reason = match error {
+                    AskError::Timeout => "no answer in time".to_owned(),
+                    AskError::NoAnswerer(text) | AskError::Failed(text) | AskError::Refused(text) => text,
+                };
                 self.not_asked_before_ms = now_ms + ASK_PAUSE_MS;
                 hub.warn(&format!(
                     "whose phone it is was not told ({reason}): not asked for {} s",
@@ -242,7 +234,7 @@ impl Calls {
     }
 
     /// Something happens to a call; nothing where it is not followed.
-    pub fn take(&mut self, settings: &Settings, id: &str, news: &News<'_>, at_ms: u64, hub: &mut dyn Hub) {
+    pub fn take(&mut self, settings: &Settings, id: &str, news: &News<'_>, at_ms: u64, hub: &mut impl Hub) {
         let Some(mut call) = self.known.get(id).cloned() else { return };
         match news {
             News::Queued(queue) => {
@@ -282,7 +274,7 @@ fn answered(
     interface: &str,
     name: &str,
     at_ms: u64,
-    hub: &mut dyn Hub,
+    hub: &mut impl Hub,
 ) {
     let employee = employee(settings, interface, name);
     call.answered.get_or_insert(at_ms);

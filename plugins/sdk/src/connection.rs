@@ -76,7 +76,74 @@ impl Step {
         self.send.push(Piece::Secret(credential.to_string()));
     }
 
+    /// Closed, or to be called again at that moment, at once where it is over.
+    pub fn wait(&mut self, now_ms: u64, due_ms: u64) {
+        let wait_ms = due_ms.saturating_sub(now_ms).max(1);
+        self.timer_ms = self.close.is_none().then(|| u32::try_from(wait_ms).unwrap_or(u32::MAX));
+    }
+
     pub fn settle(&mut self, delivery: u64, outcome: Result<(), Failure>) {
         self.settled.push(Settled { delivery, outcome });
+    }
+}
+
+/// Reads one thing after another until `next` says that nothing has come whole. What came before a failure is good: it is committed
+/// by this call, and the next one fails with what is given back.
+///
+/// # Errors
+/// The first thing cannot be read.
+pub fn read_on(mut next: impl FnMut() -> Result<bool, Failure>) -> Result<Option<Failure>, Failure> {
+    if !next()? {
+        return Ok(None);
+    }
+    loop {
+        match next() {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(failure) => return Ok(Some(failure)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transient;
+
+    /// How many are read of these, and how that ends: at once, later, or not.
+    fn read(all: &[bool]) -> (usize, &'static str) {
+        let mut read = 0;
+        let ended = read_on(|| {
+            read += 1;
+            match all.get(read - 1) {
+                Some(false) => Err(transient("it cannot be read", None)),
+                more => Ok(more.is_some()),
+            }
+        });
+        (read - 1, if ended.is_err() { "at once" } else { ended.ok().flatten().map_or("not", |_| "later") })
+    }
+
+    #[test]
+    fn what_comes_before_a_failure_counts() {
+        for (all, expected) in [
+            (&[][..], (0, "not")),
+            (&[true, true], (2, "not")),
+            (&[false, true], (0, "at once")),
+            (&[true, true, false], (2, "later")),
+        ] {
+            assert_eq!(read(all), expected, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn a_step_that_closes_waits_for_nothing() {
+        let mut step = Step::idle(false, None);
+        for (due_ms, expected) in [(1_500, Some(500)), (900, Some(1)), (u64::MAX, Some(u32::MAX))] {
+            step.wait(1_000, due_ms);
+            assert_eq!(step.timer_ms, expected);
+        }
+        step.close = Some("it is over".to_owned());
+        step.wait(1_000, 1_500);
+        assert_eq!(step.timer_ms, None);
     }
 }

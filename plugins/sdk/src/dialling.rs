@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::calls::Hub;
 use crate::dates::{self, Offset};
 use crate::memory::Store;
-use crate::{Draft, Failure, Message, Rejection, data_of, draft, ids, rejected, rejection, template, texts, transient};
+use crate::{
+    Draft, Failure, Hub, Message, Rejection, data_of, draft, ids, rejected, rejection, template, texts, transient,
+};
 
 /// Begins what a hub calls its calls.
 pub const PREFIX: &str = "bb-";
@@ -213,8 +214,8 @@ pub enum Before {
 
 impl Before {
     /// What is remembered was written before anything was sent.
-    pub fn of(key: &str, store: &mut dyn Store, hub: &mut dyn Hub) -> Self {
-        match Sent::get(key, store) {
+    pub fn of(key: &str, hub: &mut impl Hub) -> Self {
+        match Sent::get(key, hub) {
             Some(sent) if sent.is_accepted => Self::Done,
             Some(_) => Self::Unknown,
             None if hub.is_known(&draft_id(key, true)) || hub.is_known(&draft_id(key, false)) => Self::Done,

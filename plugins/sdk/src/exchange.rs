@@ -1,17 +1,21 @@
 //! A telephone exchange: its calls, and the calls to customers placed at it; what two protocols of one exchange have in common.
 
+pub mod session;
+
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use crate::calls::{self, Calls, Channel, Hub, News};
+use crate::calls::{self, Calls, Channel, News};
 use crate::dialling::{self, DeliveredWhen, Order, Reason, Running, Sent};
 use crate::memory::Store;
-use crate::{Draft, Rejection, rejection};
+use crate::{Draft, Hub, Rejection, Step, rejection};
 
 /// The host takes 1000 messages in a call, and 64 writes, of which the calls take 32.
 const DRAFTS_MAX: usize = 300;
 const WRITES_MAX: usize = 24;
+/// Frames in one call.
+const READ_MAX: usize = 500;
 /// Questions in one call: each takes as long as its deadline.
 const ASKED_MAX: usize = 3;
 /// A time that the exchange states is believed within a day of the hub's clock.
@@ -25,39 +29,39 @@ pub struct Settings {
     pub notify: dialling::Settings,
 }
 
-/// What one call of a session may use, and how much of it was used.
-pub struct Turn<'a> {
+/// What one call of a session does, and how much of what it may was used.
+pub struct Turn<'a, H> {
     pub now_ms: u64,
-    pub hub: &'a mut dyn Hub,
-    pub store: &'a mut dyn Store,
-    pub spent: &'a mut Spent,
-}
-
-#[derive(Debug, Default)]
-pub struct Spent {
+    pub hub: &'a mut H,
+    pub step: Step,
+    /// Frames, or whatever the protocol has.
+    read: usize,
     drafts: usize,
     writes: usize,
     asked: usize,
 }
 
-impl Spent {
-    /// The rest waits for the next call.
-    pub fn is_all(&self) -> bool {
-        self.drafts >= DRAFTS_MAX || self.writes >= WRITES_MAX || self.asked >= ASKED_MAX
+impl<'a, H: Hub> Turn<'a, H> {
+    pub fn new(hub: &'a mut H) -> Self {
+        let step = Step::idle(false, None);
+        Self { now_ms: hub.now_ms(), hub, step, read: 0, drafts: 0, writes: 0, asked: 0 }
     }
-}
 
-impl Turn<'_> {
+    /// The rest waits for the next call.
+    pub fn is_full(&self) -> bool {
+        self.read >= READ_MAX || self.drafts >= DRAFTS_MAX || self.writes >= WRITES_MAX || self.asked >= ASKED_MAX
+    }
+
     fn emit(&mut self, draft: Draft) {
-        self.spent.drafts += 1;
+        self.drafts += 1;
         self.hub.emit(draft);
     }
 
     fn keep(&mut self, key: &str, sent: Option<&Sent>) {
-        self.spent.writes += 1;
+        self.writes += 1;
         match sent {
-            Some(sent) => sent.set(key, self.store),
-            None => Sent::forget(key, self.store),
+            Some(sent) => sent.set(key, self.hub),
+            None => Sent::forget(key, self.hub),
         }
     }
 
@@ -134,17 +138,17 @@ impl Exchange {
     }
 
     /// A call begins.
-    pub fn start(&mut self, id: &str, channel: &Channel<'_>, at_ms: u64, turn: &mut Turn<'_>) {
-        turn.spent.drafts += 1;
+    pub fn start(&mut self, id: &str, channel: &Channel<'_>, at_ms: u64, turn: &mut Turn<'_, impl Hub>) {
+        turn.drafts += 1;
         let is_asked = self.calls.start(&self.settings.calls, id, channel, at_ms, turn.now_ms, turn.hub);
-        turn.spent.asked += usize::from(is_asked);
+        turn.asked += usize::from(is_asked);
     }
 
     /// Something happens to a call. What was dialled is a workplace only where the settings say so.
-    pub fn take(&mut self, id: &str, news: &News<'_>, is_dialled: bool, at_ms: u64, turn: &mut Turn<'_>) {
+    pub fn take(&mut self, id: &str, news: &News<'_>, is_dialled: bool, at_ms: u64, turn: &mut Turn<'_, impl Hub>) {
         let is_employee = |interface: &str| self.settings.calls.employees.contains_key(interface);
         if !matches!(news, News::Rings(interface, _) if is_dialled && !is_employee(interface)) {
-            turn.spent.drafts += 1;
+            turn.drafts += 1;
             self.calls.take(&self.settings.calls, id, news, at_ms, turn.hub);
         }
     }
@@ -155,9 +159,9 @@ impl Exchange {
     }
 
     /// Ends what has ended unheard.
-    pub fn end_gone(&mut self, turn: &mut Turn<'_>) {
+    pub fn end_gone(&mut self, turn: &mut Turn<'_, impl Hub>) {
         self.gone.extend(self.running.silent(turn.now_ms));
-        while !turn.spent.is_all() {
+        while !turn.is_full() {
             let Some(id) = self.gone.pop() else { break };
             if !id.starts_with(dialling::PREFIX) {
                 self.take(&id, &News::Ended(None), false, turn.now_ms, turn);
@@ -165,7 +169,7 @@ impl Exchange {
             }
             self.running.end(&id);
             // Of what the exchange has not taken, a person decides.
-            if let Some(sent) = Sent::get(&id, turn.store).filter(|sent| sent.is_accepted) {
+            if let Some(sent) = Sent::get(&id, turn.hub).filter(|sent| sent.is_accepted) {
                 let reason = "it ended while there was no connection: whether it was heard is not known";
                 self.said(&id, &sent, Err(("unknown", reason.to_owned())), turn.now_ms, turn);
             }
@@ -173,39 +177,39 @@ impl Exchange {
     }
 
     /// A customer is being called.
-    pub fn begin(&mut self, order: &Order, is_accepted: bool, turn: &mut Turn<'_>) {
+    pub fn begin(&mut self, order: &Order, is_accepted: bool, turn: &mut Turn<'_, impl Hub>) {
         turn.keep(&order.key, Some(&Sent { is_accepted, ..order.sent.clone() }));
         self.running.begin(&order.key, turn.now_ms);
     }
 
     /// Nobody will be called: the time for it is over.
-    pub fn late(&mut self, order: &Order, turn: &mut Turn<'_>) {
+    pub fn late(&mut self, order: &Order, turn: &mut Turn<'_, impl Hub>) {
         let late = Err(("expired", "it came to be called too late".to_owned()));
         turn.emit(dialling::outcome(&order.key, &order.sent, late, turn.now_ms, self.settings.calls.utc_offset));
     }
 
     /// The exchange has taken an order.
-    pub fn accepted(&mut self, key: &str, turn: &mut Turn<'_>) {
-        if let Some(sent) = Sent::get(key, turn.store) {
+    pub fn accepted(&mut self, key: &str, turn: &mut Turn<'_, impl Hub>) {
+        if let Some(sent) = Sent::get(key, turn.hub) {
             turn.keep(key, Some(&Sent { is_accepted: true, ..sent }));
         }
     }
 
     /// The exchange will not take it.
-    pub fn refused(&mut self, key: &str, turn: &mut Turn<'_>) {
+    pub fn refused(&mut self, key: &str, turn: &mut Turn<'_, impl Hub>) {
         self.running.end(key);
         turn.keep(key, None);
     }
 
     /// The customer's telephone rings.
-    pub fn rings(&mut self, key: &str, turn: &mut Turn<'_>) {
+    pub fn rings(&mut self, key: &str, turn: &mut Turn<'_, impl Hub>) {
         if let Some(sent) = self.sent(key, turn).filter(|sent| !sent.rang) {
             turn.keep(key, Some(&Sent { rang: true, ..sent }));
         }
     }
 
     /// The customer has answered. `ends_seen`: the end of the call will be told as well.
-    pub fn answered(&mut self, key: &str, ends_seen: bool, at_ms: u64, turn: &mut Turn<'_>) {
+    pub fn answered(&mut self, key: &str, ends_seen: bool, at_ms: u64, turn: &mut Turn<'_, impl Hub>) {
         let Some(sent) = self.sent(key, turn) else { return };
         let is_over = sent.cause.is_some();
         if is_over || !ends_seen {
@@ -219,7 +223,7 @@ impl Exchange {
     }
 
     /// The customer has not answered.
-    pub fn unanswered(&mut self, key: &str, how: Unanswered, at_ms: u64, turn: &mut Turn<'_>) {
+    pub fn unanswered(&mut self, key: &str, how: Unanswered, at_ms: u64, turn: &mut Turn<'_, impl Hub>) {
         let Some(sent) = self.sent(key, turn) else { return self.running.end(key) };
         let cause = how.cause.or(sent.cause).filter(|cause| ![0, 16].contains(cause));
         let code = match cause {
@@ -233,7 +237,7 @@ impl Exchange {
     }
 
     /// The dialplan says what came of it.
-    pub fn confirmed(&mut self, key: &str, result: &str, reason: &str, at_ms: u64, turn: &mut Turn<'_>) {
+    pub fn confirmed(&mut self, key: &str, result: &str, reason: &str, at_ms: u64, turn: &mut Turn<'_, impl Hub>) {
         let is_wanted = self.settings.notify.delivered_when == DeliveredWhen::Confirmed;
         let Some(sent) = self.sent(key, turn).filter(|_| is_wanted) else { return };
         let result = match result {
@@ -244,7 +248,7 @@ impl Exchange {
     }
 
     /// The call is over. Whether it had been answered may be told later; `false` where that is not known yet.
-    pub fn hung_up(&mut self, key: &str, cause: Option<u32>, at_ms: u64, turn: &mut Turn<'_>) -> bool {
+    pub fn hung_up(&mut self, key: &str, cause: Option<u32>, at_ms: u64, turn: &mut Turn<'_, impl Hub>) -> bool {
         let Some(sent) = self.sent(key, turn) else {
             self.running.end(key);
             return true;
@@ -258,12 +262,12 @@ impl Exchange {
         sent.is_answered
     }
 
-    fn sent(&self, key: &str, turn: &mut Turn<'_>) -> Option<Sent> {
-        if key.starts_with(dialling::PREFIX) { Sent::get(key, turn.store) } else { None }
+    fn sent(&self, key: &str, turn: &mut Turn<'_, impl Hub>) -> Option<Sent> {
+        if key.starts_with(dialling::PREFIX) { Sent::get(key, turn.hub) } else { None }
     }
 
     /// States what came of an order, once.
-    fn said(&mut self, key: &str, sent: &Sent, result: Result<(), Reason>, at_ms: u64, turn: &mut Turn<'_>) {
+    fn said(&mut self, key: &str, sent: &Sent, result: Result<(), Reason>, at_ms: u64, turn: &mut Turn<'_, impl Hub>) {
         turn.emit(dialling::outcome(key, sent, result, at_ms, self.settings.calls.utc_offset));
         turn.keep(key, None);
     }

@@ -2,9 +2,9 @@
 //!
 //! The types and host functions are generated from `wit/v1` ([`bindings`]) and re-exported under
 //! short names; the other modules hold what more than one adapter needs. Everything outside
-//! [`bindings`] and the host-calling helpers ([`settings`], [`Emitter::host`],
+//! [`bindings`] and the host-calling helpers ([`HostHub`], [`settings`], [`Emitter::host`],
 //! [`Warnings`], [`memory::HostStore`], [`Lines::of_input`], [`xml::Xml::of_input`], [`xml::XmlWriter::of_output`], the macro [`adapter!`]) is pure
-//! and runs natively in unit tests.
+//! and runs natively in unit tests. What asks the hub takes a [`Hub`]: [`HostHub`] in the component, [`TestHub`] in a test.
 
 pub mod acquiring;
 pub mod bindings;
@@ -15,6 +15,7 @@ mod control;
 pub mod dates;
 pub mod decimal;
 pub mod dialling;
+pub mod documents;
 mod emit;
 pub mod encoding;
 pub mod exchange;
@@ -23,6 +24,7 @@ pub mod form;
 #[cfg(target_arch = "wasm32")]
 mod heap;
 pub mod hex;
+pub mod hub;
 pub mod ids;
 mod lines;
 pub mod loose;
@@ -37,9 +39,9 @@ pub mod readings;
 pub mod replies;
 mod settings;
 mod shards;
-mod sink;
 pub mod sms;
 pub mod template;
+pub mod test_hub;
 pub mod texts;
 mod utf16;
 pub mod waiting;
@@ -52,15 +54,16 @@ pub use bindings::busbar::adapter::types::{Delay, Draft, Failure, Header, Messag
 pub use bindings::busbar::adapter::{clock, config, credentials, http, input, log, messages, output, random, state};
 pub use bindings::poll::exports::busbar::adapter::poll::Polled;
 pub use bindings::receive::exports::busbar::adapter::receive::{Request as HookRequest, Response as HookResponse};
-pub use connection::{Session, SessionCell, Settled, Step};
+pub use connection::{Session, SessionCell, Settled, Step, read_on};
 pub use control::Control;
 pub use emit::{BATCH_DRAFTS, Emitter, leave_out_unfit};
 pub use failures::{data_of, draft, header, rejected, rejection, transient};
+pub use hub::{HostHub, Hub, Sink};
 pub use lines::{Line, Lines, MAX_LINE_BYTES};
 pub use pending::Pending;
 pub use settings::{parse_settings, settings};
 pub use shards::Shards;
-pub use sink::{HostSink, Seen, Sink};
+pub use test_hub::TestHub;
 pub use utf16::Utf16;
 pub use warnings::Warnings;
 

@@ -9,6 +9,25 @@ use serde::{Deserialize, Serialize};
 /// The rouble's number before 1998, which account numbers have to this day.
 const OLD_ROUBLE: &str = "810";
 
+/// What becomes of a payment of nothing, as settings of files of a bank say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ZeroSums {
+    #[default]
+    LeftOut,
+    Refused,
+}
+
+/// What a payment of a negative sum is, by which a bank takes back one that it has told of (сторно).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NegativeSums {
+    #[default]
+    Refunded,
+    LeftOut,
+    Refused,
+}
+
 /// An amount as canonical messages carry it: `{"value":"1234.50","currency":"RUB"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Money {

@@ -16,7 +16,7 @@ mod tests;
 pub mod text;
 
 use busbar_sdk::memory::HostStore;
-use busbar_sdk::{Failure, HostSink, Message, Session, Settled, Step, clock, credentials, rejected, settings};
+use busbar_sdk::{Failure, HostHub, Message, Session, Settled, Step, clock, credentials, rejected, settings};
 
 use crate::session::Smpp;
 
@@ -28,12 +28,9 @@ pub struct Esme {
 }
 
 impl Esme {
-    fn call(&mut self, run: impl FnOnce(&mut Smpp, &mut HostSink) -> Result<Step, Failure>) -> Result<Step, Failure> {
+    fn call(&mut self, run: impl FnOnce(&mut Smpp, &mut HostHub) -> Result<Step, Failure>) -> Result<Step, Failure> {
         let Some(smpp) = &mut self.smpp else { return Err(Failure::Other("not connected".to_owned())) };
-        let mut sink = HostSink::new();
-        let step = run(smpp, &mut sink)?;
-        sink.finish();
-        Ok(step)
+        HostHub::run(|hub| run(smpp, hub))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use busbar_sdk::memory::Store;
-use busbar_sdk::{Failure, Message, Pending, Rejection, Settled, Sink, Step, rejected, rejection, transient};
+use busbar_sdk::{Failure, Message, Pending, Rejection, Settled, Sink, Step, read_on, rejected, rejection, transient};
 
 use crate::call::Call;
 use crate::incoming::Incoming;
@@ -124,19 +124,7 @@ impl Smpp {
             return Err(failure);
         }
         let mut call = self.call(now_ms, sink, store);
-        let mut read = 0;
-        while !call.is_full() && self.bind != Bind::Over {
-            match self.pdu(&mut call) {
-                Ok(true) => read += 1,
-                Ok(false) => break,
-                Err(failure) if read == 0 => return Err(failure),
-                // What came before it is good: it is committed by this call, and the next one fails.
-                Err(failure) => {
-                    self.broken = Some(failure);
-                    break;
-                }
-            }
-        }
+        self.broken = read_on(|| Ok(!call.is_full() && self.bind != Bind::Over && self.pdu(&mut call)?))?;
         self.sending.expire(&mut call);
         self.incoming.look_again(&mut call);
         self.incoming.give_up(&mut call);
@@ -255,10 +243,9 @@ impl Smpp {
         let alive = self.asked_ms.map_or(self.heard_ms + enquire_ms, |at| at + response_ms);
         let sending = self.sending.deadline_ms(settings.response_s, settings.window);
         let deadline = alive.min(sending).min(self.incoming.deadline_ms()).min(self.look_ms);
-        let wait_ms = if self.broken.is_some() || call.is_full() { 1 } else { deadline.saturating_sub(now_ms).max(1) };
-        let is_open = call.step.close.is_none();
-        call.step.timer_ms = is_open.then(|| u32::try_from(wait_ms).unwrap_or(u32::MAX));
-        call.step.ready = is_open && self.bind == Bind::Bound;
+        let is_more = self.broken.is_some() || call.is_full();
+        call.step.wait(now_ms, if is_more { now_ms } else { deadline });
+        call.step.ready = call.step.close.is_none() && self.bind == Bind::Bound;
         call.step
     }
 }

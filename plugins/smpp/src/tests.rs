@@ -5,7 +5,7 @@ mod sending;
 
 use busbar_sdk::bindings::busbar::adapter::credentials::Piece;
 use busbar_sdk::memory::{MapStore, Store};
-use busbar_sdk::{Failure, Message, Seen, Step, mutations};
+use busbar_sdk::{Failure, Message, Step, TestHub, mutations};
 use serde_json::{Value, json};
 
 use crate::pdu::{self, Pdu, put_parameter, put_text};
@@ -39,7 +39,7 @@ pub struct Far {
     settings: Value,
     pub smpp: Smpp,
     pub store: MapStore,
-    pub seen: Seen,
+    pub seen: TestHub,
     pub now: u64,
 }
 
@@ -101,16 +101,7 @@ pub fn receipt(sequence: u32, id: &str, stat: &str) -> Vec<u8> {
 
 pub fn notification(id: &str, text: &str) -> Message {
     let data = json!({ "id": id, "channel": "sms", "recipient": { "phone": "+79161234567" }, "text": text, "account": "5001" });
-    Message {
-        id: format!("m-{id}"),
-        source: "/demo/crm".into(),
-        type_: "notification.requested.v1".into(),
-        subject: None,
-        time: None,
-        partition_key: None,
-        correlation_id: None,
-        data: data.to_string(),
-    }
+    busbar_sdk::test_hub::message("/demo/crm", &format!("m-{id}"), "notification.requested.v1", data.to_string())
 }
 
 impl Far {
@@ -118,7 +109,7 @@ impl Far {
         let mut settings = json!({ "system-id": "busbar", "password": "smsc", "sender": "ENERGO" });
         settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let smpp = Smpp::new(serde_json::from_value(settings.clone()).unwrap()).unwrap();
-        Self { settings, smpp, store, seen: Seen::default(), now: NOW }
+        Self { settings, smpp, store, seen: TestHub::default(), now: NOW }
     }
 
     pub fn bound(more: Value, store: MapStore) -> Self {

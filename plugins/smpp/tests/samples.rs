@@ -5,7 +5,7 @@
 
 use busbar_sdk::bindings::busbar::adapter::credentials::Piece;
 use busbar_sdk::memory::MapStore;
-use busbar_sdk::{Failure, Seen, Step};
+use busbar_sdk::{Failure, Step, TestHub};
 use serde_json::{Value, json};
 use smpp::session::Smpp;
 
@@ -91,7 +91,7 @@ fn sent(step: &Step) -> Vec<String> {
 
 fn outcome(is_bound: bool, parts: &[&[u8]]) -> String {
     let settings = json!({ "system-id": "busbar", "password": "p", "country": "" });
-    let (mut seen, mut store, now) = (Seen::default(), MapStore::default(), 1_795_338_000_000);
+    let (mut seen, mut store, now) = (TestHub::default(), MapStore::default(), 1_795_338_000_000);
     let mut smpp = Smpp::new(serde_json::from_value(settings).unwrap()).unwrap();
     smpp.connected(8, now, &mut seen, &mut store).unwrap();
     if is_bound {

@@ -3,11 +3,13 @@
 //! Source: SMSC.ru HTTP API, «Ответ сервера и коды ошибок» of each page.
 
 use busbar_sdk::encoding::without_bom;
-use busbar_sdk::http::{HttpError, Response};
+use busbar_sdk::http::{Authorization, HttpError, Request, Response};
 use busbar_sdk::loose::Loose;
 use busbar_sdk::replies::{self, Outcome};
-use busbar_sdk::{Delay, Failure, rejected, transient};
+use busbar_sdk::{Delay, Failure, Header, Hub, rejected, transient};
 use serde_json::Value;
+
+use crate::mapping::Settings;
 
 const MINUTE_MS: u64 = 60_000;
 /// Characters of the gateway's words in a reason.
@@ -40,6 +42,30 @@ impl Refusal {
 
 /// An answer: what was asked for, or an error of the gateway's own.
 pub type Told = Result<Value, Refusal>;
+
+/// A form to a page of the API, with login and password or key. Within a delivery it is sent once, unless it is `repeatable`; and
+/// later attempts get the answer that came, unless nothing was done by it.
+///
+/// # Errors
+/// There is no answer.
+pub fn post(
+    settings: &Settings,
+    page: &str,
+    form: Vec<u8>,
+    repeatable: bool,
+    hub: &mut impl Hub,
+) -> Result<Response, HttpError> {
+    let kind = "application/x-www-form-urlencoded".to_owned();
+    let request = Request {
+        method: "POST".to_owned(),
+        url: format!("{}/{page}", settings.base_url()),
+        headers: vec![Header { name: "content-type".to_owned(), value: kind }],
+        body: form,
+        authorization: Some(Authorization::Parameters(settings.credentials())),
+        timeout_ms: None,
+    };
+    if repeatable { hub.send_idempotent(&request) } else { hub.send(&request) }
+}
 
 /// Reads an answer.
 ///

@@ -4,13 +4,11 @@
 //! a minute (error 9), and after it `status.php` knows the id. So whenever an attempt may have sent the message, it is asked first.
 //! Errors come with status 200, so that the host is told that nothing was done.
 
-use busbar_sdk::log::Level;
 use busbar_sdk::loose::Loose;
-use busbar_sdk::{Failure, Message};
+use busbar_sdk::{Failure, Hub, Message};
 use serde_json::Value;
 
 use crate::answer::{self, Told};
-use crate::hub::Hub;
 use crate::mapping::{Order, Sent, Settings};
 use crate::receipt::{self, Outcome, Receipt};
 
@@ -28,12 +26,12 @@ pub fn deliver(settings: &Settings, message: &Message, hub: &mut impl Hub) -> Re
     let now = i64::try_from(hub.now_ms() / 1000).unwrap_or_default();
     if order.until.is_some_and(|until| until <= now) {
         // An earlier attempt may have been in time.
-        return match is_there(&order, hub)? {
+        return match is_there(settings, &order, hub)? {
             true => remember(&order, order.sent.clone(), hub),
             false => undeliverable(settings, &order, "expired", "it came to be sent too late", hub),
         };
     }
-    let reply = hub.post(SEND, order.form.clone(), false);
+    let reply = answer::post(settings, SEND, order.form.clone(), false, hub);
     let unclear = answer::is_unclear(&reply);
     let told = match answer::told(reply, SEND) {
         Ok(told) => told,
@@ -44,7 +42,11 @@ pub fn deliver(settings: &Settings, message: &Message, hub: &mut impl Hub) -> Re
         // The gateway was asked the same within the last minute: it may have it.
         Err(refusal) if refusal.code == TOO_MANY => {
             hub.nothing_done();
-            if is_there(&order, hub)? { remember(&order, order.sent.clone(), hub) } else { Err(refusal.failure(SEND)) }
+            if is_there(settings, &order, hub)? {
+                remember(&order, order.sent.clone(), hub)
+            } else {
+                Err(refusal.failure(SEND))
+            }
         }
         Err(refusal) => {
             hub.nothing_done();
@@ -57,10 +59,10 @@ pub fn deliver(settings: &Settings, message: &Message, hub: &mut impl Hub) -> Re
 }
 
 fn again(settings: &Settings, order: &Order, hub: &mut impl Hub) -> Result<(), Failure> {
-    if is_there(order, hub)? {
+    if is_there(settings, order, hub)? {
         return remember(order, order.sent.clone(), hub);
     }
-    let reply = hub.post(SEND, order.form.clone(), true);
+    let reply = answer::post(settings, SEND, order.form.clone(), true, hub);
     let is_answered = reply.is_ok();
     let told = answer::told(reply, SEND);
     if is_answered && !told.as_ref().is_ok_and(is_taken) {
@@ -91,8 +93,8 @@ fn judge(settings: &Settings, order: &Order, told: Told, hub: &mut impl Hub) -> 
 }
 
 /// Whether the gateway has the message.
-fn is_there(order: &Order, hub: &mut impl Hub) -> Result<bool, Failure> {
-    let reply = hub.post(STATUS, order.question(), true);
+fn is_there(settings: &Settings, order: &Order, hub: &mut impl Hub) -> Result<bool, Failure> {
+    let reply = answer::post(settings, STATUS, order.question(), true, hub);
     if reply.is_ok() {
         // Asked again, it may say otherwise.
         hub.nothing_done();
@@ -112,7 +114,7 @@ fn accepted(settings: &Settings, order: &Order, body: &Value, hub: &mut impl Hub
         Loose::at(body, "cnt").and_then(|parts| usize::try_from(parts.number()?).ok()).filter(|parts| *parts > 0);
     if parts.is_some() && parts != order.sent.parts {
         let text = format!("{}: sent in {parts:?} parts, not in {:?} as counted here", order.own, order.sent.parts);
-        hub.note(Level::Warn, &text);
+        hub.warn(&text);
     }
     let cost = Loose::at(body, "cost").and_then(|cost| receipt::cost(settings, &cost));
     Ok(Sent { parts: parts.or(order.sent.parts), cost, ..order.sent.clone() })

@@ -3,16 +3,14 @@
 //! Source: SMSC.ru HTTP API, «Получение истории отправленных сообщений» (get.php, get_messages).
 
 use busbar_sdk::dates;
-use busbar_sdk::log::Level;
 use busbar_sdk::loose::Loose;
-use busbar_sdk::{Failure, Polled, rejected, rejection, texts};
+use busbar_sdk::{Failure, Hub, Polled, rejected, rejection, texts};
 use form_urlencoded::Serializer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::Date;
 
 use crate::answer;
-use crate::hub::Hub;
 use crate::mapping::{Sent, Settings};
 use crate::receipt::{self, Outcome, Receipt, Taken};
 
@@ -92,7 +90,7 @@ pub fn poll(settings: &Settings, cursor: Option<&[u8]>, hub: &mut impl Hub) -> R
                 hub.delete(&Sent::key(&receipt.own));
             }
             Taken::Stated | Taken::Nothing => {}
-            Taken::Forgotten => hub.note(Level::Warn, &format!("{} of answer/{index} is not remembered", receipt.own)),
+            Taken::Forgotten => hub.warn(&format!("{} of answer/{index} is not remembered", receipt.own)),
         }
     }
     let last = rows.last().and_then(|row| number_of(row, "int_id"));
@@ -100,9 +98,7 @@ pub fn poll(settings: &Settings, cursor: Option<&[u8]>, hub: &mut impl Hub) -> R
     match last {
         _ if rows.len() < settings.page_rows() => {}
         Some(after) => return polled(&Cursor { after: Some(after), ..cursor }, true),
-        None => {
-            hub.note(Level::Warn, &format!("the history of {} goes on, and its next page cannot be named", cursor.day))
-        }
+        None => hub.warn(&format!("the history of {} goes on, and its next page cannot be named", cursor.day)),
     }
     let next = day.next_day().ok_or_else(|| bad_cursor("its day is the last"))?;
     polled(&Cursor { day: dates::iso_date(next), after: None }, due(next))
@@ -122,7 +118,7 @@ fn rows(settings: &Settings, day: Date, after: Option<&str>, hub: &mut impl Hub)
         form.append_pair("prev_id", after);
     }
     form.append_pair("charset", "utf-8").append_pair("fmt", "3");
-    match answer::told(hub.post(HISTORY, form.finish().into_bytes(), false), HISTORY)? {
+    match answer::told(answer::post(settings, HISTORY, form.finish().into_bytes(), false, hub), HISTORY)? {
         Ok(Value::Array(rows)) => Ok(rows),
         Ok(_) => Err(answer::bad("this is no list of messages", "")),
         Err(refusal) if refusal.code == NO_MESSAGES => Ok(Vec::new()),

@@ -6,10 +6,9 @@ use busbar_sdk::dates;
 use busbar_sdk::decimal::Decimal;
 use busbar_sdk::loose::Loose;
 use busbar_sdk::money::Money;
-use busbar_sdk::{Draft, Failure, ids};
+use busbar_sdk::{Draft, Failure, Hub, ids};
 use serde_json::{Map, Value, json};
 
-use crate::hub::Hub;
 use crate::mapping::{self, Sent, Settings};
 
 /// What a status says.

@@ -2,16 +2,14 @@
 //!
 //! Source: SMSC.ru HTTP API, «Передача статусов и сообщений на обработчик Клиента».
 
-use busbar_sdk::credentials::Digest;
+use busbar_sdk::credentials::{Digest, Piece};
 use busbar_sdk::encoding::{self, Encoding};
-use busbar_sdk::log::Level;
 use busbar_sdk::loose::Loose;
 use busbar_sdk::{
-    Draft, Failure, HookRequest, HookResponse, dates, form, hex, ids, phones, rejected, texts, transient,
+    Draft, Failure, HookRequest, HookResponse, Hub, dates, form, hex, ids, phones, rejected, texts, transient,
 };
 use serde_json::{Map, Value, json};
 
-use crate::hub::Hub;
 use crate::mapping::{Settings, Verify};
 use crate::receipt::{self, Outcome, Receipt, Taken};
 
@@ -33,7 +31,7 @@ pub fn receive(settings: &Settings, request: &HookRequest, hub: &mut impl Hub) -
     } else if callback.bytes("status").is_some() {
         status(settings, &callback, hub)?;
     } else {
-        hub.note(Level::Info, "a callback without status and text, such as of a call, states nothing");
+        hub.info("a callback without status and text, such as of a call, states nothing");
     }
     Ok(HookResponse { status: 200, headers: Vec::new(), body: b"OK".to_vec() })
 }
@@ -75,15 +73,16 @@ impl Callback {
     }
 
     /// Over the parameters as they were sent, whatever their encoding.
-    fn authenticate(&self, settings: &Settings, request: &HookRequest, hub: &impl Hub) -> Result<(), Failure> {
+    fn authenticate(&self, settings: &Settings, request: &HookRequest, hub: &mut impl Hub) -> Result<(), Failure> {
         let missing = || rejected("bad-config", "no callback is set", "config, callback");
         let callback = settings.callback.as_ref().ok_or_else(missing)?;
+        let secret = Piece::Secret(callback.credential.clone());
         let (name, digest, bytes) = match callback.verify {
             Verify::Sha1 => ("sha1", Digest::Sha1, 20),
             Verify::Md5 => ("md5", Digest::Md5, 16),
             Verify::Path => {
                 let path = request.path.trim_start_matches('/').as_bytes();
-                return genuine(!path.is_empty(), hub.is_secret(path, &callback.credential));
+                return genuine(!path.is_empty(), is_secret(path, secret, hub));
             }
         };
         let signed = if self.bytes("mes").is_some() {
@@ -99,7 +98,8 @@ impl Callback {
             plain.push(b':');
         }
         let expected = self.text(name).and_then(|text| hex::decoded(&text).filter(|found| found.len() == bytes));
-        let verified = hub.verify(digest, &plain, &callback.credential, expected.as_deref().unwrap_or_default());
+        let pieces = [Piece::Plain(plain), secret];
+        let verified = hub.verify_hash(digest, &pieces, expected.as_deref().unwrap_or_default());
         genuine(expected.is_some(), verified)
     }
 
@@ -111,6 +111,12 @@ impl Callback {
         let bad = || rejected("bad-value", "this is no time", "time");
         self.text("time").map(|text| receipt::local_seconds(settings, &text).ok_or_else(bad)).transpose()
     }
+}
+
+/// Whether the text is the secret.
+fn is_secret(text: &[u8], secret: Piece, hub: &mut impl Hub) -> Result<bool, String> {
+    let expected = hub.hash(Digest::Sha256, &[Piece::Plain(text.to_vec())])?;
+    hub.verify_hash(Digest::Sha256, &[secret], &expected)
 }
 
 fn genuine(is_stated: bool, verified: Result<bool, String>) -> Result<(), Failure> {

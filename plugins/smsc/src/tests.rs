@@ -1,13 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
-use busbar_sdk::credentials::Digest;
-use busbar_sdk::http::{HttpError, Response};
-use busbar_sdk::log::Level;
-use busbar_sdk::memory::{MapStore, Store};
-use busbar_sdk::{Draft, Failure, HookRequest, Message, mutations, parse_settings};
+use busbar_sdk::http::Request;
+use busbar_sdk::memory::Store;
+use busbar_sdk::{Failure, HookRequest, Message, TestHub, hex, mutations, parse_settings, test_hub};
 use serde_json::{Value, json};
 
-use crate::hub::Hub;
 use crate::mapping::{Order, Sent, Settings, is_own};
 use crate::receipt::Outcome;
 use crate::{deliver, poll, receive};
@@ -15,90 +12,32 @@ use crate::{deliver, poll, receive};
 /// 2026-11-22 10:00 at +03:00.
 const NOW_S: u64 = 1_795_330_800;
 
-/// Answers in order, and what was asked and stated. A hash is the text itself with the secret's name after it.
-#[derive(Default)]
-struct World {
-    answers: Vec<Result<(u16, String), HttpError>>,
-    asked: Vec<String>,
-    is_answered: bool,
-    /// Of which requests, by their order, the host was told that nothing was done.
-    undone: Vec<usize>,
-    drafts: Vec<Draft>,
-    notes: Vec<String>,
-    left_out: Vec<busbar_sdk::Rejection>,
-    store: MapStore,
+/// Answers with these bodies; an empty one is no answer.
+fn answering(bodies: &[&str]) -> TestHub {
+    let answers: Vec<_> = bodies.iter().map(|body| (if body.is_empty() { 0 } else { 200 }, *body)).collect();
+    TestHub::answering(&answers)
 }
 
-impl World {
-    fn answering(bodies: &[&str]) -> Self {
-        let answers = bodies.iter().rev().map(|body| match *body {
-            "" => Err(HttpError::NoAnswer("lost".to_owned())),
-            body => Ok((200, body.to_owned())),
-        });
-        Self { answers: answers.collect(), ..Self::default() }
-    }
-
-    fn data(&self, index: usize) -> Value {
-        serde_json::from_str(&self.drafts.get(index).unwrap().data).unwrap()
-    }
+/// Page and form of a request.
+fn asked(request: &Request) -> String {
+    let page = request.url.strip_prefix("https://smsc.ru/sys/").unwrap();
+    format!("{page} {}", String::from_utf8(request.body.clone()).unwrap())
 }
 
-impl Store for World {
-    fn get(&mut self, key: &str) -> Option<Vec<u8>> {
-        self.store.get(key)
-    }
-
-    fn set(&mut self, key: &str, value: Vec<u8>) {
-        self.store.set(key, value);
-    }
-
-    fn delete(&mut self, key: &str) {
-        self.store.delete(key);
-    }
+/// One byte, sixteen times.
+fn hash(plain: &[u8]) -> Vec<u8> {
+    vec![plain.iter().fold(7_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(*byte)); 16]
 }
 
-impl Hub for World {
-    fn now_ms(&self) -> u64 {
-        NOW_S * 1000
-    }
+/// The hub that a callback comes to.
+fn called() -> TestHub {
+    TestHub { hash, ..TestHub::default() }
+}
 
-    fn post(&mut self, page: &str, form: Vec<u8>, repeatable: bool) -> Result<Response, HttpError> {
-        self.asked.push(format!("{page} {repeatable} {}", String::from_utf8(form).unwrap()));
-        let answer = self.answers.pop().unwrap_or(Err(HttpError::Unreachable("no more".to_owned())));
-        self.is_answered = answer.is_ok();
-        answer.map(|(status, body)| Response { status, headers: Vec::new(), body: body.into_bytes() })
-    }
-
-    fn nothing_done(&mut self) {
-        assert!(std::mem::take(&mut self.is_answered), "it would be said of another answer");
-        self.undone.push(self.asked.len() - 1);
-    }
-
-    fn verify(&self, _: Digest, plain: &[u8], secret: &str, expected: &[u8]) -> Result<bool, String> {
-        let hash =
-            plain.iter().chain(secret.as_bytes()).fold(7_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(*byte));
-        Ok(expected == [hash; 16])
-    }
-
-    fn is_secret(&self, text: &[u8], secret: &str) -> Result<bool, String> {
-        Ok(text == secret.as_bytes())
-    }
-
-    fn is_known(&self, id: &str) -> bool {
-        self.drafts.iter().any(|draft| draft.id == id)
-    }
-
-    fn emit(&mut self, draft: Draft) {
-        self.drafts.push(draft);
-    }
-
-    fn leave_out(&mut self, entry: busbar_sdk::Rejection) {
-        self.left_out.push(entry);
-    }
-
-    fn note(&mut self, _: Level, text: &str) {
-        self.notes.push(text.to_owned());
-    }
+fn received(settings: &Settings, request: &HookRequest, hub: &mut TestHub) -> Result<u16, Failure> {
+    let response = receive::receive(settings, request, hub)?;
+    hub.commit();
+    Ok(response.status)
 }
 
 fn settings(more: &Value) -> Settings {
@@ -110,16 +49,8 @@ fn settings(more: &Value) -> Settings {
 fn message(more: &Value) -> Message {
     let mut data = json!({ "id": "N-17", "channel": "sms", "recipient": { "phone": "+79005550117" }, "text": "Свет" });
     data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    Message {
-        id: "m1".into(),
-        source: "/demo/crm".into(),
-        type_: "notification.requested.v1".into(),
-        subject: None,
-        time: Some("2026-11-22T09:59:30+03:00".into()),
-        partition_key: None,
-        correlation_id: None,
-        data: data.to_string(),
-    }
+    let message = test_hub::message("/demo/crm", "m1", "notification.requested.v1", data.to_string());
+    Message { time: Some("2026-11-22T09:59:30+03:00".into()), ..message }
 }
 
 fn code(failure: &Failure) -> String {
@@ -184,13 +115,13 @@ fn what_is_no_short_message_is_refused() {
 
 #[test]
 fn a_message_is_sent_and_remembered() {
-    let mut hub = World::answering(&[SENT]);
+    let mut hub = answering(&[SENT]);
     deliver::deliver(&settings(&json!({})), &message(&json!({ "account": "5001" })), &mut hub).unwrap();
-    assert_eq!(hub.asked.len(), 1);
+    assert_eq!(hub.requests.len(), 1);
     let sent: Sent = serde_json::from_slice(&hub.get("sms:bb-N-17").unwrap()).unwrap();
     assert_eq!((sent.parts, sent.cost.unwrap().value.as_str()), (Some(2), "8.40"));
     assert_eq!((sent.id.as_str(), sent.account.as_deref()), ("N-17", Some("5001")));
-    assert_eq!(hub.notes.len(), 1, "one part was counted here");
+    assert_eq!(hub.warnings.len(), 1, "one part was counted here");
 }
 
 #[test]
@@ -213,13 +144,14 @@ fn whatever_is_lost_it_is_sent_once() {
         (vec![&no_money], "send", vec![0], Err("transient Some(600000)")),
         (vec!["", "{}"], "send status", vec![1], Err("bad-answer answer/status")),
     ] {
-        let mut hub = World::answering(&answers);
+        let mut hub = answering(&answers);
         let result = deliver::deliver(&settings(&json!({})), &message(&json!({})), &mut hub);
         assert_eq!(result.map_err(|failure| code(&failure)), expected.map_err(str::to_owned), "{answers:?}");
-        let asked: Vec<_> = hub.asked.iter().map(|asked| asked.split('.').next().unwrap()).collect();
-        assert_eq!((asked.join(" ").as_str(), &hub.undone), (pages, &undone), "{answers:?}");
-        let sends: Vec<_> = hub.asked.iter().filter(|asked| asked.starts_with("send")).collect();
-        assert!(sends.iter().enumerate().all(|(index, asked)| asked.contains(" true ") == (index > 0)));
+        let asked: Vec<_> = hub.requests.iter().map(asked).collect();
+        let came: Vec<_> = asked.iter().map(|asked| asked.split('.').next().unwrap()).collect();
+        assert_eq!((came.join(" ").as_str(), &hub.undone), (pages, &undone), "{answers:?}");
+        // All but the first that sends may be sent again.
+        assert_eq!(hub.idempotent, (1..asked.len()).collect::<Vec<_>>());
     }
 }
 
@@ -236,12 +168,12 @@ fn errors_of_the_gateway() {
         (77, "refused answer/error_code"),
     ] {
         let error = error(number);
-        let mut hub = World::answering(&[&error, ABSENT]);
+        let mut hub = answering(&[&error, ABSENT]);
         let failure = deliver::deliver(&settings(&json!({})), &message(&json!({})), &mut hub).unwrap_err();
         assert_eq!(code(&failure), expected, "{number}");
     }
     for (number, expected) in [(7, "unknown-recipient"), (8, "undeliverable")] {
-        let mut hub = World::answering(&[&error(number)]);
+        let mut hub = answering(&[&error(number)]);
         deliver::deliver(&settings(&json!({})), &message(&json!({})), &mut hub).unwrap();
         assert_eq!(hub.data(0).pointer("/reason/code"), Some(&json!(expected)));
         assert!(hub.store.0.is_empty());
@@ -251,10 +183,10 @@ fn errors_of_the_gateway() {
 #[test]
 fn what_comes_too_late_is_not_sent() {
     let late = message(&json!({ "validUntilAt": "2026-11-22T10:00:00+03:00" }));
-    let mut hub = World::answering(&[ABSENT]);
+    let mut hub = answering(&[ABSENT]);
     deliver::deliver(&settings(&json!({})), &late, &mut hub).unwrap();
-    assert_eq!((hub.asked.len(), hub.data(0).pointer("/reason/code")), (1, Some(&json!("expired"))));
-    let mut hub = World::answering(&[r#"{"status":1}"#]);
+    assert_eq!((hub.requests.len(), hub.data(0).pointer("/reason/code")), (1, Some(&json!("expired"))));
+    let mut hub = answering(&[r#"{"status":1}"#]);
     deliver::deliver(&settings(&json!({})), &late, &mut hub).unwrap();
     assert_eq!((hub.drafts.len(), hub.store.0.len()), (0, 1));
 }
@@ -262,7 +194,7 @@ fn what_comes_too_late_is_not_sent() {
 fn callback(body: &[u8]) -> HookRequest {
     HookRequest {
         method: "POST".into(),
-        path: "/secret".into(),
+        path: "/<secret>".into(),
         query: "charset=x".into(),
         headers: vec![],
         body: body.into(),
@@ -278,14 +210,14 @@ const STATUS: &str =
 
 #[test]
 fn a_receipt_is_stated_once() {
-    let mut hub = World::default();
+    let mut hub = called();
     let sent = json!({ "id": "N-17", "account": "5001", "sender": "ENERGO", "parts": 1,
         "cost": { "value": "8.40", "currency": "RUB" } });
     hub.set("sms:bb-N-17", sent.to_string().into_bytes());
     for _ in 0..2 {
-        receive::receive(&by("path"), &callback(STATUS.as_bytes()), &mut hub).unwrap();
+        received(&by("path"), &callback(STATUS.as_bytes()), &mut hub).unwrap();
     }
-    receive::receive(&by("path"), &callback(STATUS.replace("status=1", "status=2").as_bytes()), &mut hub).unwrap();
+    received(&by("path"), &callback(STATUS.replace("status=1", "status=2").as_bytes()), &mut hub).unwrap();
     assert_eq!((hub.drafts.len(), hub.store.0.len()), (1, 0));
     assert_eq!(
         hub.data(0),
@@ -335,22 +267,18 @@ fn ids_of_ours() {
 
 #[test]
 fn only_the_genuine_counts() {
-    let hash = |plain: &str| {
-        let hash = plain.bytes().fold(7_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
-        format!("{hash:02x}").repeat(16)
-    };
-    let signed = format!("{STATUS}&md5={}", hash("bb-N-17:79005550117:1:secret"));
-    receive::receive(&by("md5"), &callback(signed.as_bytes()), &mut World::default()).unwrap();
+    let signed = format!("{STATUS}&md5={}", hex::encoded(&hash(b"bb-N-17:79005550117:1:<secret>")));
+    received(&by("md5"), &callback(signed.as_bytes()), &mut called()).unwrap();
     for (settings, body, path) in [
-        (by("md5"), signed.replace("status=1", "status=20"), "/secret"),
-        (by("md5"), STATUS.to_owned(), "/secret"),
-        (by("sha1"), signed.clone(), "/secret"),
-        (by("path"), signed.clone(), "/secrets"),
+        (by("md5"), signed.replace("status=1", "status=20"), "/<secret>"),
+        (by("md5"), STATUS.to_owned(), "/<secret>"),
+        (by("sha1"), signed.clone(), "/<secret>"),
+        (by("path"), signed.clone(), "/secret"),
         (by("path"), signed.clone(), "/"),
     ] {
         let request = HookRequest { path: path.into(), ..callback(body.as_bytes()) };
-        let mut hub = World::default();
-        let failure = receive::receive(&settings, &request, &mut hub).map(|response| response.status).unwrap_err();
+        let mut hub = called();
+        let failure = received(&settings, &request, &mut hub).unwrap_err();
         assert!(matches!(failure, Failure::Unauthorized(_)), "{failure:?}");
         assert!(hub.drafts.is_empty());
     }
@@ -359,9 +287,9 @@ fn only_the_genuine_counts() {
 #[test]
 fn an_answer_of_a_customer_in_any_encoding() {
     let body = b"phone=79005550117&mes=%D1%E2%E5%F2+%ED%E5+%E3%EE%F0%E8%F2&to=79005550100&id=991&ts=1795330809";
-    let mut hub = World::default();
+    let mut hub = called();
     for _ in 0..2 {
-        receive::receive(&by("path"), &callback(body), &mut hub).unwrap();
+        received(&by("path"), &callback(body), &mut hub).unwrap();
     }
     assert_eq!(hub.drafts.first().map(|draft| &draft.id), hub.drafts.get(1).map(|draft| &draft.id));
     assert_eq!(
@@ -370,11 +298,11 @@ fn an_answer_of_a_customer_in_any_encoding() {
             "customer": { "phone": "+79005550117" }, "text": "Свет не горит" })
     );
     let other = String::from_utf8(body.to_vec()).unwrap().replace("id=991", "id=992");
-    receive::receive(&by("path"), &callback(other.as_bytes()), &mut hub).unwrap();
+    received(&by("path"), &callback(other.as_bytes()), &mut hub).unwrap();
     assert_ne!(hub.drafts.first().map(|draft| &draft.id), hub.drafts.get(2).map(|draft| &draft.id));
 }
 
-fn history(cursor: Option<&str>, hub: &mut World) -> Result<(String, bool), Failure> {
+fn history(cursor: Option<&str>, hub: &mut TestHub) -> Result<(String, bool), Failure> {
     let settings = settings(&json!({ "page-rows": 10 }));
     let polled = poll::poll(&settings, cursor.map(str::as_bytes), hub)?;
     Ok((String::from_utf8(polled.cursor.unwrap()).unwrap(), polled.more))
@@ -382,10 +310,10 @@ fn history(cursor: Option<&str>, hub: &mut World) -> Result<(String, bool), Fail
 
 #[test]
 fn a_day_is_read_when_it_is_decided() {
-    let mut hub = World::default();
+    let mut hub = called();
     assert_eq!(history(None, &mut hub).unwrap(), (r#"{"day":"2026-11-22"}"#.into(), false));
     assert_eq!(history(Some(r#"{"day":"2026-11-21"}"#), &mut hub).unwrap().0, r#"{"day":"2026-11-21"}"#);
-    assert!(hub.asked.is_empty());
+    assert!(hub.requests.is_empty());
     let row = |id: &str, status: i64, number: u32| {
         json!({ "id": id, "int_id": number, "phone": "79005550117", "status": status, "last_timestamp": NOW_S,
             "sms_cnt": "3", "cost": "12.60", "sender_id": "ENERGO" })
@@ -394,17 +322,18 @@ fn a_day_is_read_when_it_is_decided() {
     let page = json!(rows).to_string();
     let last =
         json!([row("bb-N-1", 1, 200), row("17", 1, 201), row("bh-00", 1, 202), row("bb-N-20", 3, 203)]).to_string();
-    let mut hub = World::answering(&[&page, &last, &error(3)]);
+    let mut hub = answering(&[&page, &last, &error(3)]);
     let (cursor, more) = history(Some(r#"{"day":"2026-11-18"}"#), &mut hub).unwrap();
     assert_eq!((cursor.as_str(), more), (r#"{"day":"2026-11-18","after":"109"}"#, true));
     assert_eq!((hub.drafts.len(), hub.data(9).pointer("/reason/code").cloned()), (10, Some(json!("unknown"))));
+    hub.commit();
     let (cursor, more) = history(Some(&cursor), &mut hub).unwrap();
     assert_eq!((cursor.as_str(), more), (r#"{"day":"2026-11-19"}"#, true));
     assert_eq!((hub.drafts.len(), hub.data(10).pointer("/reason/code").cloned()), (11, Some(json!("expired"))));
     assert!(
-        hub.asked.get(1).unwrap().contains("start=18.11.2026&end=18.11.2026&cnt=10&prev_id=109"),
+        asked(&hub.requests[1]).contains("start=18.11.2026&end=18.11.2026&cnt=10&prev_id=109"),
         "{:?}",
-        hub.asked
+        hub.requests
     );
     assert_eq!(history(Some(&cursor), &mut hub).unwrap(), (r#"{"day":"2026-11-20"}"#.into(), true));
     assert_eq!(hub.data(0).pointer("/cost/value"), Some(&json!("12.60")));
@@ -413,17 +342,16 @@ fn a_day_is_read_when_it_is_decided() {
 #[test]
 fn no_bytes_make_a_trap() {
     for body in mutations::of(STATUS.as_bytes(), 3000) {
-        let _ = receive::receive(&by("path"), &callback(&body), &mut World::default());
+        let _ = received(&by("path"), &callback(&body), &mut called());
     }
     let row = r#"[{"id":"bb-N-1","int_id":7,"phone":"79005550117","status":1,"last_date":"22.11.2026 10:00:09","cost":"8.4"}]"#;
     for body in mutations::of(row.as_bytes(), 3000) {
-        let mut hub = World::default();
-        hub.answers.push(Ok((200, String::from_utf8_lossy(&body).into_owned())));
+        let mut hub = answering(&[&String::from_utf8_lossy(&body)]);
         let _ = history(Some(r#"{"day":"2026-11-18"}"#), &mut hub);
     }
     for body in mutations::of(SENT.as_bytes(), 1000) {
         let text = String::from_utf8_lossy(&body).into_owned();
-        let mut hub = World::answering(&[&text, &text, &text]);
+        let mut hub = answering(&[&text, &text, &text]);
         let _ = deliver::deliver(&settings(&json!({})), &message(&json!({})), &mut hub);
     }
 }

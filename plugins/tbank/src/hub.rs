@@ -1,15 +1,12 @@
 //! What is done for an invoice, for a notification, and for links of which none came.
 
 use busbar_sdk::acquiring::{self, Invoice};
-use busbar_sdk::credentials::Piece;
+use busbar_sdk::credentials::Digest;
 use busbar_sdk::encoding::without_bom;
-use busbar_sdk::http::{HttpError, Response};
-use busbar_sdk::memory::Store;
+use busbar_sdk::http::Request;
 use busbar_sdk::replies::{self, Outcome};
-use busbar_sdk::waiting::{self, Fate};
-use busbar_sdk::{
-    Draft, Failure, Header, HookRequest, HookResponse, Message, Polled, data_of, hex, rejected, transient,
-};
+use busbar_sdk::waiting::{self, Fate, Links};
+use busbar_sdk::{Failure, Header, HookRequest, HookResponse, Hub, Message, Polled, data_of, hex, rejected, transient};
 use serde_json::{Map, Value};
 
 use crate::mapping::{self, Fields, Order, Settings};
@@ -19,34 +16,18 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Orders made for one invoice, see [`deliver`].
 const ORDERS_MAX: usize = 5;
 
-/// What the adapter needs of the hub.
-pub trait Hub {
-    fn now_ms(&self) -> u64;
-    /// SHA-256.
-    fn hash(&self, pieces: &[Piece]) -> Result<Vec<u8>, String>;
-    fn verify(&self, pieces: &[Piece], hash: &[u8]) -> Result<bool, String>;
-    /// `path` below the API's base; a JSON body.
-    fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Response, HttpError>;
-    fn lookup(&self, id: &str) -> Option<Message>;
-    fn emit(&mut self, draft: Draft);
-    fn note(&mut self, text: &str);
-    fn warn(&mut self, text: &str);
-}
+/// Five of them fit into a call.
+const TIMEOUT_MS: u32 = 5_000;
 
 /// A payment page for an invoice. The bank makes no second order of one number, nor does it tell the page of the first: where an
 /// answer was lost, another order is made, and nobody will ever see the page of the one before.
 ///
 /// # Errors
 /// See [`Order::of`], [`Order::page`] and [`answer`]; `order-exists`.
-pub fn deliver(
-    settings: &Settings,
-    message: &Message,
-    store: &mut impl Store,
-    hub: &mut impl Hub,
-) -> Result<(), Failure> {
+pub fn deliver(settings: &Settings, message: &Message, hub: &mut impl Hub) -> Result<(), Failure> {
     let invoice: Invoice = data_of(message)?;
     let Some(order) = Order::of(settings, (&message.source, &message.id), &invoice, hub.now_ms())? else {
-        hub.note(&format!("invoice {}: nothing to pay, no page is made", message.id));
+        hub.info(&format!("invoice {}: nothing to pay, no page is made", message.id));
         return Ok(());
     };
     for again in 0..ORDERS_MAX {
@@ -58,7 +39,7 @@ pub fn deliver(
         };
         let (draft, number) = order.page(&invoice, &answer)?;
         hub.emit(draft);
-        return waiting::add(store, hub.now_ms(), &number);
+        return waiting::add(hub, &number);
     }
     Err(rejected("order-exists", format!("{ORDERS_MAX} orders of this invoice exist already"), "/id"))
 }
@@ -67,12 +48,7 @@ pub fn deliver(
 ///
 /// # Errors
 /// `unauthorized` without a valid token; rejections for what makes no sense although it is signed.
-pub fn receive(
-    settings: &Settings,
-    request: &HookRequest,
-    store: &mut impl Store,
-    hub: &mut impl Hub,
-) -> Result<HookResponse, Failure> {
+pub fn receive(settings: &Settings, request: &HookRequest, hub: &mut impl Hub) -> Result<HookResponse, Failure> {
     if request.method != "POST" || request.body.len() > BODY_BYTES_MAX {
         return Err(rejected("bad-request", "no POST, or a body that is too long", ""));
     }
@@ -91,11 +67,11 @@ pub fn receive(
     };
     match status.as_str() {
         "CONFIRMED" if succeeded => state_payment(settings, &fields, hub)?,
-        "REFUNDED" if succeeded => state_refund(settings, &fields.number("PaymentId")?, store, hub),
-        "PARTIAL_REFUNDED" if succeeded => note_part(&fields.number("PaymentId")?, store, hub),
-        "CONFIRMED" | "REFUNDED" | "PARTIAL_REFUNDED" => hub.note(&format!("{status} was not done, nothing is stated")),
+        "REFUNDED" if succeeded => state_refund(settings, &fields.number("PaymentId")?, hub),
+        "PARTIAL_REFUNDED" if succeeded => note_part(&fields.number("PaymentId")?, hub),
+        "CONFIRMED" | "REFUNDED" | "PARTIAL_REFUNDED" => hub.info(&format!("{status} was not done, nothing is stated")),
         quiet if mapping::QUIET.contains(&quiet) => {
-            hub.note(&format!("{status} changes no account, nothing is stated"));
+            hub.info(&format!("{status} changes no account, nothing is stated"));
         }
         unknown => {
             let unknown: String = unknown.chars().take(40).collect();
@@ -106,10 +82,10 @@ pub fn receive(
     Ok(HookResponse { status: 200, headers: vec![header], body: b"OK".to_vec() })
 }
 
-fn authenticate(settings: &Settings, map: &Map<String, Value>, hub: &impl Hub) -> Result<(), Failure> {
+fn authenticate(settings: &Settings, map: &Map<String, Value>, hub: &mut impl Hub) -> Result<(), Failure> {
     let forged = || Failure::Unauthorized("no valid token".to_owned());
     let token = map.get("Token").and_then(Value::as_str).and_then(hex::decoded).ok_or_else(forged)?;
-    let verified = hub.verify(&mapping::signed(settings, map), &token);
+    let verified = hub.verify_hash(Digest::Sha256, &mapping::signed(settings, map), &token);
     let genuine = verified.map_err(|text| rejected("bad-config", text, "config, credential"))?;
     if genuine { Ok(()) } else { Err(forged()) }
 }
@@ -117,7 +93,7 @@ fn authenticate(settings: &Settings, map: &Map<String, Value>, hub: &impl Hub) -
 fn state_payment(settings: &Settings, fields: &Fields, hub: &mut impl Hub) -> Result<(), Failure> {
     let number = fields.number("PaymentId")?;
     if let Some(known) = hub.lookup(&mapping::payment_id(&number)) {
-        hub.note(&format!("payment {number}: known already"));
+        hub.info(&format!("payment {number}: known already"));
         let known = acquiring::stated(Some(known)).unwrap_or_default();
         return known.must_be(&fields.sum()?, None, &fields.place("Amount"));
     }
@@ -127,11 +103,11 @@ fn state_payment(settings: &Settings, fields: &Fields, hub: &mut impl Hub) -> Re
 }
 
 /// All of it went back. What part a notification's sum is after a refund in parts, the documentation does not say.
-fn state_refund(settings: &Settings, number: &str, store: &mut impl Store, hub: &mut impl Hub) {
-    if hub.lookup(&mapping::refund_id(number)).is_some() {
-        return hub.note(&format!("payment {number}: its refund is known already"));
+fn state_refund(settings: &Settings, number: &str, hub: &mut impl Hub) {
+    if hub.is_known(&mapping::refund_id(number)) {
+        return hub.info(&format!("payment {number}: its refund is known already"));
     }
-    if store.get(&part_key(number)).is_some() {
+    if hub.get(&part_key(number)).is_some() {
         return hub
             .warn(&format!("payment {number}: the rest of it went back, how much is to be looked up at the bank"));
     }
@@ -142,8 +118,8 @@ fn state_refund(settings: &Settings, number: &str, store: &mut impl Store, hub: 
     }
 }
 
-fn note_part(number: &str, store: &mut impl Store, hub: &mut impl Hub) {
-    store.set(&part_key(number), b"1".to_vec());
+fn note_part(number: &str, hub: &mut impl Hub) {
+    hub.set(&part_key(number), b"1".to_vec());
     hub.warn(&format!("payment {number}: a part of it went back, how much is to be looked up at the bank"));
 }
 
@@ -155,23 +131,12 @@ fn part_key(number: &str) -> String {
 ///
 /// # Errors
 /// See [`waiting::poll`] and [`answer`].
-pub fn poll(
-    settings: &Settings,
-    cursor: Option<&[u8]>,
-    store: &mut impl Store,
-    hub: &mut impl Hub,
-) -> Result<Polled, Failure> {
-    let now_ms = hub.now_ms();
-    waiting::poll(store, cursor, now_ms, settings.link_days, &mut |store, number| {
-        if hub.lookup(&mapping::payment_id(number)).is_some() {
-            return Ok(Fate::Known);
-        }
-        let asked = ask(settings, number, store, hub);
-        waiting::fate(asked, |text| hub.warn(&format!("payment {number}: {text}")))
-    })
+pub fn poll(settings: &Settings, cursor: Option<&[u8]>, hub: &mut impl Hub) -> Result<Polled, Failure> {
+    let links = Links { days: settings.link_days, name: "payment", payment_id: mapping::payment_id };
+    waiting::poll(hub, cursor, &links, &mut |hub, number| ask(settings, number, hub))
 }
 
-fn ask(settings: &Settings, number: &str, store: &mut impl Store, hub: &mut impl Hub) -> Result<Fate, Failure> {
+fn ask(settings: &Settings, number: &str, hub: &mut impl Hub) -> Result<Fate, Failure> {
     let mut fields = Map::new();
     fields.insert("TerminalKey".to_owned(), settings.terminal_key.as_str().into());
     fields.insert("PaymentId".to_owned(), number.into());
@@ -186,8 +151,8 @@ fn ask(settings: &Settings, number: &str, store: &mut impl Store, hub: &mut impl
     }
     match fields.text("Status").unwrap_or_default().as_str() {
         "CONFIRMED" => state_payment(settings, &fields, hub)?,
-        "REFUNDED" => state_gone(settings, &fields, store.get(&part_key(number)).is_none(), store, hub)?,
-        "PARTIAL_REFUNDED" => state_gone(settings, &fields, false, store, hub)?,
+        "REFUNDED" => state_gone(settings, &fields, hub.get(&part_key(number)).is_none(), hub)?,
+        "PARTIAL_REFUNDED" => state_gone(settings, &fields, false, hub)?,
         "CANCELED" | "DEADLINE_EXPIRED" | "REVERSED" => {}
         quiet if mapping::QUIET.contains(&quiet) => return Ok(Fate::Waits),
         unknown => {
@@ -199,13 +164,7 @@ fn ask(settings: &Settings, number: &str, store: &mut impl Store, hub: &mut impl
 }
 
 /// It was paid, and then something went back; no notification told of either. The state's own sum is not what was paid.
-fn state_gone(
-    settings: &Settings,
-    fields: &Fields,
-    is_whole: bool,
-    store: &mut impl Store,
-    hub: &mut impl Hub,
-) -> Result<(), Failure> {
+fn state_gone(settings: &Settings, fields: &Fields, is_whole: bool, hub: &mut impl Hub) -> Result<(), Failure> {
     let number = fields.number("PaymentId")?;
     let page = acquiring::stated(hub.lookup(&mapping::link_id(&number)));
     let Some((page, amount)) = page.and_then(|page| Some((page.clone(), page.amount?))) else {
@@ -218,7 +177,7 @@ fn state_gone(
     hub.emit(mapping::payment(settings, fields, Some(page.clone()), Some(amount), now_ms)?);
     match mapping::refund(settings, &number, page, now_ms).filter(|_| is_whole) {
         Some(draft) => hub.emit(draft),
-        None => note_part(&number, store, hub),
+        None => note_part(&number, hub),
     }
     Ok(())
 }
@@ -236,10 +195,18 @@ pub enum Answer {
 /// `bad-answer` for what cannot be read.
 fn answer(path: &str, settings: &Settings, mut map: Map<String, Value>, hub: &mut impl Hub) -> Result<Answer, Failure> {
     let what = format!("POST {path}");
-    let hash = hub.hash(&mapping::signed(settings, &map));
+    let hash = hub.hash(Digest::Sha256, &mapping::signed(settings, &map));
     let hash = hash.map_err(|text| rejected("bad-config", text, "config, credential"))?;
     map.insert("Token".to_owned(), hex::encoded(&hash).into());
-    let reply = hub.post(path, Value::Object(map).to_string().into_bytes());
+    // An order is made once, a state only looked at.
+    let reply = hub.send_idempotent(&Request {
+        method: "POST".to_owned(),
+        url: format!("{}{path}", settings.base_url),
+        headers: vec![Header { name: "content-type".to_owned(), value: "application/json".to_owned() }],
+        body: Value::Object(map).to_string().into_bytes(),
+        authorization: None,
+        timeout_ms: Some(TIMEOUT_MS),
+    });
     let response = reply.map_err(|error| replies::failure_of_error(error, &what, true))?;
     let outcome = replies::outcome_of_status(response.status);
     if outcome != Outcome::Ok {

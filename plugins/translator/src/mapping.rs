@@ -60,14 +60,9 @@ mod tests {
 
     fn message(id: &str, data: Value) -> Message {
         Message {
-            id: id.into(),
-            source: "/demo/bank".into(),
-            type_: "a.v1".into(),
             subject: Some("500100".into()),
             time: Some("2026-11-20T10:00:00+03:00".into()),
-            partition_key: None,
-            correlation_id: None,
-            data: data.to_string(),
+            ..busbar_sdk::test_hub::message("/demo/bank", id, "a.v1", data.to_string())
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! A file is one document; several make an archive.
 
+use busbar_sdk::documents::Reference;
 use busbar_sdk::encoding::Encoding;
 use busbar_sdk::money::Money;
 use busbar_sdk::xml::XmlWriter;
@@ -63,14 +64,6 @@ struct Issued {
     account: Option<String>,
     amount: Option<Money>,
     tax: Option<Money>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Reference {
-    id: Option<String>,
-    number: Option<String>,
-    issued_on: Option<String>,
 }
 
 /// What is written, whatever message it comes from.

@@ -2,10 +2,10 @@
 
 use busbar_sdk::acquiring::{self, Invoice};
 use busbar_sdk::encoding::without_bom;
-use busbar_sdk::http::{HttpError, Response};
+use busbar_sdk::http::{Authorization, HttpError, Request, Response};
 use busbar_sdk::replies::{self, Outcome};
 use busbar_sdk::{
-    Draft, Failure, HookRequest, HookResponse, Message, Rejection, data_of, rejected, rejection, transient,
+    Failure, Header, HookRequest, HookResponse, Hub, Message, Rejection, data_of, rejected, rejection, transient,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -16,18 +16,6 @@ use crate::order::{Bill, Kind, Order};
 /// Bytes of a notification; the service's own have one or two thousand.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 const ID_BYTES_MAX: usize = 64;
-
-/// What the adapter needs of the hub.
-pub trait Hub {
-    fn now_ms(&self) -> u64;
-    /// `path` below the API's base.
-    fn get(&mut self, path: &str) -> Result<Response, HttpError>;
-    fn post(&mut self, path: &str, key: &str, body: Vec<u8>) -> Result<Response, HttpError>;
-    fn lookup(&self, id: &str) -> Option<Message>;
-    fn emit(&mut self, draft: Draft);
-    fn note(&mut self, text: &str);
-    fn leave_out(&mut self, entry: &Rejection);
-}
 
 /// Events by which no money of an account has moved.
 const QUIET: [&str; 7] = [
@@ -47,10 +35,10 @@ const QUIET: [&str; 7] = [
 pub fn deliver(settings: &Settings, message: &Message, hub: &mut impl Hub) -> Result<(), Failure> {
     let invoice: Invoice = data_of(message)?;
     let Some(order) = Order::of(settings, message, &invoice, hub.now_ms())? else {
-        hub.note(&format!("invoice {}: nothing to pay, no page is made", message.id));
+        hub.info(&format!("invoice {}: nothing to pay, no page is made", message.id));
         return Ok(());
     };
-    let reply = hub.post(order.path, &order.key, order.body);
+    let reply = post(settings, order.path, &order.key, order.body, hub);
     let what = format!("POST {}", order.path);
     let link = match settings.page {
         Kind::Invoice => object::<Bill>(reply, &what)?.link(settings, &invoice)?,
@@ -58,7 +46,7 @@ pub fn deliver(settings: &Settings, message: &Message, hub: &mut impl Hub) -> Re
     };
     match link {
         Some(draft) => hub.emit(draft),
-        None => hub.note(&format!("invoice {}: paid already", message.id)),
+        None => hub.info(&format!("invoice {}: paid already", message.id)),
     }
     Ok(())
 }
@@ -95,18 +83,18 @@ pub fn receive(settings: &Settings, request: &HookRequest, hub: &mut impl Hub) -
     }
     match notification.event.as_str() {
         "payment.succeeded" => {
-            let payment: Payment = fetch(&format!("/payments/{id}"), hub)?;
+            let payment: Payment = fetch(settings, &format!("/payments/{id}"), hub)?;
             if happened(&payment.id, &id, &payment.status)? {
                 state_payment(settings, &payment, "answer", hub)?;
             }
         }
         "refund.succeeded" => {
-            let refund: Refund = fetch(&format!("/refunds/{id}"), hub)?;
+            let refund: Refund = fetch(settings, &format!("/refunds/{id}"), hub)?;
             if happened(&refund.id, &id, &refund.status)? {
                 state_refund(settings, &refund, "answer", hub)?;
             }
         }
-        event if QUIET.contains(&event) => hub.note(&format!("{event:?} of {id} moves no money, nothing is stated")),
+        event if QUIET.contains(&event) => hub.info(&format!("{event:?} of {id} moves no money, nothing is stated")),
         event => {
             let event: String = event.chars().take(100).collect();
             let reason =
@@ -156,7 +144,7 @@ pub fn state_payment(settings: &Settings, payment: &Payment, place: &str, hub: &
     if payment.counts(settings) {
         hub.emit(payment.draft(settings, place)?);
     } else {
-        hub.note(&format!("payment {}: of a test shop, nothing is stated", payment.id));
+        hub.info(&format!("payment {}: of a test shop, nothing is stated", payment.id));
     }
     Ok(())
 }
@@ -176,9 +164,9 @@ pub fn state_refund(settings: &Settings, refund: &Refund, place: &str, hub: &mut
             if !is_id(&refund.payment_id) {
                 return Err(bad_answer("this is no id", &format!("{place}/payment_id")).into());
             }
-            let payment: Payment = fetch(&format!("/payments/{}", refund.payment_id), hub)?;
+            let payment: Payment = fetch(settings, &format!("/payments/{}", refund.payment_id), hub)?;
             if !payment.counts(settings) {
-                hub.note(&format!("refund {}: of a test shop, nothing is stated", refund.id));
+                hub.info(&format!("refund {}: of a test shop, nothing is stated", refund.id));
                 return Ok(());
             }
             payment.account(settings)
@@ -188,15 +176,39 @@ pub fn state_refund(settings: &Settings, refund: &Refund, place: &str, hub: &mut
         Some(account) => hub.emit(refund.draft(settings, &account, place)?),
         None => {
             let reason = format!("refund {}: money went back, but no customer account is known", refund.id);
-            hub.leave_out(&rejection("no-account", reason, place));
+            hub.leave_out(rejection("no-account", reason, place));
         }
     }
     Ok(())
 }
 
+/// # Errors
+/// There is no answer.
+pub fn get(settings: &Settings, path: &str, hub: &mut impl Hub) -> Result<Response, HttpError> {
+    hub.send(&request(settings, "GET", path, &[("accept", "application/json")], Vec::new()))
+}
+
+/// The far end knows the key: sent again, it is the same payment.
+fn post(settings: &Settings, path: &str, key: &str, body: Vec<u8>, hub: &mut impl Hub) -> Result<Response, HttpError> {
+    let headers = [("accept", "application/json"), ("content-type", "application/json"), ("idempotence-key", key)];
+    hub.send_idempotent(&request(settings, "POST", path, &headers, body))
+}
+
+fn request(settings: &Settings, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Request {
+    let header = |(name, value): &(&str, &str)| Header { name: (*name).to_owned(), value: (*value).to_owned() };
+    Request {
+        method: method.to_owned(),
+        url: format!("{}{path}", settings.base_url),
+        headers: headers.iter().map(header).collect(),
+        body,
+        authorization: Some(Authorization::Basic(settings.credential.clone())),
+        timeout_ms: None,
+    }
+}
+
 /// An object that the API must know.
-fn fetch<T: DeserializeOwned>(path: &str, hub: &mut impl Hub) -> Result<T, Failure> {
-    let reply = hub.get(path);
+fn fetch<T: DeserializeOwned>(settings: &Settings, path: &str, hub: &mut impl Hub) -> Result<T, Failure> {
+    let reply = get(settings, path, hub);
     if reply.as_ref().is_ok_and(|response| response.status == 404) {
         return Err(rejected("unknown-object", format!("the API does not know {path}"), "object.id"));
     }

@@ -1,13 +1,13 @@
 //! Payments and refunds that no notification told of.
 
 use busbar_sdk::dates::{self, Offset};
-use busbar_sdk::{Failure, Polled, rejected};
+use busbar_sdk::{Failure, Hub, Polled, rejected};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::hub::{self, Fate, Hub, fate};
+use crate::hub::{self, Fate, fate};
 use crate::mapping::{Payment, Refund, Settings, bad_answer};
 
 /// Objects on a page: as many as the API gives of payments; fewer refunds, each may need its payment.
@@ -63,10 +63,10 @@ pub fn poll(settings: &Settings, cursor: Option<&[u8]>, hub: &mut impl Hub) -> R
         },
     };
     let path = round.path()?;
-    let reply = hub.get(&path);
+    let reply = hub::get(settings, &path, hub);
     // A page's cursor may have expired while the hub was down: the list is read from its beginning, what is known stays known.
     if round.page.is_some() && reply.as_ref().is_ok_and(|response| response.status == 400) {
-        hub.note("the API refuses the cursor of a page; the list is begun again");
+        hub.info("the API refuses the cursor of a page; the list is begun again");
         return polled(&Cursor { page: None, ..round }, false);
     }
     let what = if round.refunds { "GET /refunds" } else { "GET /payments" };
@@ -85,9 +85,7 @@ pub fn poll(settings: &Settings, cursor: Option<&[u8]>, hub: &mut impl Hub) -> R
         };
         // Objects are independent of each other; what may be better at the next try ends the round.
         match stated {
-            Err(Failure::Rejected(rejection)) if ITS_OWN.contains(&rejection.code.as_str()) => {
-                hub.leave_out(&rejection)
-            }
+            Err(Failure::Rejected(rejection)) if ITS_OWN.contains(&rejection.code.as_str()) => hub.leave_out(rejection),
             stated => stated?,
         }
     }

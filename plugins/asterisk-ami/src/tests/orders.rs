@@ -1,7 +1,8 @@
 //! Customers who are called.
 
-use busbar_sdk::Failure;
+use busbar_sdk::exchange::session::Protocol;
 use busbar_sdk::memory::MapStore;
+use busbar_sdk::{Failure, TestHub};
 use serde_json::{Value, json};
 
 use super::{Pbx, key, requested, settings, text};
@@ -61,7 +62,7 @@ fn a_customer_does_not_answer() {
         ));
         let said = pbx.said();
         assert_eq!((said.len(), said[0].1["reason"]["code"].as_str()), (1, Some(code)), "{hangup:?} {reason}");
-        assert!(!pbx.store.0.keys().any(|key| key.starts_with("order")));
+        assert!(!pbx.far.store.0.keys().any(|key| key.starts_with("order")));
     }
 }
 
@@ -104,7 +105,7 @@ fn a_stopped_hub_calls_nobody_twice() {
     let order = requested("N-1", json!({}));
     let mut pbx = Pbx::ready(json!({}));
     let key = key(&pbx.order(7, &order, false).unwrap());
-    let sent = pbx.store.clone();
+    let sent = pbx.far.store.clone();
     let again = |store: &MapStore| {
         let mut pbx = Pbx::new(json!({}), store.clone());
         pbx.log_in();
@@ -115,7 +116,7 @@ fn a_stopped_hub_calls_nobody_twice() {
     // Never written: never sent.
     assert!(text(&again(&MapStore::default()).order(7, &order, true).unwrap()).contains(&key));
     pbx.get(&format!("Response: Success\nActionID: {key}\n\n"));
-    let accepted = pbx.store.clone();
+    let accepted = pbx.far.store.clone();
     assert_eq!(again(&accepted).order(7, &order, true).unwrap().settled.len(), 1);
     // It ended, and was stated, before the delivery was done.
     pbx.get(&format!("Event: OriginateResponse\nActionID: {key}\nResponse: Failure\nReason: 5\n\n"));
@@ -158,7 +159,7 @@ fn what_is_refused() {
     assert!(matches!(&pbx.get(&refused).settled[0].outcome, Err(Failure::Rejected(found)) if found.code == "refused"));
     for wrong in [json!({ "channel": "PJSIP/1" }), json!({ "channel": "PJSIP/{number}" })] {
         let settings = serde_json::from_value(settings(json!({ "notify": wrong }))).unwrap();
-        assert!(Ami::new(settings, &mut MapStore::default()).is_err());
+        assert!(Ami::new(settings, &mut TestHub::default()).is_err());
     }
     let mut pbx = Pbx::new(json!({ "notify": {} }), MapStore::default());
     assert!(pbx.order(1, &requested("N-1", json!({})), false).is_err());

@@ -1,4 +1,4 @@
-use busbar_sdk::{Seen, mutations};
+use busbar_sdk::{TestHub, mutations};
 use serde_json::Value;
 
 use super::*;
@@ -10,7 +10,7 @@ fn decoded(bytes: &[u8]) -> Result<Vec<Draft>, Rejection> {
         rest = later;
         chunk.to_vec()
     };
-    let mut seen = Seen::default();
+    let mut seen = TestHub::default();
     decode(&Settings::default(), &mut read, &mut seen)?;
     match seen.left_out.pop() {
         // The rest of these tests has one outage in each file.
@@ -29,7 +29,7 @@ fn one_bad_outage_among_good_ones() {
         rest = later;
         chunk.to_vec()
     };
-    let mut seen = Seen::default();
+    let mut seen = TestHub::default();
     decode(&Settings::default(), &mut read, &mut seen).unwrap();
     let codes: Vec<&str> = seen.left_out.iter().map(|entry| entry.code.as_str()).collect();
     assert_eq!((seen.drafts.len(), codes), (1, vec!["bad-status", "no-id"]));

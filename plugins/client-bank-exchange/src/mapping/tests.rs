@@ -1,13 +1,13 @@
 use super::*;
 use crate::settings::RawSettings;
-use busbar_sdk::{Draft, Seen, mutations};
+use busbar_sdk::{Draft, TestHub, mutations};
 
 pub(super) const HEAD: &str = "1CClientBankExchange\nВерсияФормата=1.03\nКодировка=Windows\nДатаНачала=20.11.2026\nДатаКонца=20.11.2026\nРасчСчет=40702810500000000042\n";
 pub(super) const SECTION: &str = "СекцияРасчСчет\nДатаНачала=20.11.2026\nДатаКонца=20.11.2026\nРасчСчет=40702810500000000042\nНачальныйОстаток=100.00\nВсегоПоступило=12.50\nВсегоСписано=2.00\nКонечныйОстаток=110.50\nКонецРасчСчет\n";
 pub(super) const INCOMING: &str = "СекцияДокумент=Платежное поручение\nНомер=1\nДата=19.11.2026\nСумма=12.50\nПлательщикСчет=40817810900000000017\nДатаСписано=\nПлательщик1=Соколова Мария Андреевна\nПолучательСчет=40702810500000000042\nДатаПоступило=20.11.2026\nНазначениеПлатежа=ЛС: 500100200300\nКонецДокумента\n";
 pub(super) const OUTGOING: &str = "СекцияДокумент=Платежное поручение\nНомер=2\nДата=20.11.2026\nСумма=2\nПлательщикСчет=40702810500000000042\nДатаСписано=20.11.2026\nПолучательСчет=40702810900000000099\nДатаПоступило=\nНазначениеПлатежа=За бумагу\nКонецДокумента\n";
 
-pub(super) fn decode_bytes(bytes: &[u8], control: Control) -> (Result<(), Rejection>, Seen) {
+pub(super) fn decode_bytes(bytes: &[u8], control: Control) -> (Result<(), Rejection>, TestHub) {
     let control = match control {
         Control::Strict => "strict",
         Control::Balance => "balance",
@@ -16,7 +16,7 @@ pub(super) fn decode_bytes(bytes: &[u8], control: Control) -> (Result<(), Reject
     decode_with(serde_json::json!({ "control": control }), bytes)
 }
 
-pub(super) fn decode_with(config: serde_json::Value, bytes: &[u8]) -> (Result<(), Rejection>, Seen) {
+pub(super) fn decode_with(config: serde_json::Value, bytes: &[u8]) -> (Result<(), Rejection>, TestHub) {
     let raw: RawSettings = serde_json::from_value(config).unwrap();
     let settings = Settings::compiled(raw).unwrap();
     let mut rest = bytes;
@@ -25,12 +25,12 @@ pub(super) fn decode_with(config: serde_json::Value, bytes: &[u8]) -> (Result<()
         rest = later;
         now.to_vec()
     });
-    let mut seen = Seen::default();
+    let mut seen = TestHub::default();
     let result = decode(&settings, &mut lines, &mut seen);
     (result, seen)
 }
 
-pub(super) fn good(text: &str) -> Seen {
+pub(super) fn good(text: &str) -> TestHub {
     let (result, seen) = decode_bytes(text.as_bytes(), Control::Strict);
     assert!(result.is_ok(), "{result:?}");
     seen
@@ -152,7 +152,7 @@ fn encodings_and_line_ends_may_be_mixed() {
         let (result, seen) = decode_bytes(&bytes, Control::Strict);
         assert!(result.is_ok(), "{result:?}");
         let data =
-            |seen: &Seen| seen.drafts.iter().map(|draft| (draft.id.clone(), draft.data.clone())).collect::<Vec<_>>();
+            |seen: &TestHub| seen.drafts.iter().map(|draft| (draft.id.clone(), draft.data.clone())).collect::<Vec<_>>();
         assert_eq!(data(&seen), data(&plain));
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::mapping;
 use crate::settings::RawSettings;
-use busbar_sdk::{Seen, mutations};
+use busbar_sdk::{TestHub, mutations};
 use serde_json::{Value, json};
 
 fn settings(config: &Value) -> Settings {
@@ -22,16 +22,7 @@ fn order(number: &str, value: &str) -> Value {
 }
 
 fn message(at: usize, data: &Value) -> Message {
-    Message {
-        id: at.to_string(),
-        source: "/test/accounting".to_owned(),
-        type_: "payment.order.issued.v1".to_owned(),
-        subject: None,
-        time: None,
-        partition_key: None,
-        correlation_id: None,
-        data: data.to_string(),
-    }
+    busbar_sdk::test_hub::message("/test/accounting", &at.to_string(), "payment.order.issued.v1", data.to_string())
 }
 
 fn messages(all: &[Value]) -> Vec<Message> {
@@ -52,20 +43,20 @@ fn written(file: &File, settings: &Settings) -> Vec<u8> {
 }
 
 /// What the adapter's own `decode` makes of it.
-fn read(bytes: &[u8], control: &str) -> (Option<String>, Seen) {
+fn read(bytes: &[u8], control: &str) -> (Option<String>, TestHub) {
     let mut rest = bytes;
     let mut lines = busbar_sdk::Lines::new(|max| {
         let (now, later) = rest.split_at(rest.len().min(max as usize));
         rest = later;
         now.to_vec()
     });
-    let mut seen = Seen::default();
+    let mut seen = TestHub::default();
     let result = mapping::decode(&settings(&json!({ "control": control })), &mut lines, &mut seen);
     (result.err().map(|rejection| rejection.code), seen)
 }
 
 /// Documents counted as not executed, by the summaries.
-fn pending(seen: &Seen) -> u64 {
+fn pending(seen: &TestHub) -> u64 {
     let data = seen.drafts.iter().map(|draft| serde_json::from_str::<Value>(&draft.data).unwrap());
     data.map(|data| data["documents"]["pending"].as_u64().unwrap()).sum()
 }

@@ -1,5 +1,6 @@
 //! What the messages hold, and what document each is.
 
+use busbar_sdk::documents::Reference;
 use busbar_sdk::money::{self, Money};
 use busbar_sdk::{Rejection, dates, ids};
 use serde::Deserialize;
@@ -86,15 +87,6 @@ pub struct Issued {
     amount: Option<Money>,
     tax: Option<Money>,
     in_answer_to: Option<Reference>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Reference {
-    id: Option<String>,
-    number: Option<String>,
-    kind: Option<String>,
-    issued_on: Option<String>,
 }
 
 impl Issued {

@@ -3,20 +3,11 @@ use crate::{mapping, waiting, writing};
 use busbar_sdk::encoding::Encoding;
 use busbar_sdk::memory::MapStore;
 use busbar_sdk::xml::{Limits, Xml, XmlWriter};
-use busbar_sdk::{Seen, mutations};
+use busbar_sdk::{TestHub, mutations};
 use serde_json::{Value, json};
 
 fn message(kind: &str, data: &Value) -> Message {
-    Message {
-        id: "i".into(),
-        source: "/case".into(),
-        type_: kind.into(),
-        subject: None,
-        time: None,
-        partition_key: None,
-        correlation_id: None,
-        data: data.to_string(),
-    }
+    busbar_sdk::test_hub::message("/case", "i", kind, data.to_string())
 }
 
 fn invoice(tax_id: &str, number: &str) -> Message {
@@ -92,7 +83,7 @@ fn read(file: &[u8]) -> Vec<Value> {
         rest = later;
         now.to_vec()
     };
-    let mut seen = Seen::default();
+    let mut seen = TestHub::default();
     mapping::decode(&Settings::default(), &mut Xml::new(source, Limits::default()), &mut seen).unwrap();
     seen.drafts.iter().map(|draft| serde_json::from_str(&draft.data).unwrap()).collect()
 }

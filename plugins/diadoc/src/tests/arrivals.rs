@@ -1,13 +1,14 @@
+use busbar_sdk::TestHub;
 use serde_json::{Value, json};
 
-use super::{BOX, ENTITY, MESSAGE, NOW_TICKS, World, event, known, letter, patch, run, stated};
+use super::{BOX, ENTITY, MESSAGE, NOW_TICKS, answering, event, known, letter, patch, run, stated};
 
 #[test]
 fn a_value_that_nobody_knows_is_stated_as_unknown() {
     for name in ["RevocationStatus", "RecipientResponseStatus", "RoamingNotificationStatus"] {
         for value in [format!("Unknown{name}"), format!("{name}OfNextYear")] {
             let info = json!({ "DocumentDirection": "Outbound", "DeliveryTimestampTicks": NOW_TICKS, name: value });
-            let drafts = stated(&letter(&info), &mut World::default());
+            let drafts = stated(&letter(&info), &mut TestHub::default());
             let data: Value = serde_json::from_str(&drafts.first().unwrap().data).unwrap();
             assert_eq!(data.pointer("/status"), Some(&json!("unknown")));
             assert_eq!(data.pointer("/reason/text"), Some(&json!(format!("{name} {value}"))));
@@ -19,7 +20,7 @@ fn a_value_that_nobody_knows_is_stated_as_unknown() {
         ("Nonformalized", None),
         ("Waybill_2030", Some("unknown")),
     ] {
-        let drafts = stated(&letter(&json!({ "TypeNamedId": name })), &mut World::default());
+        let drafts = stated(&letter(&json!({ "TypeNamedId": name })), &mut TestHub::default());
         let data: Value = serde_json::from_str(&drafts.first().unwrap().data).unwrap();
         assert_eq!(data.pointer("/document/kind").and_then(Value::as_str), kind, "{name}");
     }
@@ -49,7 +50,7 @@ fn what_money_is_in_is_known_or_the_document_is_left_out() {
         (listed("Currency", "000"), "unknown-currency"),
         (json!({ "DocumentDirection": "Sideways" }), "unknown-direction"),
     ] {
-        let mut hub = World::default();
+        let mut hub = TestHub::default();
         let drafts = stated(&letter(&info), &mut hub);
         let came = match drafts.first() {
             Some(draft) => {
@@ -70,14 +71,23 @@ fn a_document_that_joins_a_letter_later_is_stated() {
     other["EntityId"] = MESSAGE.into();
     message["Entities"].as_array_mut().unwrap().push(other);
     let events = json!({ "Events": [event("Patch", "k2", &patch())] });
-    let mut hub = World { known: known().known, ..World::answering(&[(200, events.clone()), (200, message.clone())]) };
+    let mut hub = TestHub { known: known().known, ..answering(&[(200, events.clone()), (200, message.clone())]) };
     run(&json!({}), None, &mut hub).unwrap();
     assert_eq!(hub.drafts.len(), 1);
     assert_eq!(hub.data(0)["files"][0]["id"], format!("{MESSAGE}/{MESSAGE}"));
     // Nobody has heard of either where the feed is read from later on.
-    let mut hub = World::answering(&[(200, events), (200, message)]);
+    let mut hub = answering(&[(200, events), (200, message)]);
     run(&json!({}), None, &mut hub).unwrap();
     assert_eq!(hub.drafts.len(), 2);
+}
+
+#[test]
+fn a_letter_and_its_change_in_one_poll_are_one_document() {
+    let message = letter(&json!({}));
+    let events = json!({ "Events": [event("Message", "k1", &message), event("Patch", "k2", &patch())] });
+    let mut hub = answering(&[(200, events), (200, message)]);
+    run(&json!({}), None, &mut hub).unwrap();
+    assert_eq!((hub.requests.len(), hub.drafts.len()), (2, 1));
 }
 
 #[test]
@@ -91,11 +101,11 @@ fn events_may_share_a_key() {
         let events: Vec<Value> = keys.iter().map(|(key, id)| event("Message", key, &other(id))).collect();
         json!({ "Events": events })
     };
-    let mut hub = World::answering(&[(200, page(&[("k1", MESSAGE), ("k1", ENTITY), ("k2", BOX)]))]);
+    let mut hub = answering(&[(200, page(&[("k1", MESSAGE), ("k1", ENTITY), ("k2", BOX)]))]);
     let (cursor, _) = run(&json!({}), None, &mut hub).unwrap();
     assert_eq!((hub.drafts.len(), cursor.contains("k2")), (3, true));
     // A page that ends where it began is none.
-    let mut hub = World::answering(&[(200, page(&[("k2", MESSAGE)]))]);
+    let mut hub = answering(&[(200, page(&[("k2", MESSAGE)]))]);
     assert_eq!(run(&json!({}), Some(&cursor), &mut hub).unwrap_err(), "bad-answer answer/Events/0/IndexKey");
     // A poll that ends among events with one key begins with all of them again.
     let id = |index: usize| format!("0b9d4c1e-7a52-4f0e-9d6b-{index:012}");
@@ -104,6 +114,6 @@ fn events_may_share_a_key() {
     let events: Vec<Value> = (0..30).map(|index| event("Patch", &key(index), &patch(index))).collect();
     let mut answers = vec![(200, json!({ "Events": events }))];
     answers.extend((0..30).map(|_| (404, json!({}))));
-    let (cursor, more) = run(&json!({}), None, &mut World::answering(&answers)).unwrap();
+    let (cursor, more) = run(&json!({}), None, &mut answering(&answers)).unwrap();
     assert_eq!((cursor.contains(r#""k19""#), more), (true, true));
 }

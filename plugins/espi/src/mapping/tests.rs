@@ -1,15 +1,15 @@
-use busbar_sdk::{Draft, Seen, mutations};
+use busbar_sdk::{Draft, TestHub, mutations};
 use serde_json::{Value, json};
 
 use super::*;
 
-fn decoded(text: &[u8]) -> (Result<(), Rejection>, Seen) {
-    let mut seen = Seen::default();
+fn decoded(text: &[u8]) -> (Result<(), Rejection>, TestHub) {
+    let mut seen = TestHub::default();
     let result = decode(&Settings::default(), &mut Xml::of_bytes(text), &mut seen);
     (result, seen)
 }
 
-fn good(text: &str) -> Seen {
+fn good(text: &str) -> TestHub {
     let (result, seen) = decoded(text.as_bytes());
     assert!(result.is_ok(), "{result:?}");
     seen
@@ -17,15 +17,8 @@ fn good(text: &str) -> Seen {
 
 /// The whole feed, or the one entry of it that is left out.
 fn refused(text: &str) -> (String, String) {
-    let (result, mut seen) = decoded(text.as_bytes());
-    let rejection = match result {
-        Err(rejection) => rejection,
-        Ok(()) => {
-            assert_eq!(seen.left_out.len(), 1, "{:?}", seen.left_out);
-            seen.left_out.remove(0)
-        }
-    };
-    (rejection.code, rejection.place.unwrap_or_default())
+    let (result, seen) = decoded(text.as_bytes());
+    seen.refusal(result)
 }
 
 fn data(draft: &Draft) -> Value {

@@ -1,15 +1,15 @@
-use busbar_sdk::{Seen, mutations};
+use busbar_sdk::{TestHub, mutations};
 use serde_json::{Value, json};
 
 use super::*;
 
-fn decoded_with(settings: &Settings, text: &[u8]) -> (Result<(), Rejection>, Seen) {
-    let mut seen = Seen::default();
+fn decoded_with(settings: &Settings, text: &[u8]) -> (Result<(), Rejection>, TestHub) {
+    let mut seen = TestHub::default();
     let result = decode(settings, &mut Xml::of_bytes(text), &mut seen);
     (result, seen)
 }
 
-fn good(text: &str) -> Seen {
+fn good(text: &str) -> TestHub {
     let (result, seen) = decoded_with(&Settings::default(), text.as_bytes());
     assert!(result.is_ok(), "{result:?}");
     seen
@@ -17,16 +17,8 @@ fn good(text: &str) -> Seen {
 
 /// The whole message, or the one entry of it that is left out.
 fn refused(text: &str) -> (String, String) {
-    let mut seen = Seen::default();
-    let result = decode(&Settings::default(), &mut Xml::of_bytes(text.as_bytes()), &mut seen);
-    let rejection = match result {
-        Err(rejection) => rejection,
-        Ok(()) => {
-            assert_eq!(seen.left_out.len(), 1, "{:?}", seen.left_out);
-            seen.left_out.remove(0)
-        }
-    };
-    (rejection.code, rejection.place.unwrap_or_default())
+    let (result, seen) = decoded_with(&Settings::default(), text.as_bytes());
+    seen.refusal(result)
 }
 
 fn data(draft: &Draft) -> Value {
@@ -283,7 +275,7 @@ fn too_much_is_refused() {
     assert_eq!(refused(&meter_reading(&registers)).0, "too-many-readings");
 }
 
-fn received(method: &str, body: &str) -> (u16, String, Seen) {
+fn received(method: &str, body: &str) -> (u16, String, TestHub) {
     let request = HookRequest {
         method: method.into(),
         path: "/".into(),
@@ -291,7 +283,7 @@ fn received(method: &str, body: &str) -> (u16, String, Seen) {
         headers: Vec::new(),
         body: body.as_bytes().to_vec(),
     };
-    let mut seen = Seen::default();
+    let mut seen = TestHub::default();
     let response = receive(&Settings::default(), &request, &mut seen);
     (response.status, String::from_utf8(response.body).unwrap(), seen)
 }

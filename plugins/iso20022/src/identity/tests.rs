@@ -1,6 +1,6 @@
 //! Two facts alike but for one field are two; one fact in each of its shapes is one.
 
-use busbar_sdk::Seen as Stated;
+use busbar_sdk::TestHub as Stated;
 use busbar_sdk::xml::Xml;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::settings::RawSettings;
-use busbar_sdk::{Draft, Seen, mutations};
+use busbar_sdk::{Draft, TestHub, mutations};
 use serde_json::{Value, json};
 
 const HEAD: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Document xmlns=\"urn:iso:std:iso:20022:tech:xsd:camt.053.001.08\">\n\
@@ -38,14 +38,14 @@ fn statement(opening: &str, closing: &str, entries: &[String]) -> String {
     [HEAD, &balance("OPBD", opening), &balance("CLBD", closing), &entries.concat(), TAIL].concat()
 }
 
-fn decoded(config: Value, text: &[u8]) -> (Result<(), Rejection>, Seen) {
+fn decoded(config: Value, text: &[u8]) -> (Result<(), Rejection>, TestHub) {
     let raw: RawSettings = serde_json::from_value(config).unwrap();
-    let mut seen = Seen::default();
+    let mut seen = TestHub::default();
     let result = decode(&Settings::compiled(raw).ok().unwrap(), &mut Xml::of_bytes(text), &mut seen);
     (result, seen)
 }
 
-fn good(text: &str) -> Seen {
+fn good(text: &str) -> TestHub {
     let (result, seen) = decoded(json!({}), text.as_bytes());
     assert!(result.is_ok(), "{result:?}");
     seen
@@ -60,7 +60,7 @@ fn data(draft: &Draft) -> Value {
     serde_json::from_str(&draft.data).unwrap()
 }
 
-fn types(seen: &Seen) -> Vec<&str> {
+fn types(seen: &TestHub) -> Vec<&str> {
     seen.drafts.iter().map(|draft| draft.type_.trim_end_matches(".v1")).collect()
 }
 
@@ -94,7 +94,7 @@ fn entries_become_payments_and_one_summary() {
     );
     // The same in another message, with other numbers of it: nothing new.
     let again = good(&text.replace("M1", "M2").replace("S1", "S2"));
-    let ids = |seen: &Seen| seen.drafts.iter().map(|draft| draft.id.clone()).collect::<Vec<_>>();
+    let ids = |seen: &TestHub| seen.drafts.iter().map(|draft| draft.id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&again), ids(&seen));
 }
 
@@ -234,7 +234,7 @@ fn pending_internal_and_old_versions() {
         .replace("<Document xmlns", "<x:Document xmlns:x")
         .replace("</Document", "</x:Document");
     let texts =
-        |seen: &Seen| seen.drafts.iter().map(|draft| (draft.id.clone(), draft.data.clone())).collect::<Vec<_>>();
+        |seen: &TestHub| seen.drafts.iter().map(|draft| (draft.id.clone(), draft.data.clone())).collect::<Vec<_>>();
     assert_eq!(texts(&good(&old)), texts(&good(&new)));
 }
 

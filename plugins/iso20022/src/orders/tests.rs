@@ -28,15 +28,8 @@ fn order(number: &str, value: &str) -> Value {
 }
 
 fn messages(all: &[Value]) -> Vec<Message> {
-    let message = |(at, data): (usize, &Value)| Message {
-        id: at.to_string(),
-        source: "/test/accounting".to_owned(),
-        type_: "payment.order.issued.v1".to_owned(),
-        subject: None,
-        time: None,
-        partition_key: None,
-        correlation_id: None,
-        data: data.to_string(),
+    let message = |(at, data): (usize, &Value)| {
+        busbar_sdk::test_hub::message("/test/accounting", &at.to_string(), "payment.order.issued.v1", data.to_string())
     };
     all.iter().enumerate().map(message).collect()
 }

@@ -128,7 +128,7 @@ impl<H: Hub> Decoder<'_, H> {
         }
         let text = match self.recent.get(&key) {
             Some(text) => Some(text.clone()),
-            None => self.memory.last_message(kind, id).and_then(|message| self.hub.lookup(&message)),
+            None => self.memory.last_message(kind, id).and_then(|message| Some(self.hub.lookup(&message)?.data)),
         };
         let data = text.and_then(|text| serde_json::from_str(&text).ok());
         data.ok_or_else(|| {

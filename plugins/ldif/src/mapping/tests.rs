@@ -1,47 +1,11 @@
 use std::collections::BTreeMap;
 
+use busbar_sdk::TestHub;
+
 use super::*;
 
 #[derive(Default)]
-struct Fake {
-    drafts: Vec<Draft>,
-    known: BTreeMap<String, String>,
-    state: BTreeMap<String, Vec<u8>>,
-    pending: Vec<(String, Vec<u8>)>,
-    log: Vec<String>,
-    left_out: Vec<Rejection>,
-}
-
-impl Store for Fake {
-    fn get(&mut self, key: &str) -> Option<Vec<u8>> {
-        self.state.get(key).cloned()
-    }
-    fn set(&mut self, key: &str, value: Vec<u8>) {
-        self.pending.push((key.into(), value));
-    }
-    fn delete(&mut self, _: &str) {}
-}
-
-impl Hub for Fake {
-    fn emit(&mut self, draft: Draft) {
-        self.drafts.push(draft);
-    }
-    fn leave_out(&mut self, entry: Rejection) {
-        self.left_out.push(entry);
-    }
-    fn now_ms(&mut self) -> u64 {
-        1_795_330_800_000
-    }
-    fn lookup(&mut self, id: &str) -> Option<String> {
-        self.known.get(id).cloned()
-    }
-    fn warn(&mut self, text: &str) {
-        self.log.push(text.into());
-    }
-    fn info(&mut self, text: &str) {
-        self.log.push(text.into());
-    }
-}
+struct Fake(TestHub);
 
 impl Fake {
     /// Decodes a file, and commits what it gave as the hub does.
@@ -53,12 +17,11 @@ impl Fake {
             rest = later;
             now.to_vec()
         });
-        (self.drafts, self.pending, self.left_out) = Default::default();
-        decode(&settings, &mut lines, self)?;
-        self.state.extend(std::mem::take(&mut self.pending));
-        let drafts = std::mem::take(&mut self.drafts);
-        self.known.extend(drafts.iter().map(|draft| (draft.id.clone(), draft.data.clone())));
-        Ok(drafts)
+        let before = self.0.store.clone();
+        (self.0.drafts, self.0.left_out) = Default::default();
+        decode(&settings, &mut lines, &mut self.0).inspect_err(|_| self.0.store = before)?;
+        self.0.commit();
+        Ok(std::mem::take(&mut self.0.drafts))
     }
 
     fn data(&mut self, text: &str) -> Vec<Json> {
@@ -96,7 +59,7 @@ fn a_failed_file_changes_nothing_and_its_repeat_gives_the_same_ids() {
     let mut hub = Fake::default();
     let broken = format!("{ILINA}\nnonsense\n");
     assert_eq!(hub.file("{}", broken.as_bytes()).unwrap_err().code, "unreadable-line");
-    let failed: Vec<_> = hub.drafts.iter().map(|draft| draft.id.clone()).collect();
+    let failed: Vec<_> = hub.0.drafts.iter().map(|draft| draft.id.clone()).collect();
     let good: Vec<_> = hub.file("{}", ILINA.as_bytes()).unwrap().into_iter().map(|draft| draft.id).collect();
     assert_eq!(failed, good);
 }
@@ -114,7 +77,7 @@ fn managers_are_found_before_after_and_in_earlier_files() {
         .collect();
     let expected = [("a", Some("b")), ("b", Some("c")), ("c", None)];
     assert_eq!(managers, expected.map(|(id, manager)| (id.to_owned(), manager.map(str::to_owned))).into());
-    assert!(hub.log.last().unwrap().contains("1 references to unknown"), "{:?}", hub.log);
+    assert!(hub.0.infos.last().unwrap().contains("1 references to unknown"), "{:?}", hub.0.infos);
     let later = "dn: uid=d,dc=org\nobjectClass: person\nuid: d\nmanager: uid=b,dc=org\n";
     assert_eq!(hub.data(later)[0]["manager"], "b");
 }
@@ -144,7 +107,7 @@ fn changes_of_what_was_stated() {
     assert_eq!((unclear.code.as_str(), unclear.place.as_deref()), ("unclear-change", Some("line 3")));
     let unclear = hub.file("{}", change("replace: uid\nuid: x\n-\n").as_bytes()).unwrap_err();
     assert_eq!(unclear.code, "unclear-change");
-    hub.known.clear();
+    hub.0.known.clear();
     let unknown = hub.file("{}", change("replace: title\ntitle: x\n-\n").as_bytes()).unwrap_err();
     assert_eq!((unknown.code.as_str(), unknown.place.as_deref()), ("unknown-entry", Some("line 1")));
 }
@@ -166,7 +129,7 @@ fn moves_renames_and_departures() {
     let second = "dn: uid=second,ou=sales,dc=org\nobjectClass: person\nuid: first\nuid: second\n";
     hub.data(second);
     let moved = "dn: uid=second,ou=sales,dc=org\nchangetype: moddn\nnewrdn: uid=second\ndeleteoldrdn: 1\nnewsuperior: ou=people,dc=org\n";
-    assert_eq!((hub.data(moved)[0]["employee"].as_str(), hub.drafts.len()), (Some("first"), 0));
+    assert_eq!((hub.data(moved)[0]["employee"].as_str(), hub.0.drafts.len()), (Some("first"), 0));
     let deleted = "dn: uid=petrova,ou=sales,dc=org\nchangetype: delete\n";
     assert_eq!(hub.data(deleted), [json!({"employee": "petrova", "status": "left"})]);
     assert!(hub.data(deleted).is_empty());
@@ -227,7 +190,7 @@ fn an_entry_that_cannot_be_read_is_left_out_alone() {
         let other = ILINA.replace("ilina", "orlova");
         let drafts = hub.file("{}", format!("{ILINA}\n{entry}cn: x\n y\n\n{other}").as_bytes()).unwrap();
         assert_eq!(drafts.len(), 2, "{code}");
-        let [left_out] = &hub.left_out[..] else { panic!("{code}: {:?}", hub.left_out) };
+        let [left_out] = &hub.0.left_out[..] else { panic!("{code}: {:?}", hub.0.left_out) };
         assert_eq!((left_out.code.as_str(), left_out.place.as_deref()), (code, Some(place)));
     }
 }
@@ -238,10 +201,10 @@ fn what_was_cut_is_not_stated_as_it_is_left() {
     let mut hub = Fake::default();
     let file = format!("{ILINA}\n{}nsAccountLo", ILINA.replace("ilina", "orlova"));
     assert_eq!(hub.file("{}", file.as_bytes()).unwrap().len(), 1);
-    assert_eq!(hub.left_out[0].code, "unreadable-line");
+    assert_eq!(hub.0.left_out[0].code, "unreadable-line");
     let file = format!("{ILINA}\n{}title: Eng", ILINA.replace("ilina", "orlova"));
     assert_eq!(hub.file("{}", file.as_bytes()).unwrap().len(), 0);
-    assert_eq!((hub.left_out[0].code.as_str(), hub.left_out[0].place.as_deref()), ("cut-entry", Some("line 6")));
+    assert_eq!((hub.0.left_out[0].code.as_str(), hub.0.left_out[0].place.as_deref()), ("cut-entry", Some("line 6")));
 }
 
 fn status_of(entry: &str) -> Option<String> {
@@ -318,7 +281,7 @@ fn a_large_photograph_costs_nothing() {
     }
     let mut hub = Fake::default();
     assert_eq!(hub.data(&text).len(), 1);
-    assert!(hub.log[0].contains("1 binary values not read"), "{:?}", hub.log);
+    assert!(hub.0.infos[0].contains("1 binary values not read"), "{:?}", hub.0.infos);
 }
 
 /// Whatever the bytes: an answer, and the same one each time.

@@ -1,8 +1,8 @@
-use busbar_sdk::Draft;
+use busbar_sdk::{Draft, TestHub};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::mapping::tests::{Seen, decode_with, message, periods, point};
+use crate::mapping::tests::{decode_with, message, periods, point};
 
 fn settings() -> Settings {
     serde_json::from_value(json!({
@@ -15,14 +15,9 @@ fn settings() -> Settings {
 
 fn stated(draft: &Draft) -> Message {
     Message {
-        id: draft.id.clone(),
-        source: "/systems/x".into(),
-        type_: draft.type_.clone(),
         subject: draft.subject.clone(),
         time: draft.time.clone(),
-        partition_key: None,
-        correlation_id: None,
-        data: draft.data.clone(),
+        ..busbar_sdk::test_hub::message("/systems/x", &draft.id, &draft.type_, &*draft.data)
     }
 }
 
@@ -36,7 +31,7 @@ fn written(settings: &Settings, messages: &[Message]) -> (String, Vec<u8>) {
     (name, file)
 }
 
-fn decoded(settings: &Settings, bytes: &[u8]) -> Seen {
+fn decoded(settings: &Settings, bytes: &[u8]) -> TestHub {
     let (result, seen) = decode_with(settings, "f", bytes);
     assert!(result.is_ok(), "{result:?}");
     seen
@@ -64,7 +59,7 @@ fn what_was_decoded_is_written_the_same() {
     assert_eq!(name, "80020_5000000017_20261119_817_5000000100.xml");
     let again = decoded(&settings(), &file);
     assert!(again.warnings.is_empty(), "{:?}", again.warnings);
-    let facts = |seen: &Seen| {
+    let facts = |seen: &TestHub| {
         seen.drafts.iter().map(|draft| (draft.id.clone(), draft.time.clone(), draft.data.clone())).collect::<Vec<_>>()
     };
     assert_eq!(facts(&first), facts(&again));

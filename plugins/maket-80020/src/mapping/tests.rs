@@ -1,47 +1,22 @@
 use busbar_sdk::encoding::Encoding;
-use busbar_sdk::mutations;
+use busbar_sdk::{TestHub, mutations};
 use serde_json::{Value, json};
 
 use super::*;
 
-#[derive(Default)]
-pub struct Seen {
-    pub drafts: Vec<Draft>,
-    pub warnings: Vec<String>,
-    pub left_out: Vec<Rejection>,
-}
-
-impl Host for Seen {
-    fn emit(&mut self, draft: Draft) {
-        self.drafts.push(draft);
-    }
-
-    fn warn(&mut self, text: &str) {
-        self.warnings.push(text.to_owned());
-    }
-
-    fn leave_out(&mut self, entry: Rejection) {
-        self.left_out.push(entry);
-    }
-
-    fn now_ms(&self) -> u64 {
-        1_795_330_800_000
-    }
-}
-
-pub fn decode_with(settings: &Settings, name: &str, bytes: &[u8]) -> (Result<(), Rejection>, Seen) {
+pub fn decode_with(settings: &Settings, name: &str, bytes: &[u8]) -> (Result<(), Rejection>, TestHub) {
     let mut rest = bytes;
     let read = |max: u32| {
         let (now, later) = rest.split_at(rest.len().min(max as usize).min(700));
         rest = later;
         now.to_vec()
     };
-    let mut seen = Seen::default();
+    let mut seen = TestHub::default();
     let result = decode(settings, name, read, &mut seen);
     (result, seen)
 }
 
-fn good(text: &str) -> Seen {
+fn good(text: &str) -> TestHub {
     let (result, seen) = decode_with(&Settings::default(), "f.xml", text.as_bytes());
     assert!(result.is_ok(), "{result:?}");
     seen

@@ -1,17 +1,7 @@
-use busbar_sdk::{Failure, Message, mutations};
+use busbar_sdk::{Failure, Message, TestHub, mutations};
 
 use super::*;
 use crate::encode::encode;
-
-#[derive(Default)]
-struct Seen(Vec<Draft>);
-
-impl Output for Seen {
-    fn emit(&mut self, draft: Draft) {
-        self.0.push(draft);
-    }
-    fn warn(&mut self, _text: &str) {}
-}
 
 fn decoded(bytes: &[u8]) -> Result<Vec<Draft>, Rejection> {
     let mut rest = bytes;
@@ -20,8 +10,8 @@ fn decoded(bytes: &[u8]) -> Result<Vec<Draft>, Rejection> {
         rest = later;
         now.to_vec()
     };
-    let mut seen = Seen::default();
-    decode(&Settings::default(), read, &mut seen).map(|()| seen.0)
+    let mut seen = TestHub::default();
+    decode(&Settings::default(), read, &mut seen).map(|()| seen.drafts)
 }
 
 fn data(draft: &Draft) -> Value {
@@ -42,14 +32,8 @@ fn settings(address: &str) -> Settings {
 
 pub fn message(r#type: &str, data: Value) -> Message {
     Message {
-        id: "m-1".into(),
-        source: "/systems/crm".into(),
-        type_: r#type.into(),
-        subject: None,
         time: Some("2026-11-20T10:00:00+03:00".into()),
-        partition_key: None,
-        correlation_id: None,
-        data: data.to_string(),
+        ..busbar_sdk::test_hub::message("/systems/crm", "m-1", r#type, data.to_string())
     }
 }
 

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use busbar_sdk::encoding::Encoding;
-use busbar_sdk::{Seen, parse_settings};
+use busbar_sdk::{TestHub, parse_settings};
 
 use super::*;
 
@@ -20,16 +20,15 @@ fn invoice(number: &str, value: &str) -> Invoice {
     serde_json::from_value(data).unwrap()
 }
 
-fn decoded(settings: &Settings, file: &[u8]) -> (Result<(), Rejection>, Seen) {
+fn decoded(settings: &Settings, file: &[u8]) -> (Result<(), Rejection>, TestHub) {
     let mut rest = file;
     let mut lines = Lines::new(|max| {
         let (now, later) = rest.split_at(rest.len().min(max as usize));
         rest = later;
         now.to_vec()
     });
-    let (mut seen, mut warnings) = (Seen::default(), Vec::new());
-    let result = decode(settings, &mut lines, || 1_795_330_800_000, &mut seen, &mut |text| warnings.push(text.into()));
-    seen.warnings = warnings;
+    let mut seen = TestHub::default();
+    let result = decode(settings, &mut lines, &mut seen);
     (result, seen)
 }
 

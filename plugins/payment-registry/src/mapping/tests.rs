@@ -1,6 +1,6 @@
 use super::*;
 use busbar_sdk::mutations;
-use busbar_sdk::{Draft, Seen};
+use busbar_sdk::{Draft, TestHub};
 use serde_json::{Value, json};
 
 const GOROD: &str = "#FILESUM    1530.75\n#TYPE        7\n#SERVICE     11501\n\
@@ -15,23 +15,23 @@ fn settings(config: Value) -> Settings {
     Settings::compiled(serde_json::from_value(config).unwrap()).ok().unwrap()
 }
 
-pub(super) fn decode_bytes(config: Value, bytes: &[u8]) -> (Result<(), Rejection>, Seen) {
+pub(super) fn decode_bytes(config: Value, bytes: &[u8]) -> (Result<(), Rejection>, TestHub) {
     decode_named(config, "registry.txt", bytes)
 }
 
-pub(super) fn decode_named(config: Value, name: &str, bytes: &[u8]) -> (Result<(), Rejection>, Seen) {
+pub(super) fn decode_named(config: Value, name: &str, bytes: &[u8]) -> (Result<(), Rejection>, TestHub) {
     let mut rest = bytes;
     let mut lines = Lines::new(|max| {
         let (now, later) = rest.split_at(rest.len().min(max as usize).min(1000));
         rest = later;
         now.to_vec()
     });
-    let mut seen = Seen::default();
+    let mut seen = TestHub::default();
     let result = decode(&settings(config), name, &mut lines, &mut seen);
     (result, seen)
 }
 
-pub(super) fn good(profile: &str, text: &str) -> Seen {
+pub(super) fn good(profile: &str, text: &str) -> TestHub {
     let (result, seen) = decode_bytes(json!({ "profile": profile }), text.as_bytes());
     assert!(result.is_ok(), "{result:?}");
     seen
@@ -46,7 +46,7 @@ fn data(draft: &Draft) -> Value {
     serde_json::from_str(&draft.data).unwrap()
 }
 
-fn types(seen: &Seen) -> Vec<&str> {
+fn types(seen: &TestHub) -> Vec<&str> {
     seen.drafts.iter().map(|draft| draft.type_.as_str()).collect()
 }
 
@@ -89,7 +89,7 @@ fn a_line_with_readings_is_two_messages() {
 #[test]
 fn the_same_payment_has_the_same_id_in_any_file() {
     let first = good("pipe", PIPE);
-    let ids = |seen: &Seen| seen.drafts.iter().map(|draft| draft.id.clone()).collect::<Vec<_>>();
+    let ids = |seen: &TestHub| seen.drafts.iter().map(|draft| draft.id.clone()).collect::<Vec<_>>();
     let corrected = PIPE.replace("=|2|1530.75", "7|Гусев|20.11.2026|1.00\n=|3|1531.75");
     assert_eq!(ids(&good("pipe", &corrected)).get(..2), Some(ids(&first).as_slice()));
     let twice = PIPE.replace("=|2|1530.75", "0004217|Ким О.П.|20.11.2026|530,25\n=|3|2061.00");
@@ -197,7 +197,7 @@ fn every_encoding_and_line_end_gives_the_same_messages() {
         bytes.push(0x1a);
         let (result, seen) = decode_bytes(json!({ "profile": "gorod-saldo" }), &bytes);
         assert!(result.is_ok(), "{result:?}");
-        let texts = |seen: &Seen| seen.drafts.iter().map(|draft| draft.data.clone()).collect::<Vec<_>>();
+        let texts = |seen: &TestHub| seen.drafts.iter().map(|draft| draft.data.clone()).collect::<Vec<_>>();
         assert_eq!(texts(&seen), texts(&plain));
         assert_eq!(seen.warnings.is_empty(), encoding == Encoding::Ibm866, "{:?}", seen.warnings);
     }

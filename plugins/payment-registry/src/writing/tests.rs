@@ -1,6 +1,6 @@
 use super::*;
 use crate::mapping::decode;
-use busbar_sdk::{Lines, Seen};
+use busbar_sdk::{Lines, TestHub};
 use serde_json::{Value, json};
 
 fn settings(config: &Value) -> Settings {
@@ -8,16 +8,7 @@ fn settings(config: &Value) -> Settings {
 }
 
 fn message(id: &str, r#type: &str, data: &Value) -> Message {
-    Message {
-        id: id.to_owned(),
-        source: "/test/billing".to_owned(),
-        type_: r#type.to_owned(),
-        subject: None,
-        time: None,
-        partition_key: None,
-        correlation_id: None,
-        data: data.to_string(),
-    }
+    busbar_sdk::test_hub::message("/test/billing", id, r#type, data.to_string())
 }
 
 fn balance(account: &str, value: &str, name: &str) -> Value {
@@ -113,9 +104,9 @@ fn payments_are_written_and_read_again() {
     );
 }
 
-fn read(config: &Value, bytes: &[u8]) -> Seen {
+fn read(config: &Value, bytes: &[u8]) -> TestHub {
     let mut rest = bytes;
-    let mut seen = Seen::default();
+    let mut seen = TestHub::default();
     let mut lines = Lines::new(|_| std::mem::take(&mut rest).to_vec());
     decode(&settings(config), "x.txt", &mut lines, &mut seen).unwrap();
     seen

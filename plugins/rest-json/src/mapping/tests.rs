@@ -6,14 +6,8 @@ fn settings(json: &str) -> Settings {
 
 fn message(data: &str) -> Message {
     Message {
-        id: "p-1".into(),
-        source: "/demo/bank".into(),
-        type_: "payment.received.v1".into(),
         subject: Some("500100".into()),
-        time: None,
-        partition_key: None,
-        correlation_id: None,
-        data: data.into(),
+        ..busbar_sdk::test_hub::message("/demo/bank", "p-1", "payment.received.v1", data)
     }
 }
 

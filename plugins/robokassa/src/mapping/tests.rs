@@ -1,12 +1,11 @@
 #![allow(clippy::unwrap_used)]
 
-use busbar_sdk::http::{HttpError, Response};
-use busbar_sdk::memory::MapStore;
-use busbar_sdk::{HookRequest, Message, mutations};
-use serde_json::{Value, json};
+use busbar_sdk::test_hub::{TestHub, message, plain};
+use busbar_sdk::{HookRequest, mutations};
+use serde_json::json;
 
 use super::*;
-use crate::hub::{self, Hub};
+use crate::hub;
 
 const INVOICE: &str = r#"{"account":"500100200300","number":"2026-11-000017","issuedOn":"2026-11-01",
     "amount":{"value":"1052.98","currency":"RUB"}}"#;
@@ -18,86 +17,24 @@ const STATE: &str = r#"<?xml version="1.0" encoding="utf-8"?>
 <StateDate>2026-11-22T09:30:00.1234567+03:00</StateDate></State>
 <Info><IncCurrLabel>BankCard</IncCurrLabel><IncSum>1084.57</IncSum><OutSum>1052.980000</OutSum></Info></OperationStateResponse>"#;
 
-// Hashes are the host's: here the text that is hashed is looked at, and the cases compare whole signatures.
-#[derive(Default)]
-struct World {
-    hours: u64,
-    answers: Vec<String>,
-    asked: Vec<String>,
-    drafts: Vec<Draft>,
-    warned: Vec<String>,
+fn world() -> TestHub {
+    TestHub { hash: |_| vec![0x5A; 16], ..TestHub::default() }
 }
 
 fn text_of(pieces: &[Piece]) -> String {
-    let text = |piece: &Piece| match piece {
-        Piece::Plain(bytes) => String::from_utf8(bytes.clone()).unwrap(),
-        Piece::Secret(name) => format!("<{name}>"),
-    };
-    pieces.iter().map(text).collect()
-}
-
-impl Hub for World {
-    fn now_ms(&self) -> u64 {
-        1_795_330_800_000 + self.hours * 3_600_000
-    }
-
-    fn hash(&self, _: Digest, pieces: &[Piece]) -> Result<Vec<u8>, String> {
-        Ok(text_of(pieces).into_bytes())
-    }
-
-    fn verify(&self, _: Digest, _: &[Piece], hash: &[u8]) -> Result<bool, String> {
-        Ok(hash.len() == 16)
-    }
-
-    fn get(&mut self, url: &str) -> Result<Response, HttpError> {
-        self.asked.push(url.to_owned());
-        if self.answers.is_empty() {
-            return Err(HttpError::NoAnswer("no more".to_owned()));
-        }
-        Ok(Response { status: 200, headers: Vec::new(), body: self.answers.remove(0).into_bytes() })
-    }
-
-    fn lookup(&self, id: &str) -> Option<Message> {
-        self.drafts.iter().find(|draft| draft.id == id).map(|draft| message(&draft.type_, &draft.data))
-    }
-
-    fn emit(&mut self, draft: Draft) {
-        self.drafts.push(draft);
-    }
-
-    fn note(&mut self, _: &str) {}
-
-    fn warn(&mut self, text: &str) {
-        self.warned.push(text.to_owned());
-    }
-}
-
-fn message(r#type: &str, data: &str) -> Message {
-    Message {
-        id: "invoice-17".to_owned(),
-        source: "/demo/billing".to_owned(),
-        type_: r#type.to_owned(),
-        subject: None,
-        time: None,
-        partition_key: None,
-        correlation_id: None,
-        data: data.to_owned(),
-    }
+    String::from_utf8(plain(pieces)).unwrap()
 }
 
 fn settings() -> Settings {
     serde_json::from_value(json!({ "login": "zes", "credential-1": "one", "credential-2": "two" })).unwrap()
 }
 
-fn receive(query: &str, world: &mut World) -> Result<String, Failure> {
+fn receive(query: &str, world: &mut TestHub) -> Result<String, Failure> {
     let request =
         HookRequest { method: "GET".into(), path: "/".into(), query: query.into(), headers: vec![], body: vec![] };
     let response = hub::receive(&settings(), &request, world)?;
+    world.commit();
     Ok(String::from_utf8(response.body).unwrap())
-}
-
-fn data(draft: &Draft) -> Value {
-    serde_json::from_str(&draft.data).unwrap()
 }
 
 #[test]
@@ -133,13 +70,13 @@ fn what_is_signed() {
 
 #[test]
 fn a_call_and_its_repeat() {
-    let mut world = World::default();
+    let mut world = world();
     for _ in 0..2 {
         assert_eq!(receive(CALL, &mut world).unwrap(), "OK17");
     }
     assert_eq!(world.drafts.len(), 1);
     assert_eq!(
-        data(&world.drafts[0]),
+        world.data(0),
         json!({
             "account": "500100200300", "amount": { "value": "1052.98", "currency": "RUB" }, "channel": "acquiring",
             "paidOn": "2026-11-22", "paidAt": "2026-11-22T10:00:00+03:00", "document": { "number": "17" }, "invoice": "1042",
@@ -164,16 +101,16 @@ fn what_makes_no_sense_is_refused() {
         ("SignatureValue=5A5A", "SignatureValue=5x5x", "unauthorized"),
         ("Fee=10.5", "InvId=18", "bad-request"),
     ] {
-        let code = match receive(&CALL.replace(from, to), &mut World::default()) {
+        let code = match receive(&CALL.replace(from, to), &mut world()) {
             Err(Failure::Rejected(rejection)) => rejection.code,
             Err(Failure::Unauthorized(_)) => "unauthorized".to_owned(),
             other => format!("{other:?}"),
         };
         assert_eq!(code, wanted, "{to}");
     }
-    let mut world = World::default();
+    let mut world = world();
     receive(&format!("{CALL}&IsTest=1"), &mut world).unwrap();
-    assert_eq!((world.drafts.len(), world.warned.len()), (0, 1));
+    assert_eq!((world.drafts.len(), world.warnings.len()), (0, 1));
 }
 
 #[test]
@@ -186,9 +123,9 @@ fn one_payment_and_another() {
         (CALL.replace("InvId=17", "invid=017"), 1),
         (format!("IncCurrLabel=BankCard&{CALL}"), 1),
     ] {
-        let mut world = World::default();
+        let mut world = world();
         receive(CALL, &mut world).unwrap();
-        world.hours = 48;
+        world.now_ms += 48 * 3_600_000;
         receive(&other, &mut world).unwrap();
         assert_eq!(world.drafts.len(), drafts, "{other}");
     }
@@ -196,7 +133,7 @@ fn one_payment_and_another() {
     for (from, to, wanted) in
         [("1052.980000", "1052.99", "other-sum"), ("=500100200300", "=500100200301", "other-account")]
     {
-        let mut world = World::default();
+        let mut world = world();
         receive(CALL, &mut world).unwrap();
         let failure = receive(&CALL.replace(from, to), &mut world).unwrap_err();
         assert!(matches!(failure, Failure::Rejected(rejection) if rejection.code == wanted), "{to}");
@@ -204,7 +141,8 @@ fn one_payment_and_another() {
     }
     // What was found by asking comes again as a call.
     let (mut world, _) = asked(STATE);
-    let number = data(&world.drafts[0])["number"].as_str().unwrap().to_owned();
+    world.commit();
+    let number = world.data(0)["number"].as_str().unwrap().to_owned();
     receive(&CALL.replace("InvId=17", &format!("InvId={number}")), &mut world).unwrap();
     assert_eq!(world.drafts.len(), 2);
 }
@@ -213,11 +151,11 @@ fn one_payment_and_another() {
 fn states_that_nobody_knows_are_none() {
     for state in ["", "0", "7", "101", "-5", "x"] {
         let (world, failure) = asked(&STATE.replace(">100<", &format!(">{state}<")));
-        assert!((world.drafts.len(), world.warned.len()) == (1, 1) && failure.is_none(), "{state}");
+        assert!((world.drafts.len(), world.warnings.len()) == (1, 1) && failure.is_none(), "{state}");
     }
     for moment in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "soon"] {
         let (world, _) = asked(&STATE.replace("2026-11-22T09:30:00.1234567+03:00", moment));
-        assert_eq!(data(&world.drafts[1])["paidAt"], "2026-11-22T12:00:00+03:00", "{moment}");
+        assert_eq!(world.data(1)["paidAt"], "2026-11-22T12:00:00+03:00", "{moment}");
     }
 }
 
@@ -240,15 +178,16 @@ fn sums() {
 }
 
 /// A link was made; two hours later the service answers this.
-fn asked(answer: &str) -> (World, Option<Failure>) {
-    let mut store = MapStore::default();
-    let mut world = World::default();
-    hub::deliver(&settings(), &message("invoice.issued.v1", INVOICE), &mut store, &mut world).unwrap();
-    world.hours = 2;
-    world.answers = vec![answer.to_owned()];
+fn asked(answer: &str) -> (TestHub, Option<Failure>) {
+    let mut world = world();
+    let invoice = message("/demo/billing", "invoice-17", "invoice.issued.v1", INVOICE);
+    hub::deliver(&settings(), &invoice, &mut world).unwrap();
+    world.commit();
+    world.now_ms += 2 * 3_600_000;
+    world.answer(&[(200, answer)]);
     let mut cursor = None;
     loop {
-        match hub::poll(&settings(), cursor.as_deref(), &mut store, &mut world) {
+        match hub::poll(&settings(), cursor.as_deref(), &mut world) {
             Ok(polled) if !polled.more => return (world, None),
             Ok(polled) => cursor = polled.cursor,
             Err(failure) => return (world, Some(failure)),
@@ -260,13 +199,14 @@ fn asked(answer: &str) -> (World, Option<Failure>) {
 fn a_link_without_a_call_is_asked_about() {
     let (world, _) = asked(STATE);
     assert_eq!(world.drafts.len(), 2);
-    let number = data(&world.drafts[0])["number"].as_str().unwrap().to_owned();
+    let number = world.data(0)["number"].as_str().unwrap().to_owned();
     assert_eq!(world.drafts[1].id, payment_id(&number));
-    let stated = data(&world.drafts[1]);
+    let stated = world.data(1);
     // The sum of the link, not what the payer paid with the fee on it.
     assert_eq!((&stated["amount"]["value"], &stated["account"]), (&json!("1052.98"), &json!("500100200300")));
     assert_eq!(stated["paidAt"], "2026-11-22T09:30:00+03:00");
-    assert!(world.asked[0].contains(&format!("InvoiceID={number}&Signature=")), "{}", world.asked[0]);
+    let url = &world.requests[0].url;
+    assert!(url.contains(&format!("InvoiceID={number}&Signature=")), "{url}");
     for state in ["5", "10", "50", "80", "60"] {
         let (world, failure) = asked(&STATE.replace(">100<", &format!(">{state}<")));
         assert!(world.drafts.len() == 1 && failure.is_none(), "{state}");
@@ -281,14 +221,14 @@ fn answers_that_are_errors() {
     assert!(matches!(result("1000").1, Some(Failure::Transient(_))));
     for answer in ["", "<html>", "<a/>", &STATE.replace("<Code>100<", "<Code>7<"), &STATE.replace("</", "<")] {
         let (world, failure) = asked(answer);
-        assert!(failure.is_none() && world.warned.len() == 1, "{answer}");
+        assert!(failure.is_none() && world.warnings.len() == 1, "{answer}");
     }
 }
 
 #[test]
 fn damaged_inputs_are_never_a_panic() {
     for bytes in mutations::of(CALL.as_bytes(), 3_000) {
-        drop(receive(&String::from_utf8_lossy(&bytes), &mut World::default()));
+        drop(receive(&String::from_utf8_lossy(&bytes), &mut world()));
     }
     for bytes in mutations::of(STATE.as_bytes(), 3_000) {
         drop(asked(&String::from_utf8_lossy(&bytes)));

@@ -1,58 +1,17 @@
-use std::cell::RefCell;
-
-use busbar_sdk::mutations;
+use busbar_sdk::test_hub::{TestHub, message};
+use busbar_sdk::{Draft, Message, mutations};
 use serde_json::{Value, json};
 
 use super::*;
 
-// Signatures are the host's: here the text under the checksum is looked at, and the cases verify published vectors.
-struct Fake {
-    genuine: bool,
-    signed: RefCell<String>,
-    known: Vec<Message>,
-    drafts: Vec<Draft>,
-    notes: Vec<String>,
-}
-
-impl Hub for Fake {
-    fn now_ms(&self) -> u64 {
-        1_795_330_800_000
-    }
-
-    fn verify(&self, _: &str, data: &[u8], signature: &[u8]) -> Result<bool, String> {
-        *self.signed.borrow_mut() = String::from_utf8(data.to_vec()).unwrap();
-        Ok(self.genuine && signature.len() == 32)
-    }
-
-    fn post(&mut self, _: &str, _: String) -> Result<Response, HttpError> {
-        Err(HttpError::Denied("a callback asks nobody".to_owned()))
-    }
-
-    fn lookup(&self, id: &str) -> Option<Message> {
-        self.known.iter().find(|message| message.id == id).cloned()
-    }
-
-    fn emit(&mut self, draft: Draft) {
-        self.drafts.push(draft);
-    }
-
-    fn note(&mut self, text: &str) {
-        self.notes.push(text.to_owned());
-    }
-
-    fn warn(&mut self, text: &str) {
-        self.notes.push(text.to_owned());
-    }
-}
-
 const PAID: &str = "mdOrder=3ff6962a-7dcc&orderNumber=500100200300-17&operation=deposited&status=1&amount=123456";
 
-fn served(query: &str, known: Vec<Message>) -> (Result<HookResponse, Failure>, Fake) {
+fn served(query: &str, known: Vec<Message>) -> (Result<HookResponse, Failure>, TestHub) {
     let raw = json!({ "credential": "key", "account-pattern": "^([0-9]+)-", "invoice-pattern": "-([0-9]+)$" });
     let settings = Settings::compiled(serde_json::from_value(raw).unwrap()).ok().unwrap();
     let query = format!("{query}&checksum={}&sign_alias=x", "5A".repeat(32));
     let request = HookRequest { method: "GET".into(), path: "/".into(), query, headers: vec![], body: vec![] };
-    let mut hub = Fake { genuine: true, signed: RefCell::default(), known, drafts: vec![], notes: vec![] };
+    let mut hub = TestHub { hash: |_| vec![0x5A; 32], known, ..TestHub::default() };
     let result = handle(&settings, &request, &mut hub);
     (result, hub)
 }
@@ -64,28 +23,15 @@ fn code(query: &str) -> String {
     }
 }
 
-fn stated(draft: &Draft) -> Message {
-    Message {
-        id: draft.id.clone(),
-        source: "/test/sber".to_owned(),
-        type_: draft.type_.clone(),
-        subject: None,
-        time: None,
-        partition_key: None,
-        correlation_id: None,
-        data: draft.data.clone(),
-    }
-}
-
 #[test]
 fn a_payment_and_its_repeat() {
     let (result, hub) = served(PAID, vec![]);
     assert_eq!(result.unwrap().status, 200);
     assert_eq!(
-        hub.signed.borrow().as_str(),
+        String::from_utf8(hub.hashed.concat()).unwrap(),
         "amount;123456;mdOrder;3ff6962a-7dcc;operation;deposited;orderNumber;500100200300-17;status;1;"
     );
-    let data: Value = serde_json::from_str(&hub.drafts[0].data).unwrap();
+    let data = hub.data(0);
     assert_eq!(
         data,
         json!({
@@ -93,13 +39,13 @@ fn a_payment_and_its_repeat() {
             "paidOn": "2026-11-22", "paidAt": "2026-11-22T10:00:00+03:00", "document": { "number": "3ff6962a-7dcc" }, "invoice": "17",
         })
     );
-    let (result, again) = served(PAID, vec![stated(&hub.drafts[0])]);
+    let (result, again) = served(PAID, vec![message_of(&hub.drafts[0])]);
     assert_eq!((result.unwrap().status, again.drafts.len()), (200, 0));
 }
 
 #[test]
 fn refunds_in_parts_and_a_reversal() {
-    let payment = stated(&served(PAID, vec![]).1.drafts[0]);
+    let payment = message_of(&served(PAID, vec![]).1.drafts[0]);
     let refund = |more: &str| {
         let query = format!(
             "mdOrder=3ff6962a-7dcc&orderNumber=x&operation=refunded&status=1&operationRefundedAmount=100{more}"
@@ -112,7 +58,7 @@ fn refunds_in_parts_and_a_reversal() {
     assert_eq!(refund("&externalRefundId=r1&refundedAmount=1").id, refund("&externalRefundId=r1&refundedAmount=2").id);
     let reversal = "mdOrder=3ff6962a-7dcc&orderNumber=x&operation=reversed&status=1";
     let (_, hub) = served(reversal, vec![payment]);
-    let data: Value = serde_json::from_str(&hub.drafts[0].data).unwrap();
+    let data = hub.data(0);
     assert_eq!(data["amount"]["value"], "1234.56");
     assert!(served(reversal, vec![]).1.drafts.is_empty());
 }
@@ -141,7 +87,7 @@ fn what_makes_no_sense_is_refused() {
             &PAID.replace("=deposited", &format!("={operation}")).replace("status=1", &format!("status={status}")),
             vec![],
         );
-        assert_eq!((result.unwrap().status, hub.drafts.len(), hub.notes.len()), (200, 0, 1), "{operation}");
+        assert_eq!((result.unwrap().status, hub.drafts.len(), hub.infos.len()), (200, 0, 1), "{operation}");
     }
 }
 
@@ -183,7 +129,7 @@ fn one_payment_and_another() {
     }
     let (result, hub) = served(&format!("{PAID}&callbackCreationDate=yesterday"), vec![]);
     assert_eq!(
-        (result.is_ok(), hub.drafts.len(), hub.notes.len()),
+        (result.is_ok(), hub.drafts.len(), hub.warnings.len()),
         (true, 1, 1),
         "the moment it came at, and a warning"
     );
@@ -235,16 +181,7 @@ fn one_refund_and_another() {
 }
 
 fn message_of(draft: &Draft) -> Message {
-    Message {
-        id: draft.id.clone(),
-        source: "/demo/sber".into(),
-        type_: draft.type_.clone(),
-        subject: None,
-        time: None,
-        partition_key: None,
-        correlation_id: None,
-        data: draft.data.clone(),
-    }
+    message("/demo/sber", &draft.id, &draft.type_, draft.data.as_str())
 }
 
 #[test]

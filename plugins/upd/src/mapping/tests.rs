@@ -27,14 +27,8 @@ const SETTINGS: &str = r#"{
 
 fn message(r#type: &str, data: Value) -> Message {
     Message {
-        id: "m-1".into(),
-        source: "/systems/billing".into(),
-        type_: r#type.into(),
-        subject: None,
         time: Some("2026-11-20T10:11:12+03:00".into()),
-        partition_key: None,
-        correlation_id: None,
-        data: data.to_string(),
+        ..busbar_sdk::test_hub::message("/systems/billing", "m-1", r#type, data.to_string())
     }
 }
 

@@ -1,11 +1,12 @@
 #![allow(clippy::unwrap_used)]
 
-use busbar_sdk::http::{HttpError, Response};
-use busbar_sdk::{Failure, HookRequest, Message, mutations, parse_settings};
+use busbar_sdk::http::Request;
+use busbar_sdk::test_hub::message;
+use busbar_sdk::{Failure, HookRequest, Message, TestHub, header, mutations, parse_settings};
 use serde_json::json;
 
 use super::*;
-use crate::hub::{self, Hub};
+use crate::hub;
 use crate::poll;
 
 const PAYMENT: &str = r#"{"id":"2f0e1d6a-000f-5000-8000-18db351245c7","status":"succeeded","paid":true,"test":false,
@@ -15,71 +16,14 @@ const PAYMENT: &str = r#"{"id":"2f0e1d6a-000f-5000-8000-18db351245c7","status":"
 const NOTIFICATION: &str =
     r#"{"type":"notification","event":"payment.succeeded","object":{"id":"2f0e1d6a-000f-5000-8000-18db351245c7"}}"#;
 
-/// Answers in order, and what was asked and stated.
-#[derive(Default)]
-struct World {
-    answers: Vec<(u16, String)>,
-    asked: Vec<String>,
-    drafts: Vec<Draft>,
-    notes: Vec<String>,
-}
-
-impl World {
-    fn answering(answers: &[(u16, &str)]) -> Self {
-        let answers = answers.iter().rev().map(|(status, body)| (*status, (*body).to_owned())).collect();
-        Self { answers, ..Self::default() }
-    }
-
-    fn next(&mut self) -> Result<Response, HttpError> {
-        let (status, body) = self.answers.pop().ok_or_else(|| HttpError::NoAnswer("no more".to_owned()))?;
-        Ok(Response { status, headers: Vec::new(), body: body.into_bytes() })
-    }
-}
-
-impl Hub for World {
-    fn now_ms(&self) -> u64 {
-        1_795_330_800_000
-    }
-
-    fn get(&mut self, path: &str) -> Result<Response, HttpError> {
-        self.asked.push(path.to_owned());
-        self.next()
-    }
-
-    fn post(&mut self, path: &str, key: &str, _: Vec<u8>) -> Result<Response, HttpError> {
-        self.asked.push(format!("{path} {key}"));
-        self.next()
-    }
-
-    fn lookup(&self, id: &str) -> Option<Message> {
-        let draft = self.drafts.iter().find(|draft| draft.id == id)?;
-        Some(message(&draft.type_, &draft.data))
-    }
-
-    fn emit(&mut self, draft: Draft) {
-        self.drafts.push(draft);
-    }
-
-    fn note(&mut self, text: &str) {
-        self.notes.push(text.to_owned());
-    }
-
-    fn leave_out(&mut self, entry: &Rejection) {
-        self.notes.push(format!("{} {}", entry.code, entry.place.clone().unwrap_or_default()));
-    }
-}
-
-fn message(r#type: &str, data: &str) -> Message {
-    Message {
-        id: "invoice-17".to_owned(),
-        source: "/demo/billing".to_owned(),
-        type_: r#type.to_owned(),
-        subject: None,
-        time: None,
-        partition_key: None,
-        correlation_id: None,
-        data: data.to_owned(),
-    }
+/// Paths, and keys, of what was asked.
+fn asked(hub: &TestHub) -> Vec<String> {
+    let base = settings().base_url;
+    let key = |request: &Request| {
+        header(&request.headers, "idempotence-key").map(|key| format!(" {key}")).unwrap_or_default()
+    };
+    let shown = |request: &Request| format!("{}{}", request.url.strip_prefix(&base).unwrap(), key(request));
+    hub.requests.iter().map(shown).collect()
 }
 
 fn settings() -> Settings {
@@ -98,9 +42,9 @@ fn request(body: &[u8]) -> HookRequest {
 
 #[test]
 fn a_notification_and_a_poll_state_the_same() {
-    let mut told = World::answering(&[(200, PAYMENT)]);
+    let mut told = TestHub::answering(&[(200, PAYMENT)]);
     hub::receive(&settings(), &request(NOTIFICATION.as_bytes()), &mut told).unwrap();
-    let mut polled = World::answering(&[(200, &format!(r#"{{"type":"list","items":[{PAYMENT}]}}"#))]);
+    let mut polled = TestHub::answering(&[(200, &format!(r#"{{"type":"list","items":[{PAYMENT}]}}"#))]);
     poll::poll(&settings(), None, &mut polled).unwrap();
     let (one, other) = (&told.drafts[0], &polled.drafts[0]);
     assert_eq!((&one.id, &one.type_, &one.data), (&other.id, &other.type_, &other.data));
@@ -113,7 +57,7 @@ fn a_notification_and_a_poll_state_the_same() {
 fn one_payment_and_another() {
     let stated = |payment: &str| {
         let list = format!(r#"{{"items":[{payment}]}}"#);
-        let mut world = World::answering(&[(200, &list)]);
+        let mut world = TestHub::answering(&[(200, &list)]);
         poll::poll(&settings(), None, &mut world).unwrap();
         world.drafts.remove(0).id
     };
@@ -133,7 +77,7 @@ fn one_payment_and_another() {
 
 #[test]
 fn statuses_that_nobody_knows_are_refused() {
-    let mut world = World::answering(&[(200, &PAYMENT.replace("succeeded", "glorified"))]);
+    let mut world = TestHub::answering(&[(200, &PAYMENT.replace("succeeded", "glorified"))]);
     let failure = hub::receive(&settings(), &request(NOTIFICATION.as_bytes()), &mut world).unwrap_err();
     assert!(matches!(failure, Failure::Rejected(rejection) if rejection.place.as_deref() == Some("answer/status")));
 }
@@ -142,20 +86,20 @@ fn statuses_that_nobody_knows_are_refused() {
 fn what_the_notification_claims_does_not_count() {
     let forged = NOTIFICATION
         .replace("\"object\":{", "\"object\":{\"status\":\"succeeded\",\"amount\":{\"value\":\"9999.00\"},");
-    let mut world = World::answering(&[(404, "{}")]);
+    let mut world = TestHub::answering(&[(404, "{}")]);
     let failure = hub::receive(&settings(), &request(forged.as_bytes()), &mut world).unwrap_err();
     assert!(matches!(failure, Failure::Rejected(rejection) if rejection.code == "unknown-object"));
-    let mut world = World::answering(&[(200, &PAYMENT.replace("succeeded", "pending"))]);
+    let mut world = TestHub::answering(&[(200, &PAYMENT.replace("succeeded", "pending"))]);
     let failure = hub::receive(&settings(), &request(forged.as_bytes()), &mut world).unwrap_err();
     assert!(matches!(failure, Failure::Transient(_)));
-    let mut world = World::answering(&[(200, &PAYMENT.replace("\"test\":false", "\"test\":true"))]);
+    let mut world = TestHub::answering(&[(200, &PAYMENT.replace("\"test\":false", "\"test\":true"))]);
     hub::receive(&settings(), &request(forged.as_bytes()), &mut world).unwrap();
     assert!(world.drafts.is_empty());
     for id in ["../refunds/1", "a?b", "", &"a".repeat(65)] {
         let body = json!({ "type": "notification", "event": "payment.succeeded", "object": { "id": id } }).to_string();
-        let mut world = World::default();
+        let mut world = TestHub::default();
         assert!(hub::receive(&settings(), &request(body.as_bytes()), &mut world).is_err());
-        assert!(world.asked.is_empty(), "{id}");
+        assert!(world.requests.is_empty(), "{id}");
     }
 }
 
@@ -163,7 +107,7 @@ fn what_the_notification_claims_does_not_count() {
 fn a_round_of_polls() {
     let refund = r#"{"id":"r-1","payment_id":"2f0e1d6a-000f-5000-8000-18db351245c7","status":"succeeded",
         "amount":{"value":"52.98","currency":"RUB"},"created_at":"2026-11-22T06:00:00Z","description":"Лишнее"}"#;
-    let mut world = World::answering(&[
+    let mut world = TestHub::answering(&[
         (200, r#"{"items":[],"next_cursor":"37a5 c87d"}"#),
         (200, &format!(r#"{{"items":[{PAYMENT}]}}"#)),
         (200, &format!(r#"{{"items":[{refund}]}}"#)),
@@ -175,16 +119,18 @@ fn a_round_of_polls() {
         let polled = poll::poll(&settings(), cursor.as_deref(), &mut world).unwrap();
         more.push(polled.more);
         cursor = polled.cursor;
+        world.commit();
     }
     assert_eq!(more, [true, true, false, true]);
+    let asked = asked(&world);
     let since = "2026%2D11%2D19T07%3A00%3A00%2B00%3A00";
-    assert_eq!(world.asked[0], format!("/payments?status=succeeded&captured_at.gte={since}&limit=100"));
-    assert_eq!(world.asked[1], format!("{}&cursor=37a5%20c87d", world.asked[0]));
-    assert_eq!(world.asked[2], format!("/refunds?status=succeeded&created_at.gte={since}&limit=20"));
-    assert_eq!(world.asked[3], world.asked[0]);
+    assert_eq!(asked[0], format!("/payments?status=succeeded&captured_at.gte={since}&limit=100"));
+    assert_eq!(asked[1], format!("{}&cursor=37a5%20c87d", asked[0]));
+    assert_eq!(asked[2], format!("/refunds?status=succeeded&created_at.gte={since}&limit=20"));
+    assert_eq!(asked[3], asked[0]);
     // The account of the refund is that of the payment stated before.
     assert_eq!(world.drafts[1].subject.as_deref(), Some("500100200300"));
-    assert_eq!(world.asked.len(), 4);
+    assert_eq!(world.requests.len(), 4);
 }
 
 #[test]
@@ -192,19 +138,20 @@ fn a_refund_asks_for_its_payment_once() {
     let refund: Refund = serde_json::from_value(json!({ "id": "r-1", "payment_id": "p-1", "status": "succeeded",
         "amount": { "value": "1.00", "currency": "RUB" }, "created_at": "2026-11-22T06:00:00.5Z" }))
     .unwrap();
-    let mut world = World::answering(&[(200, PAYMENT)]);
+    let mut world = TestHub::answering(&[(200, PAYMENT)]);
     for _ in 0..2 {
         hub::state_refund(&settings(), &refund, "answer", &mut world).unwrap();
+        world.commit();
     }
-    assert_eq!((world.asked.len(), world.drafts.len()), (1, 1));
-    let data: Value = serde_json::from_str(&world.drafts[0].data).unwrap();
+    assert_eq!((world.requests.len(), world.drafts.len()), (1, 1));
+    let data = world.data(0);
     assert_eq!((&data["refundedAt"], data.get("reason")), (&json!("2026-11-22T09:00:00+03:00"), None));
 }
 
 fn invoice(value: &str) -> Message {
     let data = json!({ "account": "500100200300", "number": "17", "issuedOn": "2026-11-01",
         "amount": { "value": value, "currency": "RUB" } });
-    message("invoice.issued.v1", &data.to_string())
+    message("/demo/billing", "invoice-17", "invoice.issued.v1", data.to_string())
 }
 
 const BILL: &str = r#"{"id":"in-e44e8088-bd73-43b1-959a-954f3a7d0c54","status":"pending","created_at":"2026-11-22T07:00:00.139Z",
@@ -213,14 +160,15 @@ const BILL: &str = r#"{"id":"in-e44e8088-bd73-43b1-959a-954f3a7d0c54","status":"
 #[test]
 fn a_page_of_an_invoice() {
     let deliver = |answer: &str| {
-        let mut world = World::answering(&[(200, answer)]);
+        let mut world = TestHub::answering(&[(200, answer)]);
         (hub::deliver(&settings(), &invoice("1052.98"), &mut world), world)
     };
     let (result, world) = deliver(BILL);
     result.unwrap();
     let key = ids::derived(&["yookassa", "invoice", "/demo/billing", "invoice-17"]);
-    assert_eq!(world.asked, [format!("/invoices {key}")]);
-    let data: Value = serde_json::from_str(&world.drafts[0].data).unwrap();
+    assert_eq!(world.idempotent, [0]);
+    assert_eq!(asked(&world), [format!("/invoices {key}")]);
+    let data = world.data(0);
     assert_eq!(data["url"], "https://pay.example/my/i/1");
     assert_eq!(
         (&data["amount"]["value"], &data["expiresAt"]),
@@ -242,15 +190,15 @@ fn a_page_of_a_payment() {
     let settings: Settings =
         parse_settings(r#"{"credential":"shop","page":"payment","return-url":"https://portal.example/paid"}"#).unwrap();
     let deliver = |value: &str, status: u16, answer: &str| {
-        let mut world = World::answering(&[(status, answer)]);
+        let mut world = TestHub::answering(&[(status, answer)]);
         let result = hub::deliver(&settings, &invoice(value), &mut world);
         (result, world)
     };
     let (result, world) = deliver("1052.98", 200, &paged);
     assert!(result.is_ok() && world.drafts[0].data.contains("https://pay.example/1"));
-    assert_eq!(world.asked, [format!("/payments {}", ids::derived(&["yookassa", "/demo/billing", "invoice-17"]))]);
+    assert_eq!(asked(&world), [format!("/payments {}", ids::derived(&["yookassa", "/demo/billing", "invoice-17"]))]);
     let (result, world) = deliver("0.00", 200, &paged);
-    assert!(result.is_ok() && world.asked.is_empty());
+    assert!(result.is_ok() && world.requests.is_empty());
     let (result, world) = deliver("1052.98", 200, PAYMENT);
     assert!(result.is_ok() && world.drafts.is_empty());
     let code = |result| match result {
@@ -282,11 +230,11 @@ fn damaged_input_is_refused_not_crashed_on() {
         }
         damaged.truncate(if random() % 4 == 0 { random() % damaged.len() } else { damaged.len() });
         let text = String::from_utf8_lossy(&damaged).into_owned();
-        let mut world = World::answering(&[(200, text.as_str()), (200, PAYMENT)]);
+        let mut world = TestHub::answering(&[(200, text.as_str()), (200, PAYMENT)]);
         let _ = poll::poll(&settings, Some(&damaged), &mut world);
         let _ = poll::poll(&settings, None, &mut world);
-        let _ = hub::receive(&settings, &request(&damaged), &mut World::answering(&[(200, text.as_str())]));
-        let _ = hub::receive(&settings, &request(&damaged), &mut World::answering(&[(200, PAYMENT)]));
+        let _ = hub::receive(&settings, &request(&damaged), &mut TestHub::answering(&[(200, text.as_str())]));
+        let _ = hub::receive(&settings, &request(&damaged), &mut TestHub::answering(&[(200, PAYMENT)]));
     }
 }
 
@@ -310,12 +258,11 @@ fn each_object_is_itself() {
 fn a_bad_object_of_a_page_is_left_out() {
     let settings = parse_settings::<Settings>(r#"{"credential":"shop"}"#).unwrap();
     let bad = PAYMENT.replace("1052.98", "much");
-    let mut hub = World::answering(&[(200, &format!(r#"{{"items":[{bad},{{"id":7}},{PAYMENT}]}}"#))]);
+    let mut hub = TestHub::answering(&[(200, &format!(r#"{{"items":[{bad},{{"id":7}},{PAYMENT}]}}"#))]);
     assert!(poll::poll(&settings, None, &mut hub).is_ok());
-    assert_eq!(
-        (hub.drafts.len(), hub.notes),
-        (1, vec!["bad-answer items/0/amount".to_owned(), "bad-answer items/1".to_owned()])
-    );
+    let left_out = hub.left_out.iter().map(|entry| (entry.code.as_str(), entry.place.as_deref().unwrap_or_default()));
+    let wanted = [("bad-answer", "items/0/amount"), ("bad-answer", "items/1")];
+    assert_eq!((hub.drafts.len(), left_out.collect::<Vec<_>>()), (1, wanted.to_vec()));
     let unknown = NOTIFICATION.replace("payment.succeeded", "payment.thought_over");
     let request = HookRequest {
         method: "POST".into(),
@@ -324,6 +271,7 @@ fn a_bad_object_of_a_page_is_left_out() {
         headers: vec![],
         body: unknown.into(),
     };
-    let failure = hub::receive(&settings, &request, &mut World::default()).map(|response| response.status).unwrap_err();
+    let failure =
+        hub::receive(&settings, &request, &mut TestHub::default()).map(|response| response.status).unwrap_err();
     assert!(matches!(failure, Failure::Rejected(rejection) if rejection.code == "unknown-event"));
 }
