@@ -3,6 +3,7 @@
 
 mod code;
 mod layers;
+mod parts;
 mod shape;
 
 use std::collections::BTreeSet;
@@ -68,6 +69,16 @@ fn core_does_not_touch_the_world() {
 #[test]
 fn dependencies_point_one_way() {
     each(|path| path.ends_with("Cargo.toml"), layers::dependencies);
+}
+
+#[test]
+fn parts_know_what_the_table_says() {
+    let known = parts::known(&read("host/README.md"));
+    let sources = files().into_iter().filter(|path| is_host_source(path) && path.starts_with("host/server/"));
+    let sources = sources.map(|path| (path.clone(), read(&path))).collect();
+    let faults = parts::circles(&known).into_iter().chain(parts::unused(&known, &sources));
+    let walls = sources.iter().flat_map(|(path, text)| parts::walls(&known, path, text));
+    fails_if_any(faults.chain(walls).collect());
 }
 
 #[test]
