@@ -18,6 +18,7 @@ pub mod limits;
 mod new;
 mod nodes;
 mod out;
+mod policies;
 mod poll;
 mod publishers;
 mod stories;
