@@ -1,6 +1,6 @@
 //! Whole ways through the running hub: over a real broker, through files, and the demo itself.
 
-mod alarm;
+pub mod alarm;
 mod alone;
 mod amqp;
 mod aside;
