@@ -87,10 +87,10 @@ else
   step "tests"
   cargo test --locked --workspace -- --skip faults:: --skip hostile::neighbours --skip judges::
   if [ -n "$trixie" ]; then
-    # What the servers' versions can change: both contracts, what is said in headers, limits and alarms, a client of AMQP 1.0.
+    # What the servers' versions can change: both contracts, what is said in headers, limits, alarms and policies, a client of AMQP 1.0.
     step "the same on RabbitMQ 4 and PostgreSQL 17: contracts, flows over the broker"
     BUSBAR_TESTS_ROOT="$trixie" cargo test --locked --workspace --test it -- contracts::transport contracts::store::in_postgres \
-      flows::alarm flows::amqp flows::aside flows::attributes flows::limits judges::one
+      flows::alarm flows::amqp flows::aside flows::attributes flows::limits flows::policies judges::one
   fi
   step "judges: libraries of others write what is read here, and read what is written here"
   cargo test --locked --workspace --test it -- judges:: --nocapture

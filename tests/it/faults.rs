@@ -3,6 +3,7 @@
 
 mod backlog;
 mod gateway;
+mod minority;
 mod operator;
 mod payments;
 mod poison;

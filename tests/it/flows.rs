@@ -1,6 +1,6 @@
 //! Whole ways through the running hub: over a real broker, through files, and the demo itself.
 
-mod alarm;
+pub mod alarm;
 mod alone;
 mod amqp;
 mod aside;
@@ -18,6 +18,7 @@ pub mod limits;
 mod new;
 mod nodes;
 mod out;
+mod policies;
 mod poll;
 mod publishers;
 mod stories;

@@ -6,8 +6,10 @@
 //! `BUSBAR_TESTS_ROOT` names a root of another Debian (tests/trixie.sh): then the servers are its, and with them the versions.
 
 use rand::Rng;
+use std::fs::Permissions;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -212,9 +214,41 @@ impl Server {
 
     /// The same with plugins.
     pub fn rabbitmq_plugged(plugins: &str, more: &str) -> Self {
+        let mut server = Self::rabbitmq_node(plugins, more, free_port());
+        server.run();
+        server
+    }
+
+    /// A cluster of three nodes. Each can be killed and started again; the names of all are kept by the first one's helper.
+    pub fn rabbitmq_cluster() -> [Self; 3] {
+        let epmd_port = free_port();
+        let mut nodes = [(); 3].map(|()| Self::rabbitmq_node("", "", epmd_port));
+        let first = nodes[0].node_name().to_string();
+        for (at, node) in nodes.iter_mut().enumerate() {
+            let cookie = node.path(".erlang.cookie");
+            std::fs::write(&cookie, "ONEOFTHECLUSTER").unwrap();
+            std::fs::set_permissions(&cookie, Permissions::from_mode(0o400)).unwrap();
+            if at > 0 {
+                node.helper = None;
+                let key = "cluster_formation.classic_config.nodes";
+                let joins = format!("{key}.1 = {first}\n{key}.2 = {}\n", node.node_name());
+                let mut config = std::fs::File::options().append(true).open(node.path("rabbitmq.conf")).unwrap();
+                config.write_all(joins.as_bytes()).unwrap();
+            }
+            node.run();
+        }
+        nodes
+    }
+
+    fn node_name(&self) -> &str {
+        let environment = &self.program.environment;
+        environment.iter().find_map(|(name, value)| (*name == "RABBITMQ_NODENAME").then_some(value)).unwrap()
+    }
+
+    fn rabbitmq_node(plugins: &str, more: &str, epmd_port: u16) -> Self {
         let folder = tempfile::Builder::new().prefix("busbar-rabbitmq-").tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
-        let (port, epmd_port, dist_port) = (free_port(), free_port(), free_port());
+        let (port, dist_port) = (free_port(), free_port());
         std::fs::write(at("enabled_plugins"), format!("[{plugins}].\n")).unwrap();
         std::fs::write(at("definitions.json"), definitions()).unwrap();
         let config =
@@ -247,9 +281,7 @@ impl Server {
         };
         let url = format!("amqp://busbar:busbar@127.0.0.1:{port}/%2f");
         let (program, helper) = (program(command), Some(program(epmd)));
-        let mut server = Self { url, program, helper, ready: rabbitmq_ready, port, folder };
-        server.run();
-        server
+        Self { url, program, helper, ready: rabbitmq_ready, port, folder }
     }
 }
 

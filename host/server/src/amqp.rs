@@ -7,7 +7,9 @@ mod dial;
 mod fit;
 mod intake;
 mod link;
+mod management;
 mod one;
+mod policies;
 mod publish;
 mod publishers;
 mod taking;
@@ -16,6 +18,8 @@ mod transport;
 
 pub use attributes::PREFIX as ATTRIBUTE_PREFIX;
 pub use intake::run as run_intake;
+pub use management::Management;
+pub use policies::{Policies, Watcher as PolicyWatcher};
 pub use publishers::Allowed;
 pub use topology::{SystemQueue, Topology};
 pub use transport::RabbitTransport;

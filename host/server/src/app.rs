@@ -1,6 +1,6 @@
 //! Wires all parts. The only place that knows every one of them.
 
-use crate::amqp::{Allowed, RabbitTransport, SystemQueue, Topology, run_intake};
+use crate::amqp::{Allowed, Management, Policies, PolicyWatcher, RabbitTransport, SystemQueue, Topology, run_intake};
 use crate::bounds::{Bounds, Watcher};
 use crate::config::model::{KnownBy, PublisherConfig, Via as ViaKind};
 use crate::deployment::{Deployment, System, policy, stating, system_rules};
@@ -52,6 +52,7 @@ struct Base {
     files: Arc<Board<FilesShown>>,
     clock_jumped: Arc<AtomicBool>,
     bounds: Arc<Bounds>,
+    policies: Arc<Policies>,
     /// And whether the system may keep a state.
     quotas: BTreeMap<String, (Arc<Quota>, bool)>,
 }
@@ -139,6 +140,7 @@ fn api(
         clock_jumped: base.clock_jumped.clone(),
         store_health: store.health(),
         bounds: base.bounds.clone(),
+        policies: base.policies.clone(),
         throttle: Throttle::default(),
         metrics,
         limits: deployment.config.http.clone(),
@@ -147,7 +149,7 @@ fn api(
 }
 
 async fn base(deployment: &Deployment, store: Arc<dyn Store>) -> anyhow::Result<Base> {
-    let topology = topology(deployment);
+    let (topology, policies) = (topology(deployment), Arc::<Policies>::default());
     // Where others may use the store as well, nothing is this hub's before it has a lease.
     let shared = is_shared(deployment);
     let owned = watch::Sender::new(if shared { Shards::NONE } else { Shards::ALL });
@@ -156,7 +158,7 @@ async fn base(deployment: &Deployment, store: Arc<dyn Store>) -> anyhow::Result<
         store,
         clock: Arc::new(SystemClock),
         questions: Arc::new(OnceLock::new()),
-        transport: transport(deployment, &topology, owned.subscribe()).await?,
+        transport: transport(deployment, &topology, owned.subscribe(), &policies).await?,
         topology,
         owned,
         lease: Arc::new(if shared { Lease::none() } else { Lease::for_ever() }),
@@ -165,6 +167,7 @@ async fn base(deployment: &Deployment, store: Arc<dyn Store>) -> anyhow::Result<
         files: Arc::default(),
         clock_jumped: Arc::default(),
         bounds: Arc::default(),
+        policies,
         quotas: BTreeMap::new(),
     })
 }
@@ -244,11 +247,20 @@ async fn transport(
     deployment: &Deployment,
     topology: &Topology,
     owned: watch::Receiver<Shards>,
+    policies: &Arc<Policies>,
 ) -> anyhow::Result<Option<Arc<dyn Transport>>> {
     let (Some(config), urls) = (&deployment.config.amqp, deployment.amqp_urls.clone()) else { return Ok(None) };
     // Answers and confirms must still come while deliveries drain: it ends with the process.
     let started = RabbitTransport::start(config, urls, topology.clone(), owned, CancellationToken::new()).await;
-    Ok(Some(Arc::new(started.context("connecting to the broker")?)))
+    let transport = started.context("connecting to the broker")?;
+    match (&deployment.amqp_management, deployment.amqp_urls.first()) {
+        (Some(url), Some(broker)) => {
+            let watcher = PolicyWatcher::new(policies.clone(), Management::new(url, broker)?, topology.kept());
+            transport.watch_policies(watcher).await;
+        }
+        _ => tracing::info!("policies of the broker are not looked at: amqp.management names no address"),
+    }
+    Ok(Some(Arc::new(transport)))
 }
 
 /// Folders that files are written to, by system.

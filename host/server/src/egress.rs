@@ -1,7 +1,10 @@
 //! Outgoing HTTP. Names are resolved once and every address is checked, redirects are not followed,
 //! and everything has a limit.
 
-use crate::wasm::{HttpFailure, HttpRequest, HttpResponse};
+mod request;
+
+pub use request::{Authorization, HttpFailure, HttpRequest, HttpResponse};
+
 use busbar_core::{Code, Problem};
 use futures::StreamExt;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};

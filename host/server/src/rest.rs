@@ -22,6 +22,7 @@ pub use problem::ApiProblem;
 pub use serve::{Limits, serve, serve_probes};
 pub use throttle::Throttle;
 
+use crate::amqp::Policies;
 use crate::bounds::Bounds;
 use crate::config::model::{HookConfig, HttpConfig};
 use crate::folder::holdup::FilesShown;
@@ -55,6 +56,7 @@ pub struct Api {
     pub clock_jumped: Arc<AtomicBool>,
     pub store_health: Arc<Health>,
     pub bounds: Arc<Bounds>,
+    pub policies: Arc<Policies>,
     pub throttle: Throttle,
     pub metrics: Option<PrometheusHandle>,
     pub limits: HttpConfig,

@@ -20,7 +20,7 @@ pub use cache::Cache;
 pub(crate) use cache::hex;
 pub use compile::Compiler;
 pub use credentials::{base64_key, hmac_sha256};
-pub use effects::{AskFailure, Authorization, Effects, HttpFailure, HttpRequest, HttpResponse};
+pub use effects::{AskFailure, Effects};
 pub(crate) use engine::MEMORY_BYTES_MAX;
 pub use engine::Runtime;
 pub(crate) use host::{RESERVED, rfc3339};

@@ -142,6 +142,7 @@ async fn rabbitmq() {
     let config = AmqpConfig {
         body_bytes_max: 1 << 20,
         url: BrokerUrls::One(TextOrReference::Text(url.clone())),
+        management: None,
         prefix: "busbar".into(),
         prefetch: 100,
         confirm_timeout_ms: 10_000,
@@ -214,6 +215,7 @@ async fn start_owning(url: &str, owned: watch::Receiver<Shards>) -> Result<Rabbi
     let config = AmqpConfig {
         body_bytes_max: 1 << 20,
         url: BrokerUrls::One(TextOrReference::Text(url.into())),
+        management: None,
         prefix: "busbar".into(),
         prefetch: 100,
         confirm_timeout_ms: 10_000,

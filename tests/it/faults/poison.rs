@@ -137,6 +137,7 @@ async fn exactly_the_unroutable_ones_are_reported() {
     let config = AmqpConfig {
         body_bytes_max: 1 << 20,
         url: BrokerUrls::One(TextOrReference::Text(url.clone())),
+        management: None,
         prefix: "busbar".into(),
         prefetch: 1_000,
         confirm_timeout_ms: 30_000,

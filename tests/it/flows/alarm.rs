@@ -31,24 +31,24 @@ to = ["crm", "portal"]
     )
 }
 
-async fn hub(server: &Server) -> (Hub, Broker, Standin) {
+pub async fn hub(server: &Server) -> (Hub, Broker, Standin) {
     let portal = Standin::start(|_, _| (204, "")).await;
     let hub = Hub::start(&toml(&server.url, &portal.url));
     (hub, Broker::connect(&server.url).await.unwrap(), portal)
 }
 
-async fn post(hub: &Hub, from: usize) {
+pub async fn post(hub: &Hub, from: usize) {
     let batch: Vec<Value> = (from..from + 20).map(|n| payment(&format!("p-{n}"), &n.to_string(), "1.00")).collect();
     assert_eq!(hub.post("application/cloudevents-batch+json", Value::from(batch).to_string()).await.status, 202);
 }
 
-async fn arrived_at_portal(portal: &Standin, count: usize) {
+pub async fn arrived_at_portal(portal: &Standin, count: usize) {
     let what = format!("{count} at the portal");
     wait_for(&what, async || (portal.count("POST", "/in") == count).then_some(())).await;
 }
 
 /// How often each message came, and under how many ids of the broker's.
-async fn drained(broker: &Broker) -> BTreeMap<String, (usize, usize)> {
+pub async fn drained(broker: &Broker) -> BTreeMap<String, (usize, usize)> {
     let mut came: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let options = BasicGetOptions { no_ack: true };
     while let Some(got) = broker.channel.basic_get("crm.messages".into(), options).await.unwrap() {
@@ -65,7 +65,7 @@ async fn drained(broker: &Broker) -> BTreeMap<String, (usize, usize)> {
     came.into_iter().map(|(id, published)| (id, counted(published))).collect()
 }
 
-async fn ready(hub: &Hub) -> (u16, Value) {
+pub async fn ready(hub: &Hub) -> (u16, Value) {
     let answer = hub.get(READER, "/readyz").await;
     (answer.status, answer.body)
 }
@@ -103,7 +103,7 @@ async fn while_the_broker_has_an_alarm_nothing_is_sent_twice_and_the_rest_goes_o
     arrived_at_portal(&portal, 45).await;
     tokio::time::sleep(Duration::from_secs(6)).await;
     server.rabbitmqctl(&["set_vm_memory_high_watermark", "0.6"]);
-    wait_for("all to be done", async || (hub.messages("state=done").await.len() == 45).then_some(())).await;
+    wait_for("all to be done", async || (hub.messages("system=crm&state=done").await.len() == 45).then_some(())).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     // What is refused is put aside once as well.
     assert_eq!(header(&broker.next("busbar.dead").await.unwrap(), "id"), "bad");
@@ -135,7 +135,7 @@ async fn where_nothing_is_confirmed_the_hub_is_not_ready_and_what_is_sent_again_
     assert!(shown["broker-trouble"].as_str().unwrap().contains("confirm"), "{shown}");
     tokio::time::sleep(Duration::from_secs(10)).await;
     queue("resume");
-    wait_for("all to be done", async || (hub.messages("state=done").await.len() == 20).then_some(())).await;
+    wait_for("all to be done", async || (hub.messages("system=crm&state=done").await.len() == 20).then_some(())).await;
     wait_for("a hub that is ready", async || (ready(&hub).await.0 == 200).then_some(())).await;
     let came = drained(&broker).await;
     assert_eq!(came.len(), 20, "{came:?}");

@@ -1,7 +1,7 @@
 //! A client of AMQP 1.0 (npm rhea 3.0.5), as JMS and Azure's libraries are: through the plugin of RabbitMQ 3, and natively in 4.
 
 use crate::flows::broker::{Broker, header};
-use crate::hub::{ANYBODY, Hub, payment, root, wait_for};
+use crate::hub::{ANYBODY, Hub, Standin, payment, root, wait_for};
 use crate::peers::{self, Peer};
 use crate::servers::Server;
 use lapin::options::QueueDeclareOptions;
@@ -42,17 +42,24 @@ fn line(id: &str, form: &str, prefix: &str, content_type: Option<&str>) -> Value
     json!({ "id": id, "form": form, "type": content_type, "properties": properties, "body": body.to_string() })
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_client_of_amqp_1_0_sends_is_taken_as_it_means_it() {
-    let server = tokio::task::spawn_blocking(|| Server::rabbitmq_plugged("rabbitmq_amqp1_0", "")).await.unwrap();
-    let hub = Hub::start(&format!(
-        "[amqp]\nurl = \"{}\"\nreply-queues = [\"answers\"]\n{ANYBODY}\n[systems.crm]\nvia = \"amqp\"\nqueue = \"crm.messages\"\n\
-         [[routes]]\ntypes = [\"payment.received.v1\"]\nto = [\"crm\"]\n",
-        server.url
-    ));
+/// A hub whose answers may go to the queue `answers`, which it made; and the broker.
+async fn hub(server: &Server, more: &str) -> (Hub, Broker) {
+    let hub = Hub::start(&format!("[amqp]\nurl = \"{}\"\nreply-queues = [\"answers\"]\n{ANYBODY}\n{more}", server.url));
     let broker = Broker::connect(&server.url).await.unwrap();
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     broker.channel.queue_declare("answers".into(), durable, Default::default()).await.unwrap();
+    (hub, broker)
+}
+
+async fn server() -> Server {
+    tokio::task::spawn_blocking(|| Server::rabbitmq_plugged("rabbitmq_amqp1_0", "")).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_of_amqp_1_0_sends_is_taken_as_it_means_it() {
+    let server = server().await;
+    let crm = "[systems.crm]\nvia = \"amqp\"\nqueue = \"crm.messages\"\n[[routes]]\ntypes = [\"payment.received.v1\"]\nto = [\"crm\"]\n";
+    let (hub, broker) = hub(&server, crm).await;
     let Some(mut client) = client(&server) else {
         println!("NOT CHECKED: AMQP 1.0; BUSBAR_PEERS names no folder with npm's rhea");
         return;
@@ -89,4 +96,55 @@ async fn what_a_client_of_amqp_1_0_sends_is_taken_as_it_means_it() {
     let answer: Value = serde_json::from_str(&client.heard()).unwrap();
     assert_eq!(answer["correlation"], "asked", "{answer}");
     assert!(answer["answer"].as_str().unwrap().contains("urn:busbar:error:"), "{answer}");
+}
+
+/// A system whose accounts are those that its far end knows.
+fn billing(url: &str) -> String {
+    format!(
+        r#"
+[systems.billing]
+adapter = "rest-json"
+[systems.billing.config]
+base-url = "{url}"
+[systems.billing.config.answer."account.lookup.v1"]
+request = {{ path = "/accounts/{{.data.account}}", statuses = {{ 404 = "ok" }} }}
+type = "account.lookup.answer.v1"
+data = "{{ account: .question.data.account, found: (.status == 200) }}"
+[systems.billing.grants]
+http = ["{url}"]
+private-addresses = ["127.0.0.1"]
+[[routes]]
+types = ["account.lookup.v1"]
+to = ["billing"]
+"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_of_a_client_of_amqp_1_0_is_answered_to_its_address() {
+    let server = server().await;
+    let far_end = Standin::start(|seen, _| if seen.path == "/accounts/0042" { (200, "{}") } else { (404, "{}") }).await;
+    let (_hub, _broker) = hub(&server, &billing(&far_end.url)).await;
+    let Some(mut client) = client(&server) else {
+        println!("NOT CHECKED: AMQP 1.0; BUSBAR_PEERS names no folder with npm's rhea");
+        return;
+    };
+    for (id, correlation, account, is_known) in
+        [("by-id", None, "0042", true), ("by-correlation", Some("call-17"), "0043", false)]
+    {
+        let mut asked = line(id, "text", "ce-", None);
+        asked["ask"] = json!(true);
+        asked["correlation"] = json!(correlation);
+        asked["properties"]["ce-type"] = json!("account.lookup.v1");
+        asked["body"] = json!(json!({ "account": account }).to_string());
+        client.say(&asked.to_string());
+        let answer: Value = serde_json::from_str(&client.heard()).unwrap();
+        assert_eq!(answer["correlation"], correlation.unwrap_or(id), "{answer}");
+        assert_eq!(answer["type"], "application/json", "{answer}");
+        let data: Value = serde_json::from_str(answer["answer"].as_str().unwrap()).unwrap();
+        assert_eq!(data, json!({ "account": account, "found": is_known }), "{answer}");
+        // The plugin of RabbitMQ 3 leaves headers out: there the body and the correlation id are all that comes.
+        let kind = if answer["is4"] == true { json!("account.lookup.answer.v1") } else { Value::Null };
+        assert_eq!(answer["properties"]["cloudEvents:type"], kind, "{answer}");
+    }
 }

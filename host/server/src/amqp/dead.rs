@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Looks at a message before it is dropped. RabbitMQ 3.10 takes no "without limit": it drops at the first return with -1.
-const LOOKS_MAX: i32 = i32::MAX;
+pub const LOOKS_MAX: i32 = i32::MAX;
 const TOGETHER: usize = 256;
 const CONFIRM_MAX: Duration = Duration::from_secs(30);
 

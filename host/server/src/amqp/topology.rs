@@ -8,7 +8,7 @@ use lapin::{Channel, Connection, ExchangeKind};
 
 /// Times a message may come back before the broker puts it aside. Large, because a hub that is killed
 /// hands messages back as well; set, because RabbitMQ 4 drops after 20 otherwise.
-const DELIVERY_LIMIT: i32 = 100_000;
+pub const DELIVERY_LIMIT: i32 = 100_000;
 pub const LIMIT_ARGUMENT: &str = "x-delivery-limit";
 
 /// A queue that the hub declares for a system that speaks canonical messages over AMQP.
@@ -19,6 +19,15 @@ pub struct SystemQueue {
     pub messages: Vec<String>,
     /// Question types, bound on `busbar.requests`.
     pub questions: Vec<String>,
+}
+
+/// What a queue of the hub's is declared with, as far as policies can undo it.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub queue: String,
+    pub delivery_limit: i64,
+    /// What it gives up is put aside, and it refuses messages when it is full.
+    pub puts_aside: bool,
 }
 
 /// Everything the hub declares.
@@ -50,6 +59,14 @@ impl Topology {
 
     pub fn dead(&self) -> String {
         format!("{}.dead", self.prefix)
+    }
+
+    /// Every queue that keeps messages.
+    pub fn kept(&self) -> Vec<Kept> {
+        let all = std::iter::once(self.incoming()).chain(self.queues.iter().map(|system| system.queue.clone()));
+        let kept = |queue| Kept { queue, delivery_limit: DELIVERY_LIMIT.into(), puts_aside: true };
+        let dead = Kept { queue: self.dead(), delivery_limit: super::dead::LOOKS_MAX.into(), puts_aside: false };
+        all.map(kept).chain([dead]).collect()
     }
 
     /// Declares exchanges, queues and bindings; of the dead letters only the exchange, see [`super::dead`].

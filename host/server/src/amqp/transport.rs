@@ -5,6 +5,7 @@ use super::consume::Takers;
 use super::dial::Dial;
 use super::link::{Doubt, Link, Live, Waiting};
 use super::one;
+use super::policies::Watcher;
 use super::publish::{self, Publishers, down};
 use super::taking::Intake;
 use super::topology::Topology;
@@ -86,6 +87,12 @@ impl RabbitTransport {
         let (links, received) = (Mutex::new(links), Mutex::new(incoming));
         let publishers = Publishers::start(&live, &doubt, timeout);
         Ok(Self { received, publishers, takers, live, taking, doubt, waiting, timeout, dead, stop, links })
+    }
+
+    /// Looks at the broker's policies, now and as long as it runs.
+    pub async fn watch_policies(&self, mut watcher: Watcher) {
+        watcher.begin().await;
+        self.links.lock().await.spawn(watcher.run(self.live.clone(), self.stop.clone()));
     }
 }
 

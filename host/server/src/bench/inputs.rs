@@ -1,7 +1,8 @@
 //! What the measurements feed to adapters: invented customers, about 1 KB a call.
 
 use crate::config::model::{Grants, Instances, Limits};
-use crate::wasm::{AskFailure, Caller, Effects, HttpFailure, HttpRequest, HttpResponse, Loaded, Runtime, SystemSpec};
+use crate::egress::{HttpFailure, HttpRequest, HttpResponse};
+use crate::wasm::{AskFailure, Caller, Effects, Loaded, Runtime, SystemSpec};
 use async_trait::async_trait;
 use busbar_core::ports::HookRequest;
 use busbar_core::{Call, Message, Problem, Rules};

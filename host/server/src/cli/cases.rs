@@ -1,7 +1,8 @@
 //! Cases: an input, what the world answers, and what must come out. Run through the real component.
 
 use super::script::{Script, Seen, Setup};
-use crate::wasm::{self, Authorization, Caller, Effects, HttpRequest, Loaded, Runtime};
+use crate::egress::{Authorization, HttpRequest};
+use crate::wasm::{self, Caller, Effects, Loaded, Runtime};
 use anyhow::{Context, bail};
 use busbar_core::ports::{Attempting, Emitted, HookRequest, HookResponse, InputFile, Run};
 use busbar_core::{Call, Failure, Message, Rejection, Rules, StateWrite};

@@ -1,7 +1,8 @@
 //! Effects from a script: what `busbar adapter try` and the cases answer an adapter with.
 
 use crate::config::model::{Grants, Instances, Limits};
-use crate::wasm::{AskFailure, Caller, Effects, HttpFailure, HttpRequest, HttpResponse, Loaded, Runtime, SystemSpec};
+use crate::egress::{HttpFailure, HttpRequest, HttpResponse};
+use crate::wasm::{AskFailure, Caller, Effects, Loaded, Runtime, SystemSpec};
 use async_trait::async_trait;
 use busbar_core::{Call, Message, Problem, Rules, StateWrite};
 use secrecy::SecretString;

@@ -170,6 +170,11 @@ pub struct AmqpConfig {
     /// `amqp://` or `amqps://` with user, password and virtual host, best by reference. Of a cluster a list of its nodes: they
     /// are tried in turn.
     pub url: BrokerUrls,
+    /// `http://` or `https://` of RabbitMQ's management, e.g. `http://broker:15672`: then policies that undo what the hub
+    /// declares are found. User, password and virtual host are those of `url`, unless this names a user; it needs the
+    /// tag `management` or `monitoring`.
+    #[serde(default)]
+    pub management: Option<TextOrReference>,
     /// Prefix of every exchange and queue.
     #[serde(default = "default_prefix")]
     pub prefix: String,

@@ -23,6 +23,7 @@ pub struct Deployment {
     pub store_url: SecretString,
     /// The broker's nodes; none without an `[amqp]` section.
     pub amqp_urls: Vec<SecretString>,
+    pub amqp_management: Option<SecretString>,
 }
 
 /// One system with its secrets and, where it has one, its adapter.
@@ -87,6 +88,8 @@ fn assemble(folder: &Path, config: Config, source: &Source, report: &mut Report)
     let mut secrets = Secrets { folder, source, report };
     let store_url = secrets.text(&config.store.url, "/store/url");
     let amqp_urls = config.amqp.as_ref().map(|amqp| secrets.brokers(&amqp.url)).unwrap_or_default();
+    let management = config.amqp.as_ref().and_then(|amqp| amqp.management.as_ref());
+    let amqp_management = management.map(|url| secrets.management(url, &amqp_urls));
     let mut systems = BTreeMap::new();
     for (name, system) in &config.systems {
         let at = format!("/systems/{}", escape(name));
@@ -106,7 +109,7 @@ fn assemble(folder: &Path, config: Config, source: &Source, report: &mut Report)
     check_adapters(folder, &config.compile, &catalog, &mut systems, source, report);
     let routes = check_routes(&config, &catalog, &systems, source, report);
     let rules = Arc::new(Rules::new(catalog, routes));
-    Deployment { folder: folder.to_path_buf(), config, rules, systems, store_url, amqp_urls }
+    Deployment { folder: folder.to_path_buf(), config, rules, systems, store_url, amqp_urls, amqp_management }
 }
 
 /// What is wrong with the URL of a broker.
@@ -202,6 +205,28 @@ impl Secrets<'_> {
             read.push(url);
         }
         read
+    }
+
+    fn management(&mut self, url: &TextOrReference, brokers: &[SecretString]) -> SecretString {
+        let pointer = "/amqp/management";
+        let (url, span) = (self.text(url, pointer), self.source.value_span(pointer));
+        let parsed = url::Url::parse(url.expose_secret()).ok().filter(url::Url::has_host);
+        match parsed.as_ref().map(url::Url::scheme) {
+            // Said already of one that is missing.
+            _ if url.expose_secret().is_empty() => {}
+            Some("https") => {}
+            Some("http") if !brokers.iter().any(|broker| broker.expose_secret().starts_with("amqps:")) => {}
+            Some("http") => {
+                let text = "the broker's password, kept secret by `amqps`, goes over the network as it is";
+                self.report.warning("plain-http", span, text, "use `https`");
+            }
+            _ => {
+                let remedy =
+                    "write it as `http://broker:15672`, with `user:password@` where it is not the broker's user";
+                self.report.error("management-url", span, "this is no address of RabbitMQ's management", remedy);
+            }
+        }
+        url
     }
 
     fn read(&mut self, reference: &Reference, pointer: &str) -> SecretString {

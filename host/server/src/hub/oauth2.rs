@@ -2,8 +2,7 @@
 //! nor the journal see them.
 
 use crate::config::credentials::{ClientAuthentication, OAuth2};
-use crate::egress::Egress;
-use crate::wasm::{HttpFailure, HttpRequest, HttpResponse};
+use crate::egress::{Egress, HttpFailure, HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use busbar_core::Problem;

@@ -126,7 +126,9 @@ pub async fn healthz() -> &'static str {
 /// not stopping. `broker-trouble` names what keeps messages from going out: with an alarm of the broker alone they wait, and
 /// the hub is ready. `clock` is false while the clock is too far ahead of the journal for retention (`clock-jumped`), and
 /// `nearly-reached` names bounds that soon are, or are already: `disk`, `dead` (messages in `busbar.dead`), `state-keys`,
-/// `state-bytes`. The hub takes messages all the same.
+/// `state-bytes`. The hub takes messages all the same. `policies` lists policies of the broker that undo what the hub declares:
+/// `queue`, `policy`, `operator-policy`, `key`, `value`, `loses`, `effect`, `remedy`; by one that loses messages the hub is not
+/// ready. It is `not asked` without `amqp.management`, and `not known` while that says nothing; the log says why.
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses((status = 200, body = Value), (status = 503, body = Value)))]
 pub async fn readyz(State(api): State<Shared>) -> Response {
     let probe = busbar_core::IntakeFilter { limit: 1, ..Default::default() };
@@ -135,13 +137,14 @@ pub async fn readyz(State(api): State<Shared>) -> Response {
     let broker = api.transport.as_ref().map(|t| t.connected());
     let running = !api.stopping.load(Ordering::SeqCst);
     let clock = !api.clock_jumped.load(Ordering::SeqCst);
-    let ready = store && broker != Some(false) && running;
+    let ready = store && broker != Some(false) && running && !api.policies.lose();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let trouble = api.transport.as_ref().and_then(|t| t.trouble());
+    let policies = api.transport.as_ref().map(|_| api.policies.shown());
     let near = api.bounds.nearly_reached();
     let shown = json!({
         "ready": ready, "store": store, "broker": broker, "broker-trouble": trouble, "running": running, "clock": clock,
-        "nearly-reached": near,
+        "nearly-reached": near, "policies": policies,
     });
     (status, Json(shown)).into_response()
 }

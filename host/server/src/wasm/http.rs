@@ -2,9 +2,9 @@
 //! down before it is sent.
 
 use super::bindings::busbar::adapter as wit;
-use super::effects::{Authorization, HttpFailure, HttpRequest, HttpResponse};
 use super::host::{granted, trap};
 use super::state::CallState;
+use crate::egress::{Authorization, HttpFailure, HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use busbar_core::Call;
