@@ -1,5 +1,6 @@
-//! Which addresses no adapter reaches, as the special-purpose registries of IANA have them (RFC 6890 and its updates, read
-//! 2026-11): <https://www.iana.org/assignments/iana-ipv4-special-registry> and `iana-ipv6-special-registry` beside it.
+//! Which addresses no adapter reaches, as the special-purpose registries of IANA have them (RFC 6890 and its updates):
+//! <https://www.iana.org/assignments/iana-ipv4-special-registry> and `iana-ipv6-special-registry` beside it. What another library
+//! has of them is `judges::addresses`.
 //! The first and the last address of each range are refused, and those beside it are not. Nothing is sent.
 
 use busbar_server::egress::forbidden;

@@ -2,6 +2,7 @@
 //! they write, over generated data. The seed is printed; `BUSBAR_SEED` repeats a run. What is not installed says NOT CHECKED
 //! (`tests/fixtures/peers/install.sh`).
 
+mod addresses;
 mod bank;
 mod cloudevents;
 mod directory;

@@ -186,8 +186,8 @@ impl Resolve for Guard {
 }
 
 /// Why an address is not for adapters, if it is not: every range of IANA's special-purpose registries (RFC 6890 and its updates,
-/// <https://www.iana.org/assignments/iana-ipv4-special-registry> and `iana-ipv6-special-registry`, read 2026-11), multicast, what is
-/// reserved, and forms of IPv6 that lead to an IPv4 address.
+/// <https://www.iana.org/assignments/iana-ipv4-special-registry> and `iana-ipv6-special-registry`; a test holds it against npm's
+/// ipaddr.js), multicast, what is reserved, and forms of IPv6 that lead to an IPv4 address.
 pub fn forbidden(ip: IpAddr) -> Option<&'static str> {
     match ip {
         IpAddr::V4(v4) => forbidden_v4(v4),
