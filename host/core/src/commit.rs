@@ -7,6 +7,7 @@ mod plan;
 pub use names::Names;
 
 use crate::admit::Planned;
+use crate::calls::{Call, CallOutcome};
 use crate::error::ErrorRecord;
 use crate::intakes::*;
 use crate::journal::*;

@@ -16,6 +16,7 @@ pub use file::{FileRules, shard_of_files};
 pub use rate::{Bucket, Rate};
 pub use system::{SystemRules, SystemStatus, Work};
 
+use crate::calls::Call;
 use crate::error::Problem;
 use crate::journal::*;
 use crate::lanes::Refill;

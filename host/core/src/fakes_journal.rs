@@ -1,6 +1,7 @@
 //! The journal as plain tables in memory: it gathers facts and writes plans, as the SQL store does. The SQL store is compared
 //! with it, and the simulation takes its copies for what a crash leaves.
 
+use crate::calls::Call;
 use crate::commit::{Facts, KeyLane, Known, Names, Open, Pair, Plan, finished};
 use crate::intakes::*;
 use crate::journal::*;

@@ -1,5 +1,6 @@
 //! The store in memory: the reference that the SQL store is compared with, and what tests use.
 
+use crate::calls::Call;
 use crate::error::Problem;
 use crate::fakes_journal::{MemoryJournal, Row};
 use crate::intakes::*;

@@ -2,11 +2,11 @@
 //! its part; then each delivery's record says so ahead ([`Started`]); then the file gets its name; then the deliveries are done.
 //! Whoever finds such a record knows what is left: where the part is, it gets its name, and where it is not, it has got it.
 
+use crate::calls::{Call, CallKind, CallOutcome};
 use crate::engine::attempt_number;
-use crate::journal::{Call, Started, StoredDelivery};
+use crate::journal::{Started, StoredDelivery};
 use crate::mutant::{Mutant, broken};
 use crate::outcome::Failure;
-use crate::record::{FILE, NO_ANSWER};
 use serde_json::{Value, json};
 
 /// A file that was begun.
@@ -20,9 +20,10 @@ pub struct Begun {
 
 /// The file that a delivery's earlier attempts leave unfinished. `calls`: everything they did, by attempt and ordinal.
 pub fn begun(calls: &[Call]) -> Option<Begun> {
-    let last = calls.iter().filter(|call| call.kind == FILE).max_by_key(|call| (call.attempt, call.ordinal))?;
+    let last =
+        calls.iter().filter(|call| call.kind == CallKind::File).max_by_key(|call| (call.attempt, call.ordinal))?;
     let text = |name: &str| last.request.get(name).and_then(Value::as_str).map(str::to_string);
-    (last.outcome == NO_ANSWER).then(|| Some(Begun { name: text("name")?, part: text("part")? })).flatten()
+    (last.outcome == CallOutcome::NoAnswer).then(|| Some(Begun { name: text("name")?, part: text("part")? })).flatten()
 }
 
 /// Which of the deliveries are in a file that was begun: that file comes first, and the others wait for the next one.
@@ -38,14 +39,21 @@ pub fn unfinished(recorded: &[(i64, Vec<Call>)]) -> Option<(Begun, Vec<i64>)> {
 }
 
 /// The call by which a delivery is in a file, at place `index` of it.
-pub fn call(attempt: u32, begun: &Begun, index: usize, outcome: &str, answer: Option<Value>, at_ms: i64) -> Call {
+pub fn call(
+    attempt: u32,
+    begun: &Begun,
+    index: usize,
+    outcome: CallOutcome,
+    answer: Option<Value>,
+    at_ms: i64,
+) -> Call {
     Call {
         attempt,
         ordinal: 0,
-        kind: FILE.into(),
+        kind: CallKind::File,
         request: json!({ "name": begun.name, "part": begun.part, "index": index }),
         answer,
-        outcome: outcome.into(),
+        outcome,
         started_at_ms: at_ms,
         duration_us: 0,
     }
@@ -55,7 +63,7 @@ pub fn call(attempt: u32, begun: &Begun, index: usize, outcome: &str, answer: Op
 pub fn ahead(deliveries: &[StoredDelivery], begun: &Begun, at_ms: i64) -> Vec<Started> {
     let started = |(index, delivery): (usize, &StoredDelivery)| {
         let attempt = attempt_number(delivery);
-        let calls = vec![call(attempt, begun, index, NO_ANSWER, None, at_ms)];
+        let calls = vec![call(attempt, begun, index, CallOutcome::NoAnswer, None, at_ms)];
         Started { system: delivery.system.clone(), delivery: delivery.id, expected: 0, attempt, calls }
     };
     deliveries.iter().enumerate().map(started).collect()

@@ -1,7 +1,8 @@
 //! Inputs that are not themselves messages, and what became of them.
 
+use crate::calls::Call;
 use crate::error::ErrorRecord;
-use crate::journal::{Accepted, Call};
+use crate::journal::Accepted;
 use crate::stated::StatedBy;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

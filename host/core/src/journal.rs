@@ -1,6 +1,7 @@
 //! Records of the journal: what the store keeps of messages, deliveries, calls and intakes.
 
 use crate::admit::Planned;
+use crate::calls::Call;
 use crate::error::ErrorRecord;
 use crate::intakes::{Decided, Intake, Recurred};
 use crate::message::Message;
@@ -88,24 +89,6 @@ pub enum OnDiffering {
     /// The first one stands, and the other becomes an intake of its own: a person decides. A bank states a document
     /// again with more in it, or uses a number twice.
     Keep,
-}
-
-/// One effect of an adapter with its answer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Call {
-    pub attempt: u32,
-    /// Position within the attempt, from 0.
-    pub ordinal: u32,
-    /// `http`, `ask`, `state`, `publish` or `file`.
-    pub kind: String,
-    pub request: Value,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub answer: Option<Value>,
-    /// `ok`, `recorded` (answered from the record), or what went wrong; see [`crate::record`].
-    pub outcome: String,
-    pub started_at_ms: i64,
-    pub duration_us: u64,
 }
 
 /// A write to a system's state; `None` deletes.

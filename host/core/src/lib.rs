@@ -6,6 +6,7 @@
 
 mod acks;
 mod admit;
+mod calls;
 mod chain;
 pub mod commit;
 mod data;
@@ -35,6 +36,7 @@ mod typed;
 
 pub use acks::{Ack, Acks};
 pub use admit::{Planned, Rules};
+pub use calls::{Call, CallKind, CallOutcome};
 pub use chain::{CHAIN, chain};
 pub use data::Data;
 pub use entries::{Origin, id_of_its_own};

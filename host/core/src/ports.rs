@@ -1,6 +1,7 @@
 //! The ports: what the rules need of the world. The server implements them over real systems, and
 //! [`crate::fakes`] in memory; both pass the same contract suites (tests/it/contracts).
 
+use crate::calls::Call;
 use crate::error::Problem;
 use crate::intakes::*;
 use crate::journal::*;

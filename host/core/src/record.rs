@@ -1,29 +1,10 @@
 //! The rule of recorded calls (design, section 6, 5): within one delivery, what an unsafe request did is done
 //! once. Given the calls of earlier attempts, says of each new request whether it is sent.
 
-use crate::journal::Call;
+use crate::calls::{Call, CallKind, CallOutcome};
 use crate::mutant::{Mutant, broken};
 use serde_json::Value;
 use std::collections::VecDeque;
-
-/// Kind of a call over HTTP.
-pub const HTTP: &str = "http";
-/// Kind of a message given to a connection: it may have been sent.
-pub const CONNECTION: &str = "connection";
-/// Kind of a file that a delivery's message is put into with others, see [`crate::files`].
-pub const FILE: &str = "file";
-/// Answered.
-pub const OK: &str = "ok";
-/// Sent, or written ahead of being sent, and nothing was heard of it.
-pub const NO_ANSWER: &str = "no-answer";
-/// Not sent: answered from the record.
-pub const RECORDED: &str = "recorded";
-/// Not sent: an earlier attempt sent it, and nobody knows what came of it.
-pub const WITHHELD: &str = "withheld";
-/// Answered, and the adapter says that nothing was done by it.
-pub const NOTHING_DONE: &str = "nothing-done";
-/// Not sent: it could not be written ahead.
-pub const NOT_SENT: &str = "not-sent";
 
 /// How a request may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +53,7 @@ impl Record {
         let mut sent = VecDeque::new();
         for call in calls {
             // An answer that was believed, and then was not.
-            if call.outcome == NOTHING_DONE
+            if call.outcome == CallOutcome::NothingDone
                 && let Some(at) = sent.iter().rposition(|earlier: &Call| earlier.request == call.request)
             {
                 sent.remove(at);
@@ -95,8 +76,8 @@ impl Record {
         while let Some(at) = self.sent.iter().position(|call| &call.request == request) {
             let Some(call) = self.sent.remove(at) else { break };
             match call.answer {
-                Some(answer) if call.outcome == OK && was_done(&answer) => return Verdict::Answer(answer),
-                answer if repeat == Repeat::Unsafe && (call.outcome != OK || gave_up(answer.as_ref())) => {
+                Some(answer) if call.outcome == CallOutcome::Ok && was_done(&answer) => return Verdict::Answer(answer),
+                answer if repeat == Repeat::Unsafe && (call.outcome != CallOutcome::Ok || gave_up(answer.as_ref())) => {
                     return Verdict::Unknown;
                 }
                 _ => {}
@@ -108,7 +89,8 @@ impl Record {
 
 /// An answer too large to be taken is no answer: what was asked for may be done.
 fn was_sent(call: &Call) -> bool {
-    call.kind == HTTP && [OK, NO_ANSWER, "too-large"].contains(&call.outcome.as_str())
+    call.kind == CallKind::Http
+        && matches!(call.outcome, CallOutcome::Ok | CallOutcome::NoAnswer | CallOutcome::TooLarge)
 }
 
 fn status(answer: &Value) -> Option<u64> {
@@ -131,8 +113,8 @@ fn gave_up(answer: Option<&Value>) -> bool {
 /// begun is gone on with all the same: others are in it, and whether it has its name the folder tells.
 pub fn since_decision(calls: Vec<Call>, judged: u32) -> Vec<Call> {
     let judged = if broken(Mutant::JudgeAhead) { u32::MAX } else { judged };
-    let done = |call: &Call| call.outcome == OK && call.answer.as_ref().is_some_and(was_done);
-    let sends = |call: &Call| [HTTP, CONNECTION].contains(&call.kind.as_str());
+    let done = |call: &Call| call.outcome == CallOutcome::Ok && call.answer.as_ref().is_some_and(was_done);
+    let sends = |call: &Call| matches!(call.kind, CallKind::Http | CallKind::Connection);
     calls.into_iter().filter(|call| call.attempt > judged || !sends(call) || done(call)).collect()
 }
 
@@ -143,8 +125,9 @@ pub fn binds(calls: &[Call]) -> bool {
         let method = call.request.get("method").and_then(Value::as_str).unwrap_or_default();
         Repeat::of(method, false) == Repeat::Safe
     };
-    let acts =
-        |call: &Call| call.outcome != OK || gave_up(call.answer.as_ref()) || call.answer.as_ref().is_some_and(was_done);
+    let acts = |call: &Call| {
+        call.outcome != CallOutcome::Ok || gave_up(call.answer.as_ref()) || call.answer.as_ref().is_some_and(was_done)
+    };
     maybe_sent(calls) || Record::new(calls.to_vec()).sent.iter().any(|call| !is_safe(call) && acts(call))
 }
 
@@ -152,23 +135,24 @@ pub fn binds(calls: &[Call]) -> bool {
 /// of it.
 pub fn maybe_sent(calls: &[Call]) -> bool {
     crate::files::begun(calls).is_some()
-        || calls.iter().any(|call| call.kind == CONNECTION && call.outcome == NO_ANSWER)
+        || calls.iter().any(|call| call.kind == CallKind::Connection && call.outcome == CallOutcome::NoAnswer)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use CallOutcome::{NoAnswer, NotSent, NothingDone, Ok, Recorded, TooLarge, Withheld};
     use serde_json::json;
 
     fn post(n: u64) -> Value {
         json!({ "method": "POST", "url": "http://far/p", "headers": [], "body": n.to_string() })
     }
 
-    fn call(attempt: u32, ordinal: u32, request: Value, outcome: &str, status: u64) -> Call {
+    fn call(attempt: u32, ordinal: u32, request: Value, outcome: impl Into<CallOutcome>, status: u64) -> Call {
         Call {
             attempt,
             ordinal,
-            kind: HTTP.into(),
+            kind: CallKind::Http,
             request,
             answer: (status > 0).then(|| json!({ "status": status, "n": attempt * 10 + ordinal })),
             outcome: outcome.into(),
@@ -184,10 +168,10 @@ mod tests {
     #[test]
     fn what_was_done_is_answered_from_the_record_once_and_in_order() {
         let calls = vec![
-            call(2, 0, post(1), RECORDED, 201),
-            call(1, 1, post(1), OK, 202),
-            call(1, 0, post(1), OK, 201),
-            call(1, 2, post(2), OK, 200),
+            call(2, 0, post(1), Recorded, 201),
+            call(1, 1, post(1), Ok, 202),
+            call(1, 0, post(1), Ok, 201),
+            call(1, 2, post(2), Ok, 200),
         ];
         for repeat in [Repeat::Unsafe, Repeat::Idempotent] {
             let mut record = Record::new(calls.clone());
@@ -202,7 +186,7 @@ mod tests {
     #[test]
     fn a_safe_request_is_sent_always() {
         let get = json!({ "method": "GET", "url": "http://far/p" });
-        let calls = vec![call(1, 0, get.clone(), OK, 200), call(1, 1, get.clone(), NO_ANSWER, 0)];
+        let calls = vec![call(1, 0, get.clone(), Ok, 200), call(1, 1, get.clone(), NoAnswer, 0)];
         assert_eq!(Record::new(calls).verdict(&get, Repeat::of("get", false)), Verdict::Send);
         assert_eq!(Repeat::of("DELETE", true), Repeat::Idempotent);
         assert_eq!(Repeat::of("DELETE", false), Repeat::Unsafe);
@@ -210,10 +194,10 @@ mod tests {
 
     #[test]
     fn what_was_sent_without_an_answer_is_not_sent_again_by_any_later_attempt() {
-        for outcome in [NO_ANSWER, "too-large"] {
+        for outcome in [NoAnswer, TooLarge] {
             let sent = call(1, 0, post(1), outcome, 0);
             assert_eq!(Record::new(vec![sent.clone()]).verdict(&post(1), Repeat::Unsafe), Verdict::Unknown);
-            let withheld = call(2, 0, post(1), WITHHELD, 0);
+            let withheld = call(2, 0, post(1), Withheld, 0);
             let mut record = Record::new(vec![withheld, sent.clone()]);
             assert_eq!(record.verdict(&post(1), Repeat::Unsafe), Verdict::Unknown);
             assert_eq!(record.verdict(&post(1), Repeat::Unsafe), Verdict::Send, "a second one is another effect");
@@ -224,40 +208,40 @@ mod tests {
     #[test]
     fn what_was_refused_turned_away_or_never_left_is_sent() {
         for status in [302, 400, 401, 403, 404, 408, 409, 422, 425, 429, 500, 501, 503] {
-            let mut record = Record::new(vec![call(1, 0, post(1), OK, status)]);
+            let mut record = Record::new(vec![call(1, 0, post(1), Ok, status)]);
             assert_eq!(record.verdict(&post(1), Repeat::Unsafe), Verdict::Send, "{status}");
         }
         for status in [502, 504] {
-            let calls = vec![call(1, 0, post(1), OK, status)];
+            let calls = vec![call(1, 0, post(1), Ok, status)];
             assert_eq!(Record::new(calls.clone()).verdict(&post(1), Repeat::Unsafe), Verdict::Unknown, "{status}");
             assert_eq!(Record::new(calls).verdict(&post(1), Repeat::Idempotent), Verdict::Send, "{status}");
         }
-        for outcome in ["denied", "invalid", "unreachable", NOT_SENT, WITHHELD] {
+        for outcome in ["denied", "invalid", "unreachable", "not-sent", "withheld"] {
             let mut record = Record::new(vec![call(1, 0, post(1), outcome, 0)]);
             assert_eq!(record.verdict(&post(1), Repeat::Unsafe), Verdict::Send, "{outcome}");
         }
         // Turned away, refused, then done.
-        let calls = vec![call(1, 0, post(1), OK, 503), call(2, 0, post(1), OK, 401), call(3, 0, post(1), OK, 201)];
+        let calls = vec![call(1, 0, post(1), Ok, 503), call(2, 0, post(1), Ok, 401), call(3, 0, post(1), Ok, 201)];
         assert_eq!(Record::new(calls).verdict(&post(1), Repeat::Unsafe), answered(30, 201));
         // Turned away, then gone unanswered.
-        let calls = vec![call(1, 0, post(1), OK, 503), call(2, 0, post(1), NO_ANSWER, 0)];
+        let calls = vec![call(1, 0, post(1), Ok, 503), call(2, 0, post(1), NoAnswer, 0)];
         assert_eq!(Record::new(calls).verdict(&post(1), Repeat::Unsafe), Verdict::Unknown);
     }
 
     #[test]
     fn a_repeat_of_the_far_ends_kind_uses_what_a_later_attempt_heard() {
-        let calls = vec![call(1, 0, post(1), NO_ANSWER, 0), call(2, 0, post(1), OK, 201)];
+        let calls = vec![call(1, 0, post(1), NoAnswer, 0), call(2, 0, post(1), Ok, 201)];
         assert_eq!(Record::new(calls).verdict(&post(1), Repeat::Idempotent), answered(20, 201));
     }
 
     #[test]
     fn an_answer_by_which_nothing_was_done_is_no_answer() {
-        let calls = vec![call(1, 0, post(1), NOTHING_DONE, 200), call(1, 1, post(2), OK, 200)];
+        let calls = vec![call(1, 0, post(1), NothingDone, 200), call(1, 1, post(2), Ok, 200)];
         let mut record = Record::new(calls);
         assert_eq!(record.verdict(&post(1), Repeat::Unsafe), Verdict::Send);
         assert_eq!(record.verdict(&post(2), Repeat::Unsafe), answered(11, 200));
         // Also of one that was answered from the record, by an adapter that knows better.
-        let calls = vec![call(1, 0, post(1), OK, 200), call(2, 0, post(1), NOTHING_DONE, 200)];
+        let calls = vec![call(1, 0, post(1), Ok, 200), call(2, 0, post(1), NothingDone, 200)];
         assert_eq!(Record::new(calls).verdict(&post(1), Repeat::Unsafe), Verdict::Send);
     }
 
@@ -265,30 +249,30 @@ mod tests {
     fn what_did_something_or_may_have_binds() {
         let get = json!({ "method": "GET", "url": "http://far/p" });
         for (request, outcome, status, bound) in [
-            (post(1), OK, 201, true),
-            (post(1), OK, 504, true),
-            (post(1), NO_ANSWER, 0, true),
-            (post(1), "too-large", 0, true),
-            (post(1), OK, 401, false),
-            (post(1), OK, 503, false),
-            (post(1), "unreachable", 0, false),
-            (post(1), NOT_SENT, 0, false),
-            (get.clone(), OK, 200, false),
-            (get, NO_ANSWER, 0, false),
+            (post(1), Ok, 201, true),
+            (post(1), Ok, 504, true),
+            (post(1), NoAnswer, 0, true),
+            (post(1), TooLarge, 0, true),
+            (post(1), Ok, 401, false),
+            (post(1), Ok, 503, false),
+            (post(1), "unreachable".into(), 0, false),
+            (post(1), NotSent, 0, false),
+            (get.clone(), Ok, 200, false),
+            (get, NoAnswer, 0, false),
         ] {
-            assert_eq!(binds(&[call(1, 0, request, outcome, status)]), bound, "{outcome} {status}");
+            assert_eq!(binds(&[call(1, 0, request, outcome.clone(), status)]), bound, "{outcome:?} {status}");
         }
-        assert!(!binds(&[]) && binds(&[Call { kind: CONNECTION.into(), ..call(1, 0, post(1), NO_ANSWER, 0) }]));
-        assert!(!binds(&[call(1, 0, post(1), NOTHING_DONE, 200)]), "disowned");
+        assert!(!binds(&[]) && binds(&[Call { kind: CallKind::Connection, ..call(1, 0, post(1), NoAnswer, 0) }]));
+        assert!(!binds(&[call(1, 0, post(1), NothingDone, 200)]), "disowned");
     }
 
     #[test]
     fn a_persons_decision_keeps_what_was_done_and_forgets_the_rest() {
         let calls = vec![
-            call(1, 0, post(1), OK, 201),
-            call(1, 1, post(2), OK, 422),
-            call(1, 2, post(3), NO_ANSWER, 0),
-            Call { kind: "ask".into(), ..call(1, 3, post(4), OK, 0) },
+            call(1, 0, post(1), Ok, 201),
+            call(1, 1, post(2), Ok, 422),
+            call(1, 2, post(3), NoAnswer, 0),
+            Call { kind: CallKind::Ask, ..call(1, 3, post(4), Ok, 0) },
         ];
         let kept = |judged| since_decision(calls.clone(), judged).into_iter().map(|c| c.ordinal).collect::<Vec<_>>();
         assert_eq!(kept(1), [0, 3]);

@@ -180,7 +180,7 @@ fn call(attempt: u32, ordinal: u32) -> Call {
     Call {
         attempt,
         ordinal,
-        kind: "http".into(),
+        kind: CallKind::Http,
         request: json!({"method": "POST", "url": "http://127.0.0.1/платежи"}),
         answer: (ordinal > 0).then(|| json!({"status": 200})),
         outcome: "ok".into(),

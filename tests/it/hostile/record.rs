@@ -42,7 +42,7 @@ async fn an_answered_post_is_answered_from_the_record() {
     record.extend(second.calls.clone());
     let third = deliver(&caller, attempting(3, record)).await;
     assert!(third.result.is_ok(), "{:?}", third.result);
-    let outcomes = |run: &Run<()>| run.calls.iter().map(|c| c.outcome.clone()).collect::<Vec<_>>();
+    let outcomes = |run: &Run<()>| run.calls.iter().map(|c| c.outcome.as_str().to_string()).collect::<Vec<_>>();
     assert_eq!(
         [outcomes(&first), outcomes(&second), outcomes(&third)],
         [["ok", "ok"], ["recorded", "ok"], ["recorded", "ok"]]
@@ -151,7 +151,7 @@ async fn an_unsafe_request_of_a_delivery_is_written_ahead_or_not_sent() {
             }
             Err(wanted) => {
                 assert_eq!(code(&run), wanted);
-                assert_eq!(run.calls[0].outcome, "not-sent");
+                assert_eq!(run.calls[0].outcome, "not-sent".into());
                 assert_eq!(billing.seen().len(), before, "{behaviour} was sent");
             }
         }

@@ -6,7 +6,7 @@ use crate::mutant::{Mutant, broken};
 
 /// Calls that went well are not kept with an envelope.
 fn kept(journal: Journal, call: &Call) -> bool {
-    journal == Journal::Full || !matches!(call.outcome.as_str(), "ok" | "recorded")
+    journal == Journal::Full || !matches!(call.outcome, CallOutcome::Ok | CallOutcome::Recorded)
 }
 
 impl Plan {

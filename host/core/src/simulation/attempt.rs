@@ -6,10 +6,11 @@ use super::plan::{Kind, event};
 use super::world::{Broken, Ev, Held, Moment, TicketOf, World};
 use crate::engine::{Ended, Event, attempt_number};
 use crate::mutant::{Mutant, broken};
-use crate::record::{HTTP, NO_ANSWER, NOT_SENT, OK, Record, Repeat, Verdict, WITHHELD, since_decision};
+use crate::record::{Record, Repeat, Verdict, since_decision};
 use crate::{
     Call, Code, Commit, Failure, Journal, NewMessage, Problem, Rejection, Started, StateWrite, StoredDelivery,
 };
+use crate::{CallKind, CallOutcome};
 use serde_json::{Value, json};
 
 /// An attempt that is under way.
@@ -106,7 +107,7 @@ impl World {
                 Err(Broken::new("only what was done is answered from the record", text))
             }
             Verdict::Unknown if self.kind(attempt.system) == Kind::Asks => {
-                let withheld = self.call(attempt, WITHHELD);
+                let withheld = self.call(attempt, CallOutcome::Withheld);
                 attempt.calls.push(withheld);
                 self.ask(hub, attempt).map(|()| None)
             }
@@ -122,21 +123,21 @@ impl World {
         }
     }
 
-    fn call(&self, attempt: &Attempt, outcome: &str) -> Call {
+    fn call(&self, attempt: &Attempt, outcome: CallOutcome) -> Call {
         Call {
             attempt: attempt.number,
             ordinal: attempt.calls.len() as u32,
-            kind: HTTP.into(),
+            kind: CallKind::Http,
             request: request(&attempt.delivery),
             answer: None,
-            outcome: outcome.into(),
+            outcome,
             started_at_ms: self.now,
             duration_us: 0,
         }
     }
 
     fn write_ahead(&mut self, hub: usize, attempt: &mut Attempt) -> Held {
-        let call = self.call(attempt, NO_ANSWER);
+        let call = self.call(attempt, CallOutcome::NoAnswer);
         let stored = &attempt.delivery;
         let started = Started {
             system: stored.system.clone(),
@@ -162,7 +163,7 @@ impl World {
         if written && same {
             return self.send(hub, attempt).map(|()| None);
         }
-        settle(attempt, NOT_SENT, None);
+        settle(attempt, CallOutcome::NotSent, None);
         Ok(Some(Err(Failure::Hub(Problem::new(Code::StoreUnavailable, "")))))
     }
 
@@ -185,12 +186,12 @@ impl World {
 
     fn answered(&mut self, hub: usize, attempt: &mut Attempt, answer: Answer) -> Held<Option<Result<(), Failure>>> {
         match answer {
-            Answer::Done => settle(attempt, OK, Some(200)),
-            Answer::Rejected => settle(attempt, OK, Some(422)),
-            Answer::Error(None) => settle(attempt, OK, Some(401)),
-            Answer::Error(Some(_)) => settle(attempt, OK, Some(503)),
-            Answer::Limited(_) => settle(attempt, OK, Some(429)),
-            Answer::Refused | Answer::Absent => settle(attempt, "unreachable", None),
+            Answer::Done => settle(attempt, CallOutcome::Ok, Some(200)),
+            Answer::Rejected => settle(attempt, CallOutcome::Ok, Some(422)),
+            Answer::Error(None) => settle(attempt, CallOutcome::Ok, Some(401)),
+            Answer::Error(Some(_)) => settle(attempt, CallOutcome::Ok, Some(503)),
+            Answer::Limited(_) => settle(attempt, CallOutcome::Ok, Some(429)),
+            Answer::Refused | Answer::Absent => settle(attempt, "unreachable".into(), None),
             Answer::Nothing => {}
         }
         if answer == Answer::Nothing {
@@ -216,7 +217,7 @@ impl World {
     }
 
     fn asked(&mut self, hub: usize, attempt: &mut Attempt, answer: Answer) -> Held<Option<Result<(), Failure>>> {
-        let sent = attempt.calls.iter().filter(|call| call.outcome != WITHHELD).count();
+        let sent = attempt.calls.iter().filter(|call| call.outcome != CallOutcome::Withheld).count();
         if answer == Answer::Absent && sent < 2 {
             return self.effect(hub, attempt);
         }
@@ -252,9 +253,9 @@ fn request(delivery: &StoredDelivery) -> Value {
     json!({ "method": "POST", "body": *delivery.message.data })
 }
 
-fn settle(attempt: &mut Attempt, outcome: &str, status: Option<u16>) {
+fn settle(attempt: &mut Attempt, outcome: CallOutcome, status: Option<u16>) {
     if let Some(call) = attempt.calls.last_mut() {
-        call.outcome = outcome.into();
+        call.outcome = outcome;
         call.answer = status.map(|status| json!({ "status": status }));
     }
 }

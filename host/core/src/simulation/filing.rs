@@ -5,8 +5,8 @@ use super::world::{Ev, Held, Moment, TicketOf, World};
 use crate::engine::{Ended, Event, Work, attempt_number};
 use crate::files::{Begun, ahead, at_fault, call, unfinished};
 use crate::mutant::{Mutant, broken};
-use crate::record::{NO_ANSWER, NOT_SENT, OK, since_decision};
-use crate::{Call, Code, Commit, Failure, Problem, Rejection, StateWrite, StoredDelivery};
+use crate::record::since_decision;
+use crate::{Call, CallOutcome, Code, Commit, Failure, Problem, Rejection, StateWrite, StoredDelivery};
 
 /// A file that is under way.
 pub struct Filing {
@@ -149,23 +149,23 @@ impl World {
         }
         let away = Failure::Hub(Problem::new(Code::StoreUnavailable, ""));
         // What an earlier attempt began may have its name.
-        Ok(Some((Err(away), (!filing.resumed).then_some(NOT_SENT))))
+        Ok(Some((Err(away), (!filing.resumed).then_some(CallOutcome::NotSent))))
     }
 
-    fn name_file(&mut self, system: usize, filing: &Filing) -> Held<(Result<(), Failure>, Option<&'static str>)> {
+    fn name_file(&mut self, system: usize, filing: &Filing) -> Held<(Result<(), Failure>, Option<CallOutcome>)> {
         let Some(begun) = &filing.begun else { return Ok((Ok(()), None)) };
         if self.is_down(system) {
-            return Ok((Err(unwritable()), Some(NO_ANSWER)));
+            return Ok((Err(unwritable()), Some(CallOutcome::NoAnswer)));
         }
         let part = self.parts.remove(&begun.part);
         if part.is_none() && !filing.resumed {
-            return Ok((Err(unwritable()), Some(NOT_SENT)));
+            return Ok((Err(unwritable()), Some(CallOutcome::NotSent)));
         }
         for delivery in part.into_iter().flatten() {
             self.execute(system, &delivery)?;
         }
         let lost = !self.quiet && self.dice.chance(self.plan.faults.lose_answer);
-        Ok(if lost { (Err(unwritable()), Some(NO_ANSWER)) } else { (Ok(()), Some(OK)) })
+        Ok(if lost { (Err(unwritable()), Some(CallOutcome::NoAnswer)) } else { (Ok(()), Some(CallOutcome::Ok)) })
     }
 
     fn end_file(
@@ -174,7 +174,7 @@ impl World {
         system: usize,
         filing: Filing,
         result: Result<(), Failure>,
-        outcome: Option<&str>,
+        outcome: Option<CallOutcome>,
     ) -> Held {
         let Filing { deliveries, left, begun, .. } = filing;
         let Some(name) = self.plan.systems.get(system).map(|sys| sys.name.clone()) else { return Ok(()) };
@@ -182,8 +182,10 @@ impl World {
         let mut ended = Vec::new();
         for (index, delivery) in deliveries.iter().enumerate() {
             let attempt = attempt_number(delivery);
-            let calls =
-                begun.as_ref().zip(outcome).map(|(begun, outcome)| call(attempt, begun, index, outcome, None, now));
+            let calls = begun
+                .as_ref()
+                .zip(outcome.clone())
+                .map(|(begun, outcome)| call(attempt, begun, index, outcome, None, now));
             let value = if result.is_ok() { delivery.id.to_string() } else { "failed".into() };
             let write = |key: &String| StateWrite {
                 system: name.clone(),
@@ -215,7 +217,7 @@ impl World {
 }
 
 /// How it ended, and what becomes of its call; nothing: it goes on.
-type End = Option<(Result<(), Failure>, Option<&'static str>)>;
+type End = Option<(Result<(), Failure>, Option<CallOutcome>)>;
 
 fn unwritable() -> Failure {
     Failure::Hub(Problem::new(Code::FileUnreadable, ""))

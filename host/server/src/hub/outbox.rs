@@ -9,8 +9,7 @@ use crate::wasm::RESERVED;
 use busbar_core::engine::{Ended, attempt_number};
 use busbar_core::files::{self, Begun};
 use busbar_core::ports::{Adapters, Clock, Store};
-use busbar_core::record::{NO_ANSWER, NOT_SENT, OK, RECORDED};
-use busbar_core::{Call, Code, Commit, Failure, Problem, StateWrite, StoredDelivery};
+use busbar_core::{Call, CallOutcome, Code, Commit, Failure, Problem, StateWrite, StoredDelivery};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::ffi::OsStr;
@@ -97,15 +96,19 @@ impl Outbox {
             Ok(Ok(_)) if self.lease.holds(breaks, self.clock.now_ms()) => None,
             Ok(Ok(_)) => Some(taken_over()),
             Ok(Err(_)) => {
-                // Nothing was written ahead, so that nobody goes on with it.
-                let _ = self.open().map(|folder| folder.remove(OsStr::new(&part.begun.part)).is_ok() || part.resumed);
+                // Of a new file nothing was written ahead, so that nobody goes on with it.
+                if !part.resumed {
+                    let _ = self.open().and_then(|folder| folder.remove(OsStr::new(&part.begun.part)));
+                }
                 Some(taken_over())
             }
             // It may be written ahead all the same: the part stays.
             Err(problem) => Some(problem),
         };
         let (result, outcome) = match trouble {
-            Some(problem) => (Err(Failure::Hub(problem)), if part.resumed { NO_ANSWER } else { NOT_SENT }),
+            Some(problem) => {
+                (Err(Failure::Hub(problem)), if part.resumed { CallOutcome::NoAnswer } else { CallOutcome::NotSent })
+            }
             None => self.name(&part),
         };
         self.end(part, result, outcome)
@@ -174,7 +177,7 @@ impl Outbox {
     }
 
     /// Gives the file its name.
-    fn name(&self, part: &Part) -> (Result<(), Failure>, &'static str) {
+    fn name(&self, part: &Part) -> (Result<(), Failure>, CallOutcome) {
         let Begun { name, part: hidden } = &part.begun;
         let named = self.open().and_then(|folder| {
             let there = folder.has(OsStr::new(hidden))?;
@@ -184,17 +187,18 @@ impl Outbox {
             folder.sync().map(|()| there)
         });
         match named {
-            Ok(true) => (Ok(()), OK),
-            Ok(false) if part.resumed => (Ok(()), RECORDED),
+            Ok(true) => (Ok(()), CallOutcome::Ok),
+            Ok(false) if part.resumed => (Ok(()), CallOutcome::Recorded),
             // Somebody clears the folder up. What nobody can have fetched is made again.
-            Ok(false) => {
-                (Err(self.unwritable(name, &std::io::Error::other("it was removed before it had its name"))), NOT_SENT)
-            }
-            Err(e) => (Err(self.unwritable(name, &e)), NO_ANSWER),
+            Ok(false) => (
+                Err(self.unwritable(name, &std::io::Error::other("it was removed before it had its name"))),
+                CallOutcome::NotSent,
+            ),
+            Err(e) => (Err(self.unwritable(name, &e)), CallOutcome::NoAnswer),
         }
     }
 
-    fn end(&self, part: Part, result: Result<(), Failure>, outcome: &str) -> Filed {
+    fn end(&self, part: Part, result: Result<(), Failure>, outcome: CallOutcome) -> Filed {
         let Part { begun, deliveries, left, calls, bytes, .. } = part;
         let (at_ms, messages) = (self.clock.now_ms(), deliveries.len());
         match &result {
@@ -206,8 +210,9 @@ impl Outbox {
             Err(failure) => self.tell(failure, messages),
         }
         let answer = result.is_ok().then(|| json!({ "bytes": bytes, "messages": messages }));
-        let in_file =
-            |index, delivery| files::call(attempt_number(delivery), &begun, index, outcome, answer.clone(), at_ms);
+        let in_file = |index, delivery| {
+            files::call(attempt_number(delivery), &begun, index, outcome.clone(), answer.clone(), at_ms)
+        };
         let own = deliveries.iter().enumerate().map(|(index, delivery)| vec![in_file(index, delivery)]).collect();
         self.filed(deliveries, left, &result, own, calls)
     }

@@ -6,8 +6,9 @@ use super::entries;
 use crate::tcp::Socket;
 use crate::wasm::{Event, Piece, Session, Step};
 use busbar_core::ports::Run;
-use busbar_core::record::{CONNECTION, NO_ANSWER, OK, maybe_sent};
+use busbar_core::record::maybe_sent;
 use busbar_core::{Call, Code, Commit, Failure, IntakeKind, IntakeOutcome, NewMessage, OnDiffering, Problem, Shards};
+use busbar_core::{CallKind, CallOutcome};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -152,10 +153,10 @@ impl<'a> Serving<'a> {
         let call = Call {
             attempt: attempting.attempt,
             ordinal: 0,
-            kind: CONNECTION.into(),
+            kind: CallKind::Connection,
             request: json!({ "peer": self.peer }),
             answer: None,
-            outcome: NO_ANSWER.into(),
+            outcome: CallOutcome::NoAnswer,
             started_at_ms: effects.now_ms(),
             duration_us: 0,
         };
@@ -270,10 +271,10 @@ impl<'a> Serving<'a> {
         let came = Call {
             attempt: 1,
             ordinal: 0,
-            kind: CONNECTION.into(),
+            kind: CallKind::Connection,
             request: json!({ "peer": self.peer, "body": body }),
             answer: None,
-            outcome: OK.into(),
+            outcome: CallOutcome::Ok,
             started_at_ms: self.parts.hub.clock.now_ms(),
             duration_us: 0,
         };
@@ -321,7 +322,7 @@ impl<'a> Serving<'a> {
         // Where it stays open the next attempt must know.
         if !matches!(outcome, Err(Failure::UnknownOutcome(_))) {
             call.answer = Some(json!({ "settled": word }));
-            call.outcome = OK.into();
+            call.outcome = CallOutcome::Ok;
         }
         call.duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let _ = done.send(Run { calls: vec![call], ..Run::of(outcome) });

@@ -7,7 +7,7 @@ use crate::config::model::HttpMode;
 use crate::egress::{Authorization, Egress, HttpFailure, HttpRequest, HttpResponse};
 use crate::wasm::show_request;
 use busbar_core::ports::{Clock, Outgoing, Run, Transport};
-use busbar_core::{Call, Code, Failure, Message, Problem};
+use busbar_core::{Call, CallKind, Code, Failure, Message, Problem};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -109,7 +109,7 @@ impl ViaHttp {
             }
             Err(failure) => Err(Failure::Other(failure.text())),
         };
-        single(result, vec![call("http", attempt, shown, shown_answer, outcome, started, self.clock.now_ms())])
+        single(result, vec![call(CallKind::Http, attempt, shown, shown_answer, outcome, started, self.clock.now_ms())])
     }
 
     async fn ask(&self, question: &Message, deadline_ms: u64) -> Result<Message, Problem> {
@@ -176,7 +176,7 @@ impl ViaAmqp {
             None => Err(unreachable("no broker")),
         };
         let outcome = result.as_ref().err().map_or("ok", |problem| problem.code.as_str());
-        let calls = vec![call("publish", attempt, shown, None, outcome, started, self.clock.now_ms())];
+        let calls = vec![call(CallKind::Publish, attempt, shown, None, outcome, started, self.clock.now_ms())];
         single(
             result.map_err(|problem| match problem.code {
                 // It is refused again each time.
@@ -189,7 +189,7 @@ impl ViaAmqp {
 }
 
 fn call(
-    kind: &str,
+    kind: CallKind,
     attempt: u32,
     request: Value,
     answer: Option<Value>,
@@ -200,7 +200,7 @@ fn call(
     Call {
         attempt,
         ordinal: 0,
-        kind: kind.into(),
+        kind,
         request,
         answer,
         outcome: outcome.into(),

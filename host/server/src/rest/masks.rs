@@ -2,8 +2,7 @@
 //! that a new code, header or field is hidden until somebody has decided.
 
 use super::views::Error;
-use busbar_core::record::WITHHELD;
-use busbar_core::{Call, Catalog, ErrorRecord, Text};
+use busbar_core::{Call, CallKind, CallOutcome, Catalog, ErrorRecord, Text};
 use serde_json::{Map, Value, json};
 
 const HIDDEN: &str = "***";
@@ -39,17 +38,17 @@ const HEADERS: &[&str] = &[
 const ATTRIBUTES: &[&str] = &["specversion", "id", "source", "type", "time", "datacontenttype"];
 
 /// Outcomes of a call whose `error` is the hub's own reason, not the far end's.
-const OWN_REASONS: &[&str] = &["denied", "too-large", WITHHELD];
+const OWN_REASONS: &[CallOutcome] = &[CallOutcome::Denied, CallOutcome::TooLarge, CallOutcome::Withheld];
 
 /// Further fields of a call's request and answer, by its kind.
-fn fields(kind: &str) -> &'static [&'static str] {
+fn fields(kind: CallKind) -> &'static [&'static str] {
     match kind {
-        "http" => &["method", "status", "idempotent", "authorization"],
-        "state" => &["bytes"],
-        "publish" => &["exchange", "routing-key"],
-        "file" => &["index", "bytes", "messages"],
-        "connection" => &["peer"],
-        _ => &[],
+        CallKind::Http => &["method", "status", "idempotent", "authorization"],
+        CallKind::State => &["bytes"],
+        CallKind::Publish => &["exchange", "routing-key"],
+        CallKind::File => &["index", "bytes", "messages"],
+        CallKind::Connection => &["peer"],
+        CallKind::Ask => &[],
     }
 }
 
@@ -73,16 +72,16 @@ pub fn error(record: ErrorRecord) -> Error {
 
 /// A call without bodies, paths, and whatever else may say something about somebody.
 pub fn call(catalog: &Catalog, call: Call) -> Call {
-    let own_reason = OWN_REASONS.contains(&call.outcome.as_str());
-    let show = |value: Value| match (call.kind.as_str(), value) {
-        ("ask", value) if value.get("type").is_some() => event(catalog, value),
+    let own_reason = OWN_REASONS.contains(&call.outcome);
+    let show = |value: Value| match (call.kind, value) {
+        (CallKind::Ask, value) if value.get("type").is_some() => event(catalog, value),
         (kind, Value::Object(members)) => Value::Object(shown(kind, own_reason, members)),
         _ => json!(HIDDEN),
     };
     Call { request: show(call.request), answer: call.answer.map(show), ..call }
 }
 
-fn shown(kind: &str, own_reason: bool, members: Map<String, Value>) -> Map<String, Value> {
+fn shown(kind: CallKind, own_reason: bool, members: Map<String, Value>) -> Map<String, Value> {
     let show = |(name, value): (String, Value)| {
         let value = match (name.as_str(), value) {
             ("error", value) if own_reason => value,
@@ -148,11 +147,11 @@ pub fn request_name(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn seen(kind: &str, outcome: &str, request: Value, answer: Value) -> Value {
+    fn seen(kind: CallKind, outcome: &str, request: Value, answer: Value) -> Value {
         let call = Call {
             attempt: 1,
             ordinal: 0,
-            kind: kind.into(),
+            kind,
             request,
             answer: Some(answer),
             outcome: outcome.into(),
@@ -173,7 +172,7 @@ mod tests {
         let answer = json!({
             "status": 200, "headers": [["set-cookie", "secret"], ["Retry-After", "5"]], "body": { "base64": "secret" },
         });
-        let shown = seen("http", "ok", request, answer);
+        let shown = seen(CallKind::Http, "ok", request, answer);
         assert!(!shown.to_string().contains("secret"), "{shown}");
         let expected = json!([
             {
@@ -189,22 +188,23 @@ mod tests {
     #[test]
     fn the_hubs_own_reason_is_seen_and_the_far_ends_is_not() {
         let why = json!({ "error": "127.0.0.1 is a loopback address" });
-        assert_eq!(seen("http", "denied", json!({}), why.clone())[1], why);
-        assert_eq!(seen("http", "unreachable", json!({}), why)[1]["error"], "***");
+        assert_eq!(seen(CallKind::Http, "denied", json!({}), why.clone())[1], why);
+        assert_eq!(seen(CallKind::Http, "unreachable", json!({}), why)[1]["error"], "***");
     }
 
     #[test]
     fn of_other_calls_only_what_is_listed_is_seen() {
         let secret = |name: &str| json!({ name: "secret", "bytes": 7, "peer": "10.0.0.1:5" });
-        for kind in ["state", "file", "publish", "connection", "ask", "a-new-kind"] {
+        use CallKind::{Ask, Connection, File, Publish, State};
+        for kind in [State, File, Publish, Connection, Ask] {
             for name in ["key", "name", "subject", "error", "text"] {
                 let shown = seen(kind, "ok", secret(name), secret(name));
-                assert!(!shown.to_string().contains("secret"), "{kind} {name}: {shown}");
+                assert!(!shown.to_string().contains("secret"), "{kind:?} {name}: {shown}");
             }
         }
-        assert_eq!(seen("state", "ok", secret("key"), json!("secret"))[0]["bytes"], 7);
+        assert_eq!(seen(CallKind::State, "ok", secret("key"), json!("secret"))[0]["bytes"], 7);
         let question = json!({ "id": "1", "type": "t.v1", "subject": "secret", "data": { "phone": "secret" } });
-        let shown = seen("ask", "ok", question, json!({ "error": "secret" }));
+        let shown = seen(CallKind::Ask, "ok", question, json!({ "error": "secret" }));
         assert_eq!(shown, json!([{ "id": "1", "type": "t.v1", "subject": "***", "data": "***" }, { "error": "***" }]));
     }
 

@@ -263,10 +263,10 @@ impl Shower<'_> {
         CallShown {
             attempt: call.attempt,
             ordinal: call.ordinal,
-            kind: call.kind,
+            kind: call.kind.as_str().to_string(),
             request: call.request,
             answer: call.answer,
-            outcome: call.outcome,
+            outcome: call.outcome.into(),
             at: time(call.started_at_ms),
             duration_us: call.duration_us,
         }

@@ -6,7 +6,7 @@ use super::effects::AskFailure;
 use super::run::rejection;
 use super::state::{CallState, limit};
 use busbar_core::ports::Emitted;
-use busbar_core::{CHAIN, Code, Message, PLACE_BYTES_MAX, Problem, cut};
+use busbar_core::{CHAIN, CallKind, CallOutcome, Code, Message, PLACE_BYTES_MAX, Problem, cut};
 use serde_json::json;
 use std::io::Read;
 use std::time::Instant;
@@ -99,14 +99,14 @@ impl CallState {
             ))));
         }
         // Each write is in the record, also the hundredth of one key.
-        if self.calls.iter().filter(|c| c.kind == "state").count() >= limits.state_writes {
+        if self.calls.iter().filter(|c| c.kind == CallKind::State).count() >= limits.state_writes {
             return Err(trap(limit(format!("more than {} state writes (limits.state-writes)", limits.state_writes))));
         }
         if let Some(value) = &value {
             self.effects.state_room(&key, value.len()).await.map_err(trap)?;
         }
         let shown = json!({ "key": key, "bytes": value.as_ref().map(Vec::len) });
-        self.record("state", shown, None, "ok", Instant::now());
+        self.record(CallKind::State, shown, None, CallOutcome::Ok, Instant::now());
         self.state.insert(key, value);
         Ok(())
     }
@@ -195,7 +195,7 @@ impl wit::messages::Host for CallState {
             Err(AskFailure::Failed(text)) => (Some(json!({ "error": text })), "failed"),
             Err(AskFailure::Refused(text)) => (Some(json!({ "error": text })), "refused"),
         };
-        self.record("ask", shown, answer, outcome, started);
+        self.record(CallKind::Ask, shown, answer, outcome.into(), started);
         Ok(result.as_ref().map(show_message).map_err(|failure| match failure {
             AskFailure::NoAnswerer(text) => wit::messages::AskError::NoAnswerer(text.clone()),
             AskFailure::Timeout => wit::messages::AskError::Timeout,

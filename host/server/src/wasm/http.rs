@@ -8,7 +8,8 @@ use crate::egress::{Authorization, HttpFailure, HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use busbar_core::Call;
-use busbar_core::record::{HTTP, NO_ANSWER, NOT_SENT, NOTHING_DONE, OK, RECORDED, Repeat, Verdict, WITHHELD};
+use busbar_core::record::{Repeat, Verdict};
+use busbar_core::{CallKind, CallOutcome};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -22,9 +23,11 @@ impl wit::http::Host for CallState {
     }
 
     async fn nothing_done(&mut self) -> Result<()> {
-        let answered = |call: &&mut Call| call.kind == HTTP && [OK, RECORDED].contains(&call.outcome.as_str());
+        let answered = |call: &&mut Call| {
+            call.kind == CallKind::Http && matches!(call.outcome, CallOutcome::Ok | CallOutcome::Recorded)
+        };
         if let Some(call) = self.calls.iter_mut().rev().find(answered) {
-            call.outcome = NOTHING_DONE.into();
+            call.outcome = CallOutcome::NothingDone;
         }
         Ok(())
     }
@@ -50,18 +53,18 @@ impl CallState {
         };
         match known {
             Some(Some((answer, parsed))) => {
-                self.record(HTTP, shown, Some(answer), RECORDED, started);
+                self.record(CallKind::Http, shown, Some(answer), CallOutcome::Recorded, started);
                 return Ok(Ok(response(parsed)));
             }
             Some(None) => {
                 let text = format!("an earlier attempt sent this {} and nobody knows what came of it", request.method);
-                self.record(HTTP, shown, Some(json!({ "error": text })), WITHHELD, started);
+                self.record(CallKind::Http, shown, Some(json!({ "error": text })), CallOutcome::Withheld, started);
                 return Ok(Err(wit::http::HttpError::NoAnswer(text)));
             }
             None => {}
         }
         // Written down before it is sent: one that the deadline cuts must not look as if it never was.
-        self.record(HTTP, shown, None, NO_ANSWER, started);
+        self.record(CallKind::Http, shown, None, CallOutcome::NoAnswer, started);
         let result = match self.permitted(&request) {
             Ok(()) => {
                 if repeat == Repeat::Unsafe {
@@ -72,11 +75,11 @@ impl CallState {
             Err(failure) => Err(failure),
         };
         let (answer, outcome) = match &result {
-            Ok(answer) => (Some(show_response(answer)), OK),
-            Err(failure) => (Some(json!({ "error": failure.text() })), failure.word()),
+            Ok(answer) => (Some(show_response(answer)), CallOutcome::Ok),
+            Err(failure) => (Some(json!({ "error": failure.text() })), failure.word().into()),
         };
         if let Some(call) = self.calls.last_mut() {
-            (call.answer, call.outcome) = (answer, outcome.into());
+            (call.answer, call.outcome) = (answer, outcome);
             call.duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         }
         Ok(result.map(response).map_err(|failure| match failure {
@@ -105,7 +108,7 @@ impl CallState {
         let (Some(delivery), Some(call)) = (self.delivery, self.calls.last_mut()) else { return Ok(()) };
         let written = self.effects.ahead(delivery, call).await;
         written.map_err(|problem| {
-            call.outcome = NOT_SENT.into();
+            call.outcome = CallOutcome::NotSent;
             trap(problem)
         })
     }

@@ -5,8 +5,9 @@ use super::bindings::exports::busbar::adapter as exports;
 use super::host::show_message;
 use super::state::CallState;
 use super::warm::{Caller, Held};
+use busbar_core::CallOutcome;
 use busbar_core::ports::{Attempting, EmitSink, HookRequest, HookResponse, InputFile, OutputFile, Polled, Run};
-use busbar_core::record::{NO_ANSWER, Record, Repeat};
+use busbar_core::record::{Record, Repeat};
 use busbar_core::{
     CODE_BYTES_MAX, Call, Code, DETAIL_BYTES_MAX, Failure, Message, PLACE_BYTES_MAX, Problem, Rejection, cut,
 };
@@ -173,7 +174,7 @@ fn finish<R, T>(
 // The adapter did not live to judge a request that was sent and not answered: nobody knows what came of
 // it, and it must not be repeated blindly (design, section 6, 5).
 pub(super) fn cut_off(calls: &[Call], problem: Problem) -> Failure {
-    let open = calls.iter().find(|call| call.outcome == NO_ANSWER && repeat_of(call) == Repeat::Unsafe);
+    let open = calls.iter().find(|call| call.outcome == CallOutcome::NoAnswer && repeat_of(call) == Repeat::Unsafe);
     match open {
         Some(call) => {
             let url = text(call, "url").split('?').next().unwrap_or_default();

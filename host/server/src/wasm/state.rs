@@ -4,7 +4,7 @@ use super::effects::Effects;
 use crate::config::model::{Grants, Instances, Limits};
 use busbar_core::ports::{EmitSink, Emitted, InputFile, LeftOut, OutputFile, Run};
 use busbar_core::record::Record;
-use busbar_core::{Call, Catalog, Code, Failure, Message, Problem, StateWrite};
+use busbar_core::{Call, CallKind, CallOutcome, Catalog, Code, Failure, Message, Problem, StateWrite};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -93,7 +93,7 @@ impl CallState {
     /// # Errors
     /// `adapter-limit` when no more calls are allowed.
     pub fn count_call(&self) -> Result<(), Problem> {
-        let made = self.calls.iter().filter(|c| c.kind == "http" || c.kind == "ask").count();
+        let made = self.calls.iter().filter(|c| matches!(c.kind, CallKind::Http | CallKind::Ask)).count();
         if made >= self.limits().calls {
             return Err(limit(format!("more than {} calls (limits.calls)", self.limits().calls)));
         }
@@ -103,20 +103,20 @@ impl CallState {
     /// Writes down one effect.
     pub fn record(
         &mut self,
-        kind: &str,
+        kind: CallKind,
         request: serde_json::Value,
         answer: Option<serde_json::Value>,
-        outcome: &str,
+        outcome: CallOutcome,
         started: Instant,
     ) {
         let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.calls.push(Call {
             attempt: self.attempt,
             ordinal: u32::try_from(self.calls.len()).unwrap_or(u32::MAX),
-            kind: kind.into(),
+            kind,
             request,
             answer,
-            outcome: outcome.into(),
+            outcome,
             started_at_ms: self.effects.now_ms(),
             duration_us,
         });

@@ -302,7 +302,7 @@ pub async fn unusual_text_comes_back(store: AnyStore) {
         let expected = new.message.clone();
         let set = StateWrite { system: "bank".into(), key: odd.to_string(), value: Some(odd.as_bytes().to_vec()) };
         let noted = Intake { name: odd.to_string(), error: Some(error.clone()), ..intake(&format!("i-{n}")) };
-        let asked = Call { request: json!({(*odd): odd}), outcome: odd.to_string(), ..call(1, 0) };
+        let asked = Call { request: json!({(*odd): odd}), outcome: odd.to_string().into(), ..call(1, 0) };
         let whole = Commit { intake: Some(noted), state: vec![set], calls: vec![asked.clone()], ..commit(vec![new]) };
         let seq = write(&store, whole).await[0].seq;
         let view = store.message(seq).await.unwrap().unwrap();
