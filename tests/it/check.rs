@@ -181,7 +181,8 @@ http = ["https://portal.example"]
 /// The words after `.error(` and `.warning(` in the sources of the check.
 fn kinds_in_source() -> BTreeSet<String> {
     let mut kinds = BTreeSet::new();
-    for entry in std::fs::read_dir(root().join("host/server/src/config")).unwrap().flatten() {
+    let folders = ["host/server/src/config", "host/server/src/deployment"];
+    for entry in folders.iter().flat_map(|folder| std::fs::read_dir(root().join(folder)).unwrap().flatten()) {
         let text = std::fs::read_to_string(entry.path()).unwrap();
         for call in [".error(", ".warning(", "vec![(", "Err(e) => errors.push((", "(\"broken-schema\""] {
             for (at, _) in text.match_indices(call) {

@@ -116,6 +116,10 @@ struct Works {
 
 impl Works {
     async fn new(behaviour: &str) -> Self {
+        Self::with(behaviour, 10).await
+    }
+
+    async fn with(behaviour: &str, messages_max: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(MemoryStore::default());
         let new = |n: u32| NewMessage {
@@ -136,9 +140,9 @@ impl Works {
             policy: Policy { attempts_max: 2, backoff_first_ms: 300, backoff_max_ms: 300, wait_max_ms: 1_000 },
             breaker: BreakerPolicy::default(),
             rate: None,
-            in_flight_max: 10,
+            in_flight_max: messages_max,
             window_max: 20,
-            files: Some(FileRules { messages_max: 10, every_ms: 100 }),
+            files: Some(FileRules { messages_max, every_ms: 100 }),
         };
         let outbox = Outbox {
             system: "files".into(),
@@ -207,7 +211,7 @@ impl Drop for Works {
 }
 
 const WHOLE: &str = "p-1;1\np-2;2\np-3;3\n";
-const PART: &str = ".busbar-files-2-0.part";
+const PART: &str = ".busbar-files-2-01890a5d-ac96-774b-bcce-b302099a8056.part";
 
 fn one(name: &str, text: &str) -> BTreeMap<String, String> {
     BTreeMap::from([(name.into(), text.into())])
@@ -256,6 +260,32 @@ async fn it_goes_on_from_every_place_at_which_it_can_be_killed() {
     std::fs::write(works.folder.path().join(".busbar-files.part"), WHOLE).unwrap();
     assert_eq!(works.ends(DeliveryState::Done).await, one("noted.csv", WHOLE));
     assert_eq!(works.store.state("files", "busbar:file").await.unwrap(), None, "the note is still there");
+}
+
+/// The file of an earlier version's note has more deliveries than one file may have now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_noted_file_is_not_made_again_of_those_that_come_later() {
+    let works = Works::with("ok", 2).await;
+    let waiting = works.store.ready("files", Shards::ALL, 0, 10).await.unwrap().deliveries;
+    let ids: Vec<_> = waiting.iter().map(|d| (d.id, d.attempts, d.version)).collect();
+    let note = json!({ "name": "noted.csv", "deliveries": ids, "calls": [], "bytes": WHOLE.len() });
+    let write = StateWrite { system: "files".into(), key: "busbar:file".into(), value: Some(note.to_string().into()) };
+    works.store.commit(vec![Commit { state: vec![write], ..Commit::default() }]).await.unwrap();
+    std::fs::write(works.folder.path().join(".busbar-files.part"), WHOLE).unwrap();
+    assert_eq!(works.ends(DeliveryState::Done).await, one("noted.csv", WHOLE));
+    assert_eq!(works.store.state("files", "busbar:file").await.unwrap(), None, "the note is still there");
+}
+
+/// Names of systems may begin alike, and systems may share a folder.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_system_has_begun_is_not_cleared_up() {
+    let works = Works::new("ok").await;
+    let part = works.folder.path().join(".busbar-files-2-17-01890a5d-ac96-774b-bcce-b302099a8057.part");
+    std::fs::write(&part, WHOLE).unwrap();
+    let days_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 24 * 3600);
+    std::fs::File::options().write(true).open(&part).unwrap().set_modified(days_ago).unwrap();
+    works.attempter.clear_up().await;
+    assert!(part.exists(), "it is the one of `files-2`");
 }
 
 /// Another hub took the deliveries over between this one's look at them and its file: of what that one began nothing is

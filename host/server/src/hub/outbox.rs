@@ -96,7 +96,7 @@ impl Outbox {
             Ok(Ok(_)) if self.lease.holds(breaks, self.clock.now_ms()) => None,
             Ok(Ok(_)) => Some(taken_over()),
             Ok(Err(_)) => {
-                // Of a new file nothing was written ahead, so that nobody goes on with it.
+                // Nothing was written ahead, so that nobody goes on with it; but with what was begun before somebody does.
                 if !part.resumed {
                     let _ = self.open().and_then(|folder| folder.remove(OsStr::new(&part.begun.part)));
                 }
@@ -118,7 +118,7 @@ impl Outbox {
     async fn part(&self, deliveries: Vec<StoredDelivery>, recorded: &[(i64, Vec<Call>)]) -> Result<Part, Filed> {
         let begun = match files::unfinished(recorded) {
             Some((begun, ids)) => Some((begun, ids, vec![])),
-            None => match self.noted().await {
+            None => match self.noted(&deliveries).await {
                 Ok(noted) => noted,
                 Err(problem) => return Err(self.failed(deliveries, Failure::Hub(problem), vec![])),
             },
@@ -258,15 +258,24 @@ impl Outbox {
         Filed { ended: deliveries.into_iter().zip(own).map(ended).collect(), left }
     }
 
-    /// The file that an earlier version of the hub began, with its deliveries and what removes its note.
-    async fn noted(&self) -> Result<Option<(Begun, Vec<i64>, Vec<StateWrite>)>, Problem> {
+    /// The file that an earlier version of the hub began, with those of its deliveries that are here, and what takes them out
+    /// of its note: others of it may come later, and are in that file as well.
+    async fn noted(&self, here: &[StoredDelivery]) -> Result<Option<(Begun, Vec<i64>, Vec<StateWrite>)>, Problem> {
         let key = format!("{RESERVED}file");
         let Some(note) = self.store.state(&self.system, &key).await? else { return Ok(None) };
-        let note: Note = serde_json::from_slice(&note)
-            .map_err(|e| Problem::new(Code::Internal, format!("the note of a file: {e}")))?;
-        let begun = Begun { name: note.name, part: format!(".busbar-{}.part", self.system) };
-        let ids = note.deliveries.into_iter().map(|(id, _, _)| id).collect();
-        Ok(Some((begun, ids, vec![StateWrite { system: self.system.clone(), key, value: None }])))
+        let internal = |e: serde_json::Error| Problem::new(Code::Internal, format!("the note of a file: {e}"));
+        let mut note: Note = serde_json::from_slice(&note).map_err(internal)?;
+        let is_here = |(id, _, _): &(i64, u32, u32)| here.iter().any(|delivery| delivery.id == *id);
+        let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut note.deliveries).into_iter().partition(is_here);
+        if now.is_empty() {
+            return Ok(None);
+        }
+        let begun = Begun { name: note.name.clone(), part: format!(".busbar-{}.part", self.system) };
+        note.deliveries = later;
+        let rest = !note.deliveries.is_empty();
+        let value = rest.then(|| serde_json::to_vec(&note)).transpose().map_err(internal)?;
+        let ids = now.into_iter().map(|(id, _, _)| id).collect();
+        Ok(Some((begun, ids, vec![StateWrite { system: self.system.clone(), key, value }])))
     }
 
     /// Removes what a killed hub left of files that it had not written ahead.
@@ -277,7 +286,7 @@ impl Outbox {
         for name in names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with(&prefix)) {
             let written = std::fs::symlink_metadata(self.folder.join(&name)).and_then(|meta| meta.modified());
             let age = written.ok().and_then(|at| SystemTime::now().duration_since(at).ok());
-            let first = name.get(prefix.len()..).and_then(|rest| rest.split('-').next()?.parse().ok());
+            let first = name.get(prefix.len()..).and_then(first_of);
             let (Some(first), true) = (first, age.is_some_and(|age| age > FORGOTTEN)) else { continue };
             let Ok(calls) = self.store.calls(first).await else { continue };
             if files::begun(&calls).is_none_or(|begun| begun.part != name) {
@@ -327,4 +336,11 @@ impl Outbox {
             _ => Failure::Hub(Problem::new(Code::FileUnreadable, text)),
         }
     }
+}
+
+/// The first delivery of a part by its name after the system's. That of a system whose name begins alike has more before it.
+fn first_of(rest: &str) -> Option<i64> {
+    let (first, id) = rest.strip_suffix(".part")?.split_once('-')?;
+    uuid::Uuid::parse_str(id).ok()?;
+    first.parse().ok()
 }
