@@ -56,7 +56,7 @@ impl Lease {
     }
 }
 
-/// Which hub polls a system or writes its files: two at once would do it twice.
+/// Which hub polls a system, or lets days go: two at once would do it twice.
 #[derive(Clone)]
 pub struct Turn(pub watch::Receiver<Shards>);
 
