@@ -22,7 +22,9 @@ pub struct Health(Mutex<Last>);
 struct Last {
     at: Option<Instant>,
     failure: Option<Problem>,
-    failed_at: Option<Instant>,
+    /// When a write failed last, or the first one after that succeeded: a connection that was made in between may still
+    /// lead to where writes failed.
+    trouble_at: Option<Instant>,
     said_at: Option<Instant>,
 }
 
@@ -37,10 +39,10 @@ impl Health {
         self.last().failure.clone().map_or(Ok(()), Err)
     }
 
-    /// Whether a connection of this age was made after the last failure. An older one may lead to what is no longer the
+    /// Whether a connection of this age was made after the last trouble. An older one may lead to what is no longer the
     /// primary, and be alive all the same: what is read there is of earlier.
     pub(super) fn is_of_now(&self, age: Duration) -> bool {
-        self.last().failed_at.is_none_or(|at| age < at.elapsed())
+        self.last().trouble_at.is_none_or(|at| age < at.elapsed())
     }
 
     /// A refusal of what was to be written says nothing about the database.
@@ -51,6 +53,7 @@ impl Health {
             Ok(_) => {
                 if last.failure.take().is_some() {
                     tracing::info!("the store can be written again");
+                    last.trouble_at = Some(now);
                 }
                 (last.at, last.said_at) = (Some(now), None);
             }
@@ -59,7 +62,7 @@ impl Health {
                     tracing::error!(%problem, "the store cannot be written");
                     last.said_at = Some(now);
                 }
-                (last.at, last.failed_at, last.failure) = (Some(now), Some(now), Some(problem.clone()));
+                (last.at, last.trouble_at, last.failure) = (Some(now), Some(now), Some(problem.clone()));
             }
             Err(_) => {}
         }
