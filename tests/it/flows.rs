@@ -15,6 +15,7 @@ mod farewell;
 mod files;
 mod inbox;
 pub mod limits;
+mod measure;
 mod new;
 mod nodes;
 mod out;

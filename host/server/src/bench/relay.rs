@@ -277,7 +277,7 @@ fn properties(prefix: &str, number: usize) -> BasicProperties {
     for (name, value) in [
         ("specversion", "1.0"),
         ("id", id.as_str()),
-        ("source", "/bench/in"),
+        ("source", "/load/in"),
         ("type", "payment.received.v1"),
         ("subject", account.as_str()),
         ("partitionkey", account.as_str()),
