@@ -1,4 +1,7 @@
-//! A client of AMQP 1.0 (npm rhea 3.0.5), as JMS and Azure's libraries are: through the plugin of RabbitMQ 3, and natively in 4.
+//! A client of AMQP 1.0 (npm rhea 3.0.5), as Azure's libraries are, and in `jms` one of JMS: through the plugin of RabbitMQ 3,
+//! and natively in 4.
+
+mod jms;
 
 use crate::flows::broker::{Broker, header};
 use crate::hub::{ANYBODY, Hub, Standin, payment, root, wait_for};
@@ -44,7 +47,12 @@ fn line(id: &str, form: &str, prefix: &str, content_type: Option<&str>) -> Value
 
 /// A hub whose answers may go to the queue `answers`, which it made; and the broker.
 async fn hub(server: &Server, more: &str) -> (Hub, Broker) {
-    let hub = Hub::start(&format!("[amqp]\nurl = \"{}\"\nreply-queues = [\"answers\"]\n{ANYBODY}\n{more}", server.url));
+    hub_of(server, ANYBODY, more).await
+}
+
+async fn hub_of(server: &Server, publishers: &str, more: &str) -> (Hub, Broker) {
+    let hub =
+        Hub::start(&format!("[amqp]\nurl = \"{}\"\nreply-queues = [\"answers\"]\n{publishers}\n{more}", server.url));
     let broker = Broker::connect(&server.url).await.unwrap();
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     broker.channel.queue_declare("answers".into(), durable, Default::default()).await.unwrap();

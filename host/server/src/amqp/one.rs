@@ -1,5 +1,6 @@
 //! What AMQP 1.0 clients publish, as RabbitMQ hands it to AMQP 0-9-1: bodies that are no bytes stay encoded, the plugin of
-//! RabbitMQ 3 leaves application properties encoded as well, and `reply_to` is an address instead of a queue's name.
+//! RabbitMQ 3 leaves application properties encoded as well, `reply_to` is an address instead of a queue's name, and bytes of JMS
+//! have a content type that says nothing.
 
 use super::attributes::rfc3339;
 use busbar_core::{Code, Problem};
@@ -14,6 +15,8 @@ const PROPERTIES: &str = "x-amqp-1.0-app-properties";
 const APPLICATION_PROPERTIES: u64 = 0x74;
 const DATA: u64 = 0x75;
 const VALUE: u64 = 0x77;
+/// The content type of bytes of any kind (RFC 2046, section 4.5.1).
+const ANY_BYTES: &str = "application/octet-stream";
 
 /// The queue that an address names; anything else is the name of a queue.
 pub fn queue(address: &str) -> String {
@@ -22,6 +25,12 @@ pub fn queue(address: &str) -> String {
         Some(name) => percent_decoded(name),
         None => ["/queue/", "/amq/queue/"].iter().find_map(|p| address.strip_prefix(p)).unwrap_or(address).to_string(),
     }
+}
+
+/// The content type, where it says something. JMS has no way to state one: its clients state [`ANY_BYTES`] for each
+/// BytesMessage, and nothing for a TextMessage.
+pub fn content_type(stated: Option<&str>) -> Option<String> {
+    stated.filter(|stated| !stated.trim().eq_ignore_ascii_case(ANY_BYTES)).map(ToString::to_string)
 }
 
 fn percent_decoded(text: &str) -> String {
@@ -159,6 +168,19 @@ mod tests {
             ("amq.rabbitmq.reply-to.g1h2", "amq.rabbitmq.reply-to.g1h2"),
         ] {
             assert_eq!(queue(address), expected);
+        }
+    }
+
+    #[test]
+    fn content_types_that_say_something() {
+        for (stated, expected) in [
+            (None, None),
+            (Some("application/octet-stream"), None),
+            (Some("Application/Octet-Stream"), None),
+            (Some("application/json"), Some("application/json")),
+            (Some("text/xml"), Some("text/xml")),
+        ] {
+            assert_eq!(content_type(stated).as_deref(), expected, "{stated:?}");
         }
     }
 

@@ -213,7 +213,7 @@ pub(super) fn reply(delivery: Delivery) -> (String, Result<Payload, Problem>) {
 }
 
 fn payload(properties: &BasicProperties, body: Vec<u8>, bare: &[String]) -> (Payload, Option<Problem>) {
-    let content_type = properties.content_type().as_ref().map(ToString::to_string);
+    let content_type = one::content_type(properties.content_type().as_ref().map(ShortString::as_str));
     let headers = properties.headers().as_ref().map(one::headers);
     let (attributes, fault) = match attributes(headers.as_deref(), bare) {
         Ok(attributes) => (attributes, None),
