@@ -7,8 +7,8 @@ use busbar_core::fakes::MemoryStore;
 use busbar_core::files::{Begun, ahead};
 use busbar_core::ports::Store;
 use busbar_core::{
-    Commit, DeliveryFilter, DeliveryState, DeliveryView, Message, NewMessage, Planned, Policy, Shards, StateWrite,
-    States,
+    Act, Commit, DeliveryFilter, DeliveryState, DeliveryView, Message, NewMessage, Operation, Planned, Policy, Shards,
+    StateWrite, States,
 };
 use busbar_server::config::model::{Grants, Limits};
 use busbar_server::hub::{Attempter, Driver, Lease, Outbox, SystemClock, WasmAdapters, WriterThread};
@@ -119,6 +119,7 @@ impl Works {
         Self::with(behaviour, 10).await
     }
 
+    /// With files of none, the system gets its deliveries one by one.
     async fn with(behaviour: &str, messages_max: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(MemoryStore::default());
@@ -140,9 +141,9 @@ impl Works {
             policy: Policy { attempts_max: 2, backoff_first_ms: 300, backoff_max_ms: 300, wait_max_ms: 1_000 },
             breaker: BreakerPolicy::default(),
             rate: None,
-            in_flight_max: messages_max,
+            in_flight_max: messages_max.max(1),
             window_max: 20,
-            files: Some(FileRules { messages_max, every_ms: 100 }),
+            files: (messages_max > 0).then_some(FileRules { messages_max, every_ms: 100 }),
         };
         let outbox = Outbox {
             system: "files".into(),
@@ -310,6 +311,32 @@ async fn what_another_hub_began_is_neither_removed_nor_made_again() {
         assert_eq!(written(works.folder.path()), one("begun.csv", WHOLE), "begun before the look: {before}");
         assert_eq!(std::fs::read_dir(works.folder.path()).unwrap().count(), 1, "something was left behind");
     }
+}
+
+/// Whoever takes `out` out of a system in the middle of a file: what may be in the folder is not delivered besides.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_as_a_file_is_not_delivered_in_another_way_before_a_person_says_so() {
+    let works = Works::with("ok", 0).await.begun(&Begun { name: "begun.csv".into(), part: PART.into() }).await;
+    works.ends(DeliveryState::Parked).await;
+    let view = works.view().await;
+    let error = view.error.unwrap();
+    assert!(error.code == "unknown-outcome" && error.detail.contains("begun.csv"), "{error:?}");
+    let filter = DeliveryFilter { states: States::One(DeliveryState::Parked), limit: 9, ..Default::default() };
+    for (seq, view) in works.store.deliveries(&filter).await.unwrap() {
+        let operation = Operation {
+            delivery: view.id,
+            system: "files".into(),
+            shard: Shards::of("files", view.key.as_deref(), seq),
+            act: Act::Retry,
+            state: view.state,
+            seen: view.version,
+            by: "person".into(),
+        };
+        let commit = Commit { operation: Some(operation), ..Commit::default() };
+        assert!(works.driver.commit(commit).await.unwrap().is_ok());
+    }
+    let done = async || (works.states().await == [(DeliveryState::Done, 3)]).then_some(());
+    wait_for("all are delivered", done).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,8 @@
 use super::{Committer, Filed, Outbox, Via};
 use busbar_core::engine::{Ended, Work, attempt_number};
 use busbar_core::ports::{Adapters, Attempting, Run, Store};
-use busbar_core::record;
 use busbar_core::{Call, Code, Failure, Made, Message, NewMessage, Problem, Rules, StoredDelivery};
+use busbar_core::{files, record};
 use futures::FutureExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -81,6 +81,12 @@ impl Attempter {
     }
 
     async fn run(&self, delivery: &StoredDelivery, attempt: u32, recorded: Vec<Call>) -> Run<()> {
+        // The system got files until now: whether this one came into its folder, a person finds out.
+        let since: Vec<_> = recorded.iter().filter(|call| call.attempt > delivery.judged).cloned().collect();
+        if let Some(begun) = files::begun(&since) {
+            let text = format!("it is in the file `{}`, which was begun while the system got files", begun.name);
+            return Run::of(Err(Failure::UnknownOutcome(text)));
+        }
         match self.via.get(&delivery.system) {
             Some(via) => via.deliver(&delivery.message, attempt).await,
             None => {
