@@ -69,6 +69,14 @@ pub fn ahead(deliveries: &[StoredDelivery], begun: &Begun, at_ms: i64) -> Vec<St
     deliveries.iter().enumerate().map(started).collect()
 }
 
+/// What is written of all of them when the file cannot get its name any more, because it was removed: each alone might not be
+/// written, and would count as in a file that has its name.
+pub fn withdrawn(deliveries: &[StoredDelivery], begun: &Begun, at_ms: i64) -> Vec<Started> {
+    let mut started = ahead(deliveries, begun, at_ms);
+    started.iter_mut().flat_map(|started| &mut started.calls).for_each(|call| call.outcome = CallOutcome::NotSent);
+    started
+}
+
 /// The message that a rejection of the whole file names: `/3`, `/3/data/amount`.
 pub fn at_fault(failure: &Failure) -> Option<usize> {
     let Failure::Rejected(rejection) = failure else { return None };

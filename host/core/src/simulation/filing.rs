@@ -148,24 +148,24 @@ impl World {
             self.parts.remove(&begun.part);
         }
         let away = Failure::Hub(Problem::new(Code::StoreUnavailable, ""));
-        // What an earlier attempt began may have its name.
-        Ok(Some((Err(away), (!filing.resumed).then_some(CallOutcome::NotSent))))
+        // Their records stay as they are, all of them: where they say that the file was begun, it is gone on with.
+        Ok(Some((Err(away), None)))
     }
 
     fn name_file(&mut self, system: usize, filing: &Filing) -> Held<(Result<(), Failure>, Option<CallOutcome>)> {
         let Some(begun) = &filing.begun else { return Ok((Ok(()), None)) };
         if self.is_down(system) {
-            return Ok((Err(unwritable()), Some(CallOutcome::NoAnswer)));
+            return Ok((Err(unwritable()), None));
         }
         let part = self.parts.remove(&begun.part);
         if part.is_none() && !filing.resumed {
-            return Ok((Err(unwritable()), Some(CallOutcome::NotSent)));
+            return Ok((Err(unwritable()), None));
         }
         for delivery in part.into_iter().flatten() {
             self.execute(system, &delivery)?;
         }
         let lost = !self.quiet && self.dice.chance(self.plan.faults.lose_answer);
-        Ok(if lost { (Err(unwritable()), Some(CallOutcome::NoAnswer)) } else { (Ok(()), Some(CallOutcome::Ok)) })
+        Ok(if lost { (Err(unwritable()), None) } else { (Ok(()), Some(CallOutcome::Ok)) })
     }
 
     fn end_file(

@@ -105,13 +105,13 @@ impl Outbox {
             // It may be written ahead all the same: the part stays.
             Err(problem) => Some(problem),
         };
-        let (result, outcome) = match trouble {
-            Some(problem) => {
-                (Err(Failure::Hub(problem)), if part.resumed { CallOutcome::NoAnswer } else { CallOutcome::NotSent })
-            }
-            None => self.name(&part),
+        // In trouble the deliveries' records stay as they are, all of them: where they say that the file was begun, it is gone
+        // on with.
+        let named = match trouble {
+            Some(problem) => Err(Failure::Hub(problem)),
+            None => self.name(&part, committer).await,
         };
-        self.end(part, result, outcome)
+        self.end(part, named)
     }
 
     /// The file that comes next: one that was begun, or a new one of all.
@@ -176,8 +176,8 @@ impl Outbox {
         }
     }
 
-    /// Gives the file its name.
-    fn name(&self, part: &Part) -> (Result<(), Failure>, CallOutcome) {
+    /// Gives the file its name. What is said of its call: that it was done now, or before.
+    async fn name(&self, part: &Part, committer: &Committer) -> Result<CallOutcome, Failure> {
         let Begun { name, part: hidden } = &part.begun;
         let named = self.open().and_then(|folder| {
             let there = folder.has(OsStr::new(hidden))?;
@@ -187,34 +187,39 @@ impl Outbox {
             folder.sync().map(|()| there)
         });
         match named {
-            Ok(true) => (Ok(()), CallOutcome::Ok),
-            Ok(false) if part.resumed => (Ok(()), CallOutcome::Recorded),
-            // Somebody clears the folder up. What nobody can have fetched is made again.
-            Ok(false) => (
-                Err(self.unwritable(name, &std::io::Error::other("it was removed before it had its name"))),
-                CallOutcome::NotSent,
-            ),
-            Err(e) => (Err(self.unwritable(name, &e)), CallOutcome::NoAnswer),
+            Ok(true) => Ok(CallOutcome::Ok),
+            Ok(false) if part.resumed => Ok(CallOutcome::Recorded),
+            Ok(false) => {
+                // Somebody clears the folder up. What nobody can have fetched is made again.
+                let at_ms = self.clock.now_ms();
+                let started = files::withdrawn(&part.deliveries, &part.begun, at_ms);
+                if let Err(problem) = committer.commit(Commit { started, at_ms, ..Commit::default() }).await {
+                    tracing::error!(system = self.system, %problem, "a file was removed before it had its name, which is not written down");
+                }
+                Err(self.unwritable(name, &std::io::Error::other("it was removed before it had its name")))
+            }
+            Err(e) => Err(self.unwritable(name, &e)),
         }
     }
 
-    fn end(&self, part: Part, result: Result<(), Failure>, outcome: CallOutcome) -> Filed {
+    fn end(&self, part: Part, named: Result<CallOutcome, Failure>) -> Filed {
         let Part { begun, deliveries, left, calls, bytes, .. } = part;
         let (at_ms, messages) = (self.clock.now_ms(), deliveries.len());
-        match &result {
-            Ok(()) => {
+        match &named {
+            Ok(_) => {
                 tracing::info!(system = self.system, file = begun.name, messages, "a file was written");
                 metrics::counter!("busbar_files_out_total", "system" => self.system.clone()).increment(1);
                 self.show(None);
             }
             Err(failure) => self.tell(failure, messages),
         }
-        let answer = result.is_ok().then(|| json!({ "bytes": bytes, "messages": messages }));
-        let in_file = |index, delivery| {
-            files::call(attempt_number(delivery), &begun, index, outcome.clone(), answer.clone(), at_ms)
+        let answer = json!({ "bytes": bytes, "messages": messages });
+        let in_file = |index, delivery, outcome: &CallOutcome| {
+            files::call(attempt_number(delivery), &begun, index, outcome.clone(), Some(answer.clone()), at_ms)
         };
-        let own = deliveries.iter().enumerate().map(|(index, delivery)| vec![in_file(index, delivery)]).collect();
-        self.filed(deliveries, left, &result, own, calls)
+        let own = deliveries.iter().enumerate();
+        let own = own.map(|(index, d)| named.iter().map(|outcome| in_file(index, d, outcome)).collect()).collect();
+        self.filed(deliveries, left, &named.map(drop), own, calls)
     }
 
     /// No file came of it. A rejection that names a message is that message's alone.
