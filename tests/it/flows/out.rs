@@ -253,6 +253,10 @@ async fn it_goes_on_from_every_place_at_which_it_can_be_killed() {
 
     // An earlier version of the hub left its note in the system's state.
     let works = Works::new("ok").await;
+    goes_on_from_a_note(works).await;
+}
+
+async fn goes_on_from_a_note(works: Works) {
     let waiting = works.store.ready("files", Shards::ALL, 0, 10).await.unwrap().deliveries;
     let ids: Vec<_> = waiting.iter().map(|d| (d.id, d.attempts, d.version)).collect();
     let note = json!({ "name": "noted.csv", "deliveries": ids, "calls": [], "bytes": WHOLE.len() });
@@ -267,14 +271,7 @@ async fn it_goes_on_from_every_place_at_which_it_can_be_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_noted_file_is_not_made_again_of_those_that_come_later() {
     let works = Works::with("ok", 2).await;
-    let waiting = works.store.ready("files", Shards::ALL, 0, 10).await.unwrap().deliveries;
-    let ids: Vec<_> = waiting.iter().map(|d| (d.id, d.attempts, d.version)).collect();
-    let note = json!({ "name": "noted.csv", "deliveries": ids, "calls": [], "bytes": WHOLE.len() });
-    let write = StateWrite { system: "files".into(), key: "busbar:file".into(), value: Some(note.to_string().into()) };
-    works.store.commit(vec![Commit { state: vec![write], ..Commit::default() }]).await.unwrap();
-    std::fs::write(works.folder.path().join(".busbar-files.part"), WHOLE).unwrap();
-    assert_eq!(works.ends(DeliveryState::Done).await, one("noted.csv", WHOLE));
-    assert_eq!(works.store.state("files", "busbar:file").await.unwrap(), None, "the note is still there");
+    goes_on_from_a_note(works).await;
 }
 
 /// Names of systems may begin alike, and systems may share a folder.

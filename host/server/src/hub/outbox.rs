@@ -22,6 +22,8 @@ const NAME_BYTES_MAX: usize = 200;
 /// What a killed hub left under a hidden name, and no delivery's record knows, goes after so long.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 
+const STORE_RETRY: Duration = Duration::from_millis(250);
+
 /// Writes the files of one system.
 pub struct Outbox {
     pub system: String,
@@ -193,8 +195,10 @@ impl Outbox {
                 // Somebody clears the folder up. What nobody can have fetched is made again.
                 let at_ms = self.clock.now_ms();
                 let started = files::withdrawn(&part.deliveries, &part.begun, at_ms);
-                if let Err(problem) = committer.commit(Commit { started, at_ms, ..Commit::default() }).await {
-                    tracing::error!(system = self.system, %problem, "a file was removed before it had its name, which is not written down");
+                let commit = Commit { started, at_ms, ..Commit::default() };
+                // Until it is written, or they are another hub's, the records say that the file is there.
+                while committer.commit(commit.clone()).await.is_err() {
+                    tokio::time::sleep(STORE_RETRY).await;
                 }
                 Err(self.unwritable(name, &std::io::Error::other("it was removed before it had its name")))
             }
