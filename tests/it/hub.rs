@@ -313,10 +313,15 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
-/// The program `busbar`, built beside this test.
+/// The program `busbar`: the one that users get, where the whole suite runs (`tests/run.sh`), else the one beside this test.
 pub fn binary() -> PathBuf {
+    std::env::var_os("BUSBAR_TEST_BINARY").map_or_else(|| beside("busbar"), PathBuf::from)
+}
+
+/// A program that was built beside this test.
+pub fn beside(name: &str) -> PathBuf {
     let here = std::env::current_exe().unwrap();
-    let binary = here.parent().and_then(Path::parent).unwrap().join("busbar");
+    let binary = here.parent().and_then(Path::parent).unwrap().join(name);
     assert!(binary.exists(), "{} is missing: run tests/run.sh, which builds it", binary.display());
     binary
 }

@@ -2,10 +2,10 @@
 
 use crate::error::{Code, ErrorRecord, Problem};
 use crate::journal::{Journal, Made, NewMessage};
+use crate::marks::Marks;
 use crate::message::Message;
 use crate::route::{Route, Scope};
 use crate::schema::Catalog;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -74,8 +74,13 @@ impl Rules {
             return Err(Problem::new(Code::NotAQuestion, text).at("type"));
         }
         let (deliveries, journal) = self.plan(&message);
-        let digest = digest(&message);
-        Ok(NewMessage { digest, message: Arc::new(message), deliveries, place, stated_by: None, journal })
+        let (message, marks) = (Arc::new(message), Marks::default());
+        let new = NewMessage { marks, message, deliveries, place, stated_by: None, journal };
+        if journal != Journal::None {
+            // Here several messages are worked on at once; the store's writer has one thread.
+            let _ = (new.pair(), new.content());
+        }
+        Ok(new)
     }
 
     /// The system that answers a question, by the first route that covers it and whose condition holds.
@@ -143,16 +148,4 @@ fn apply(route: &Route, message: &Message, scope: &Scope) -> Result<Option<Optio
         Some(key) => Ok(Some(key.text(scope)?.filter(|k| !k.is_empty()))),
         None => Ok(Some(message.default_key().map(str::to_string))),
     }
-}
-
-fn digest(message: &Message) -> String {
-    let mut hash = Sha256::new();
-    hash.update(message.r#type.as_bytes());
-    hash.update([0]);
-    hash.update(message.data.text().as_bytes());
-    let mut text = String::with_capacity(64);
-    for byte in hash.finalize() {
-        text.extend([byte >> 4, byte & 15].map(|half| char::from_digit(half.into(), 16).unwrap_or_default()));
-    }
-    text
 }

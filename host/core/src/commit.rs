@@ -47,11 +47,6 @@ impl Pair {
     }
 }
 
-/// Tells a repeat from a reused id.
-pub fn content(new: &NewMessage) -> i64 {
-    short_hash(&[&new.digest]).0
-}
-
 /// A message that was accepted before.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {

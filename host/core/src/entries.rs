@@ -58,7 +58,7 @@ impl Origin {
              with one id"
         );
         let problem = Problem { place: new.place.clone(), ..Problem::new(Code::KnownDiffers, detail) };
-        let id = named("differing", &[source, id, &new.digest]);
+        let id = named("differing", &[source, id, new.digest()]);
         let event = Some(new.message.to_structured());
         let name = if self.name.is_empty() { new.message.id.clone() } else { self.name.clone() };
         Intake { name, event, ..self.entry(id, IntakeOutcome::Differing, problem.record(), at_ms) }

@@ -63,7 +63,7 @@ impl MemoryJournal {
     fn facts(&self, names: &Names<'_>) -> Facts {
         let mut facts = Facts::default();
         for new in &names.messages {
-            let pair = Pair::of(&new.message);
+            let pair = new.pair();
             facts.known.extend(self.known.get(&pair).map(|known| (pair, *known)));
         }
         let named = names.intakes(&facts);

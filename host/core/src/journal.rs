@@ -4,6 +4,7 @@ use crate::admit::Planned;
 use crate::calls::Call;
 use crate::error::ErrorRecord;
 use crate::intakes::{Decided, Intake, Recurred};
+use crate::marks::Marks;
 use crate::message::Message;
 use crate::stated::StatedBy;
 use serde::{Deserialize, Serialize};
@@ -50,8 +51,7 @@ impl DeliveryState {
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewMessage {
     pub message: Arc<Message>,
-    /// Hex SHA-256 of type and data; tells a repeat from a reused id.
-    pub digest: String,
+    pub marks: Marks,
     pub deliveries: Vec<Planned>,
     /// Where in the input it was found.
     pub place: Option<String>,

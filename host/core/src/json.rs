@@ -2,9 +2,10 @@
 //! section 4), so that what one of them checked would not be what the next one does.
 
 use crate::{Code, Problem};
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::error::Category;
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
+use std::cell::Cell;
 use std::fmt;
 
 const DEPTH_MAX: usize = 64;
@@ -14,53 +15,46 @@ const NAME_CHARS_MAX: usize = 100;
 /// JSON from bytes, nested at most 64 deep. A byte order mark before it is passed over: several platforms write one.
 ///
 /// # Errors
-/// `invalid-json` or `repeated-name`, naming line and column, or the depth.
+/// `invalid-json` or `repeated-name`, naming line and column.
 pub fn parse_json(bytes: &[u8]) -> Result<Value, Problem> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    check_depth(bytes)?;
-    let parsed: Result<Unique, _> = serde_json::from_slice(bytes);
-    parsed.map(|Unique(value)| value).map_err(|e| {
+    let fault = Cell::new(Code::InvalidJson);
+    let mut parser = serde_json::Deserializer::from_slice(bytes);
+    let parsed = Values { deeper: DEPTH_MAX, fault: &fault }.deserialize(&mut parser);
+    parsed.and_then(|value| parser.end().map(|()| value)).map_err(|e| {
         let text = e.to_string();
         let text = text.rsplit_once(" at line").map_or(text.as_str(), |(text, _)| text);
-        // Any other JSON fits a value.
-        let code = if e.classify() == Category::Data { Code::RepeatedName } else { Code::InvalidJson };
-        Problem::new(code, text).at(format!("line {}, column {}", e.line(), e.column()))
+        Problem::new(fault.get(), text).at(format!("line {}, column {}", e.line(), e.column()))
     })
 }
 
-// Counted on the bytes, so that a deep body costs nothing before it is refused.
-fn check_depth(bytes: &[u8]) -> Result<(), Problem> {
-    let (mut depth, mut in_text, mut escaped, mut line) = (0usize, false, false, 1usize);
-    for byte in bytes {
-        match byte {
-            b'\n' => line += 1,
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'{' | b'[' if !in_text => depth += 1,
-            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > DEPTH_MAX {
-            return Err(Problem::new(Code::InvalidJson, format!("nested more than {DEPTH_MAX} deep"))
-                .at(format!("line {line}")));
-        }
-    }
-    Ok(())
+/// A value in whose objects no name stands twice, and how much deeper it may go.
+#[derive(Clone, Copy)]
+struct Values<'a> {
+    deeper: usize,
+    /// What is wrong where the text is JSON.
+    fault: &'a Cell<Code>,
 }
 
-/// A value in whose objects no name stands twice.
-struct Unique(Value);
-
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Values).map(Self)
+impl Values<'_> {
+    /// For what is one level further in.
+    fn inner<E: de::Error>(self) -> Result<Self, E> {
+        match self.deeper.checked_sub(1) {
+            Some(deeper) => Ok(Self { deeper, ..self }),
+            None => Err(E::custom(format_args!("nested more than {DEPTH_MAX} deep"))),
+        }
     }
 }
 
-struct Values;
+impl<'de> DeserializeSeed<'de> for Values<'_> {
+    type Value = Value;
 
-impl<'de> Visitor<'de> for Values {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Values<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -96,22 +90,26 @@ impl<'de> Visitor<'de> for Values {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
         let mut list = Vec::new();
-        while let Some(Unique(value)) = items.next_element()? {
+        while let Some(value) = items.next_element_seed(inner)? {
             list.push(value);
         }
         Ok(Value::Array(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
         let mut map = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            if map.contains_key(&name) {
-                let name: String = name.chars().take(NAME_CHARS_MAX).collect();
-                return Err(de::Error::custom(format_args!("`{name}` stands twice in one object")));
+            match map.entry(name) {
+                Entry::Vacant(place) => drop(place.insert(members.next_value_seed(inner)?)),
+                Entry::Occupied(known) => {
+                    let name: String = known.key().chars().take(NAME_CHARS_MAX).collect();
+                    self.fault.set(Code::RepeatedName);
+                    return Err(de::Error::custom(format_args!("`{name}` stands twice in one object")));
+                }
             }
-            let Unique(value) = members.next_value()?;
-            map.insert(name, value);
         }
         Ok(Value::Object(map))
     }

@@ -15,6 +15,7 @@ mod export;
 mod facts;
 mod find;
 mod health;
+mod migrations;
 mod prune;
 mod read;
 mod rows;
@@ -34,7 +35,7 @@ use busbar_core::*;
 use days::Days;
 use dialect::Dialect;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::MigrateError;
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
 use std::fmt::Display;
 use std::fs::File;
@@ -53,9 +54,6 @@ const READERS_MAX: u32 = 4;
 const WRITE_WAIT_MAX: Duration = Duration::from_secs(30);
 const READ_WAIT_MAX: Duration = Duration::from_secs(10);
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(3);
-
-static SQLITE: Migrator = sqlx::migrate!("./migrations/sqlite");
-static POSTGRES: Migrator = sqlx::migrate!("./migrations/postgres");
 
 /// The journal in a database.
 pub struct SqlStore {
@@ -134,8 +132,8 @@ impl SqlStore {
 
 async fn migrate(writer: &Pool) -> Result<(), MigrateError> {
     match &writer.driver {
-        Driver::Sqlite(pool) => SQLITE.run(pool).await,
-        Driver::Postgres(pool) => POSTGRES.run(pool).await,
+        Driver::Sqlite(pool) => migrations::sqlite().run(pool).await,
+        Driver::Postgres(pool) => migrations::postgres().run(pool).await,
     }
 }
 

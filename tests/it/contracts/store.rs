@@ -118,7 +118,8 @@ fn planned(system: &str, key: Option<&str>) -> Planned {
 /// As admission makes it.
 fn admitted(message: Message, deliveries: Vec<Planned>) -> NewMessage {
     let digest = format!("{} {}", message.r#type, message.data.text());
-    NewMessage { message: Arc::new(message), digest, deliveries, place: None, stated_by: None, journal: Journal::Full }
+    let marks = digest.into();
+    NewMessage { message: Arc::new(message), marks, deliveries, place: None, stated_by: None, journal: Journal::Full }
 }
 
 /// A small message from `/demo/bank` that goes to billing with `key`.

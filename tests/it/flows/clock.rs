@@ -34,7 +34,7 @@ async fn ran(folder: &Path, days_ago: i64) {
     retention.run().await.unwrap();
     let messages = (1..=3).map(|n| NewMessage {
         message: Arc::new(Message::from_structured(payment(&format!("p-{n}"), "100", "1.00")).unwrap()),
-        digest: n.to_string(),
+        marks: n.to_string().into(),
         deliveries: vec![],
         place: None,
         stated_by: None,

@@ -1,6 +1,6 @@
 //! Generated documents are what the program prints, and the demo tells a true story.
 
-use crate::hub::{adapters, binary, root};
+use crate::hub::{adapters, beside, binary, root};
 use std::process::Command;
 
 #[test]
@@ -72,7 +72,7 @@ fn readmes_name_what_exists() {
 /// The demo as it stands, on its own ports.
 #[test]
 fn the_demo_passes() {
-    let demo = binary().with_file_name("busbar-demo");
+    let demo = beside("busbar-demo");
     let folder = root().join("deploy/demo");
     std::fs::create_dir_all(folder.join("adapters")).unwrap();
     for entry in std::fs::read_dir(adapters()).unwrap().flatten() {

@@ -125,7 +125,7 @@ impl Works {
         let store = Arc::new(MemoryStore::default());
         let new = |n: u32| NewMessage {
             message: Arc::new(Message::from_structured(payment(&format!("p-{n}"), &n.to_string(), "1.00")).unwrap()),
-            digest: n.to_string(),
+            marks: n.to_string().into(),
             deliveries: vec![Planned { system: "files".into(), key: Some(n.to_string()), ..Planned::default() }],
             place: None,
             stated_by: None,

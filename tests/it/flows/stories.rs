@@ -1,6 +1,6 @@
 //! The example deployments: without mistakes, their mappings proved by cases, and their stories played to the end.
 
-use crate::hub::{adapters, binary, root};
+use crate::hub::{adapters, beside, binary, root};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -76,7 +76,7 @@ fn the_mappings_of_the_example_deployments_do_what_their_cases_say() {
 #[test]
 fn the_stories_of_the_example_deployments_are_seen_to_their_end() {
     for (name, steps) in DEPLOYMENTS {
-        let mut demo = Command::new(binary().with_file_name("busbar-demo"));
+        let mut demo = Command::new(beside("busbar-demo"));
         demo.arg("--busbar").arg(binary()).arg("--deployment").arg(furnished(name));
         let said = ran(demo.args(["story", name]));
         assert!(said.contains(&format!("all of its {steps} steps were seen")), "{said}");

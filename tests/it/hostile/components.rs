@@ -49,7 +49,7 @@ fn delivering(body: &[Instruction<'_>]) -> Vec<u8> {
     let (package, _) = resolve.push_dir(root().join("wit/v1")).unwrap();
     let world = resolve.select_world(&[package], Some("deliver-adapter")).unwrap();
     let utf8 = wit_component::StringEncoding::UTF8;
-    wit_component::embed_component_metadata(&mut bytes, &resolve, world, utf8, false).unwrap();
+    wit_component::embed_component_metadata(&mut bytes, &resolve, world, utf8).unwrap();
     wit_component::ComponentEncoder::default().validate(true).module(&bytes).unwrap().encode().unwrap()
 }
 

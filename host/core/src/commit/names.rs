@@ -1,6 +1,6 @@
 //! What a batch names: of this a store gathers the facts.
 
-use super::{Facts, KeyLane, Pair, content};
+use super::{Facts, KeyLane};
 use crate::entries::Origin;
 use crate::journal::{Commit, DeliveryState, NewMessage};
 use crate::mutant::{Mutant, broken};
@@ -66,8 +66,8 @@ impl<'a> Names<'a> {
     /// to. Asked when the known messages are found.
     pub fn intakes(&self, facts: &Facts) -> BTreeSet<String> {
         let origin = Origin::delivery("");
-        let known = |new: &NewMessage| facts.known.get(&Pair::of(&new.message));
-        let differs = |new: &&&NewMessage| known(new).is_some_and(|known| known.content != content(new));
+        let known = |new: &NewMessage| facts.known.get(&new.pair());
+        let differs = |new: &&&NewMessage| known(new).is_some_and(|known| known.content != new.content());
         let differing = self.messages.iter().filter(differs).map(|new| origin.differing(new, 0).id);
         self.intakes.iter().map(ToString::to_string).chain(differing).collect()
     }

@@ -121,7 +121,7 @@ impl Plan {
 
     fn check(&self, commit: &Commit) -> Result<(), Refusal> {
         let refuse = commit.on_differing.unwrap_or(OnDiffering::Refuse) == OnDiffering::Refuse;
-        let differs = |m: &NewMessage| self.known(Pair::of(&m.message)).is_some_and(|k| k.content != content(m));
+        let differs = |m: &NewMessage| self.known(m.pair()).is_some_and(|k| k.content != m.content());
         if refuse && let Some(index) = commit.messages.iter().position(differs) {
             return Err(Refusal::IdReused { index });
         }
@@ -157,7 +157,7 @@ impl Plan {
     pub fn accept(&mut self, messages: Vec<NewMessage>, origin: &Origin, at_ms: i64) -> Vec<Accepted> {
         let mut accepted = Vec::with_capacity(messages.len());
         for new in messages {
-            let (pair, content) = (Pair::of(&new.message), content(&new));
+            let (pair, content) = (new.pair(), new.content());
             accepted.push(match self.known(pair) {
                 Some(known) => {
                     let differs = known.content != content;

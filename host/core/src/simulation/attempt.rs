@@ -8,7 +8,7 @@ use crate::engine::{Ended, Event, attempt_number};
 use crate::mutant::{Mutant, broken};
 use crate::record::{Record, Repeat, Verdict, since_decision};
 use crate::{
-    Call, Code, Commit, Failure, Journal, NewMessage, Problem, Rejection, Started, StateWrite, StoredDelivery,
+    Call, Code, Commit, Failure, Journal, Marks, NewMessage, Problem, Rejection, Started, StateWrite, StoredDelivery,
 };
 use crate::{CallKind, CallOutcome};
 use serde_json::{Value, json};
@@ -267,7 +267,7 @@ fn rejection() -> Failure {
 fn failed(delivery: &StoredDelivery) -> NewMessage {
     NewMessage {
         message: event(&format!("failed {}", delivery.id), "failed", None),
-        digest: "same".into(),
+        marks: Marks::from("same".to_string()),
         deliveries: Vec::new(),
         place: None,
         stated_by: None,

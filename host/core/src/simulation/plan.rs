@@ -3,7 +3,7 @@
 use super::dice::Dice;
 use crate::engine::{BreakerPolicy, FileRules, Rate, SystemRules};
 use crate::journal::{Journal, Made, NewMessage};
-use crate::{ErrorRecord, Message, Planned, Policy};
+use crate::{ErrorRecord, Marks, Message, Planned, Policy};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -233,7 +233,7 @@ impl Plan {
             Some(Planned { system: sys.name.clone(), key: message.partitionkey.clone(), made, error })
         };
         NewMessage {
-            digest: if differs { "other".into() } else { "same".into() },
+            marks: Marks::from(if differs { "other" } else { "same" }.to_string()),
             deliveries: published.to.iter().filter_map(planned).collect(),
             place: None,
             stated_by: None,
@@ -255,7 +255,7 @@ impl Plan {
             let key = message.partitionkey.clone();
             NewMessage {
                 message: Arc::new(stated),
-                digest: "same".into(),
+                marks: Marks::from("same".to_string()),
                 deliveries: vec![Planned { system: target.name.clone(), key, ..Planned::default() }],
                 place: None,
                 stated_by: None,

@@ -117,8 +117,8 @@ fn read_digests(folder: &Path) -> BTreeMap<String, String> {
 /// The core module as a component, with its manifest.
 fn component(module: &Path, folder: &Path) -> anyhow::Result<Vec<u8>> {
     let bytes = std::fs::read(module).with_context(|| module.display().to_string())?;
-    let mut encoder = wit_component::ComponentEncoder::default();
-    let mut wasm = encoder.validate(true).module(&bytes).and_then(|e| e.encode()).map_err(anyhow::Error::msg)?;
+    let encoder = wit_component::ComponentEncoder::default();
+    let mut wasm = encoder.validate(true).module(&bytes).and_then(|mut e| e.encode()).map_err(anyhow::Error::msg)?;
     let manifest = serde_json::to_vec(&manifest(folder)?)?;
     let section = wasm_encoder::CustomSection { name: SECTION.into(), data: manifest.into() };
     wasm_encoder::ComponentSection::append_to_component(&section, &mut wasm);

@@ -41,7 +41,7 @@ impl Hub {
         let event =
             entry.event.ok_or_else(|| not_open(&entry.id, entry.outcome, "it carries no message to be accepted"))?;
         let mut admitted = self.rules.admit(Message::from_structured(event.clone())?, None)?;
-        let id = id_of_its_own(&admitted.message.id, &admitted.digest);
+        let id = id_of_its_own(&admitted.message.id, admitted.digest());
         admitted = self.rules.admit(Message { id: id.clone(), ..Message::from_structured(event)? }, None)?;
         let decided = self.decided(intake, IntakeOutcome::Accepted, by);
         let commit = Commit { decided: Some(decided), ..self.plain(vec![admitted]) };

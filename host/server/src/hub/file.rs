@@ -91,8 +91,9 @@ impl Spool {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let failed = |e: &dyn std::fmt::Display| Problem::new(Code::FileUnreadable, format!("spool: {e}"));
         for Emitted { message, place } in emitted {
-            let NewMessage { message, digest, deliveries, place, journal, .. } =
-                self.rules.admit_valid(message, place)?;
+            let new = self.rules.admit_valid(message, place)?;
+            let digest = new.digest().to_string();
+            let NewMessage { message, deliveries, place, journal, .. } = new;
             let line = Line { event: message.to_structured(), digest, deliveries, place, journal };
             serde_json::to_writer(&mut *file, &line).map_err(|e| failed(&e))?;
             file.write_all(b"\n").map_err(|e| failed(&e))?;
@@ -124,7 +125,8 @@ fn chunk(reader: &mut impl BufRead) -> Result<Vec<NewMessage>, Problem> {
             serde_json::from_slice(&text).map_err(|e| Problem::new(Code::FileUnreadable, format!("spool: {e}")))?;
         let message = Arc::new(Message::from_structured(line.event)?);
         let Line { digest, deliveries, place, journal, .. } = line;
-        chunk.push(NewMessage { message, digest, deliveries, place, stated_by: None, journal });
+        let marks = digest.into();
+        chunk.push(NewMessage { message, marks, deliveries, place, stated_by: None, journal });
     }
     Ok(chunk)
 }

@@ -127,7 +127,7 @@ fn new(r#type: &str, source: &str, n: usize, planned: Planned) -> NewMessage {
     };
     let digest = format!("{type}{n}");
     let (deliveries, journal) = (vec![planned], Journal::Full);
-    NewMessage { message: Arc::new(message), digest, deliveries, place: None, stated_by: None, journal }
+    NewMessage { message: Arc::new(message), marks: digest.into(), deliveries, place: None, stated_by: None, journal }
 }
 
 fn searches() -> Vec<(&'static str, MessageFilter)> {

@@ -48,7 +48,7 @@ impl Write {
     }
 
     async fn known_messages(&mut self, names: &Names<'_>, facts: &mut Facts) -> Result<()> {
-        let pairs: Vec<_> = names.messages.iter().map(|new| (&new.message.id, Pair::of(&new.message))).collect();
+        let pairs: Vec<_> = names.messages.iter().map(|new| (&new.message.id, new.pair())).collect();
         let rows =
             Rows::default().text("id", &pairs, |p| p.0).int("pair", &pairs, |p| p.1.0).int("other", &pairs, |p| p.1.1);
         // CROSS JOIN makes SQLite go from the few rows to the many.

@@ -5,6 +5,7 @@ use super::text::read;
 use busbar_core::commit::{Open, short_hash};
 use busbar_core::{DeliveryState, Message, Problem, Shards};
 use serde::Serialize;
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -97,7 +98,6 @@ pub struct Texts {
 }
 
 /// A row of `open` as the database gives it.
-#[derive(sqlx::FromRow)]
 pub struct OpenRecord {
     id: i64,
     message_seq: i64,
@@ -115,6 +115,36 @@ pub struct OpenRecord {
     code: Option<String>,
     edited: Option<String>,
     by_whom: Option<String>,
+}
+
+/// By hand: the derive macro would have both drivers compiled a second time, for the compiler's own use.
+impl<'r, R: Row> FromRow<'r, R> for OpenRecord
+where
+    &'static str: ColumnIndex<R>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            message_seq: row.try_get("message_seq")?,
+            r#type: row.try_get("type")?,
+            system: row.try_get("system")?,
+            key: row.try_get("key")?,
+            state: row.try_get("state")?,
+            attempts: row.try_get("attempts")?,
+            tries: row.try_get("tries")?,
+            next_at_ms: row.try_get("next_at_ms")?,
+            updated_at_ms: row.try_get("updated_at_ms")?,
+            operated: row.try_get("operated")?,
+            version: row.try_get("version")?,
+            error: row.try_get("error")?,
+            code: row.try_get("code")?,
+            edited: row.try_get("edited")?,
+            by_whom: row.try_get("by_whom")?,
+        })
+    }
 }
 
 impl OpenRecord {
