@@ -1,26 +1,13 @@
 //! Admission: a message is checked against its schema and its deliveries are planned.
 
-use crate::error::{Code, ErrorRecord, Problem};
-use crate::journal::{Journal, Made, NewMessage};
+use crate::error::{Code, Problem};
+use crate::journal::{Journal, NewMessage, Planned};
 use crate::message::Message;
 use crate::route::{Route, Scope};
 use crate::schema::Catalog;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-
-/// A delivery planned at admission.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Planned {
-    pub system: String,
-    pub key: Option<String>,
-    /// Set when it was made already. The store writes it `done` with what it made, unless an unfinished delivery of
-    /// the same system and key comes before it: then it is written `ready`, and nothing of this is.
-    #[serde(skip)]
-    pub made: Option<Made>,
-    /// Set when a route's expression failed: the delivery starts parked, so that nothing is lost.
-    pub error: Option<ErrorRecord>,
-}
 
 /// Schemas and routes of a deployment.
 #[derive(Default)]

@@ -1,6 +1,5 @@
 //! Records of the journal: what the store keeps of messages, deliveries, calls and intakes.
 
-use crate::admit::Planned;
 use crate::calls::Call;
 use crate::error::ErrorRecord;
 use crate::intakes::{Decided, Intake, Recurred};
@@ -58,6 +57,19 @@ pub struct NewMessage {
     /// The key or publisher that stated it; none of what a system states, whose source names it.
     pub stated_by: Option<StatedBy>,
     pub journal: Journal,
+}
+
+/// A delivery planned at admission.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    pub system: String,
+    pub key: Option<String>,
+    /// Set when it was made already. The store writes it `done` with what it made, unless an unfinished delivery of
+    /// the same system and key comes before it: then it is written `ready`, and nothing of this is.
+    #[serde(skip)]
+    pub made: Option<Made>,
+    /// Set when a route's expression failed: the delivery starts parked, so that nothing is lost.
+    pub error: Option<ErrorRecord>,
 }
 
 /// How much of a message the journal keeps, by the routes that cover it: the most that one of them wants.
