@@ -287,6 +287,14 @@ pub enum States {
 }
 
 impl States {
+    /// As a person names them; what is meant where nothing is named is for whoever asks.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "failing" => Some(Self::Failing),
+            state => DeliveryState::parse(state).map(Self::One),
+        }
+    }
+
     /// `failed`: whether its last attempt did.
     pub fn has(self, state: DeliveryState, failed: bool) -> bool {
         let gave_up = matches!(state, DeliveryState::Parked | DeliveryState::Dead);

@@ -2,7 +2,7 @@
 
 use super::script::{Script, Seen, Setup};
 use crate::egress::{Authorization, HttpRequest};
-use crate::wasm::{self, Caller, Effects, Loaded, Runtime};
+use crate::wasm::{self, Caller, Effects, Entry, Loaded, Runtime};
 use anyhow::{Context, bail};
 use busbar_core::ports::{Attempting, Emitted, HookRequest, HookResponse, InputFile, Run};
 use busbar_core::{Call, Failure, Message, Rejection, Rules, StateWrite};
@@ -36,7 +36,7 @@ pub struct Outcome {
 /// The input of one call.
 #[derive(Clone)]
 pub struct Input {
-    pub entry: String,
+    pub entry: Entry,
     pub name: String,
     pub bytes: Vec<u8>,
 }
@@ -76,31 +76,28 @@ pub async fn run_scripted(
     let attempts = setup.attempts.max(1);
     let script = Arc::new(Script::new(setup)?);
     let caller = script.caller(runtime, loaded, rules);
-    let mut outcome = match input.entry.as_str() {
-        "decode" => decode(&caller, input).await,
-        "deliver" => deliver(&caller, event(&input.bytes)?, attempts).await,
-        "receive" => {
+    let mut outcome = match input.entry {
+        Entry::Decode => decode(&caller, input).await,
+        Entry::Deliver => deliver(&caller, event(&input.bytes)?, attempts).await,
+        Entry::Receive => {
             let (mut outcome, response) = outcome(wasm::receive(&caller, request(&input.bytes)?).await);
             outcome.response = response.as_ref().map(show_response);
             outcome
         }
-        "poll" => {
+        Entry::Poll => {
             let cursor = (!input.bytes.is_empty()).then_some(input.bytes);
             let (mut outcome, polled) = outcome(wasm::poll(&caller, cursor).await);
             let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
             outcome.polled = polled.map(|p| json!({ "cursor": p.cursor.as_ref().map(text), "more": p.more }));
             outcome
         }
-        "encode" => encode(&caller, &input.bytes).await?,
-        "answer" => {
+        Entry::Encode => encode(&caller, &input.bytes).await?,
+        Entry::Answer => {
             let (mut outcome, answer) = outcome(wasm::answer(&caller, event(&input.bytes)?).await);
             outcome.answer = answer.map(|message| draft(&message, None));
             outcome
         }
-        "connection" => super::sessions::run(caller, &script, &input.bytes).await?,
-        other => {
-            bail!("no entry point `{other}`; there are deliver, receive, poll, decode, encode, answer, connection")
-        }
+        Entry::Connection => super::sessions::run(caller, &script, &input.bytes).await?,
     };
     outcome.seen = script.take_seen();
     outcome.host_time = wasm::rfc3339(script.now_ms()).unwrap_or_default();
@@ -374,10 +371,10 @@ pub async fn run_case(
 pub fn read_case(loaded: &Loaded, folder: &Path) -> anyhow::Result<(Setup, Input)> {
     let setup: Setup = read_json(&folder.join("setup.json"))?.unwrap_or_default();
     // An adapter with one entry point need not be told which.
-    let entry = match (&setup.entry, loaded.inspection.exports.as_slice()) {
-        (Some(entry), _) => entry.clone(),
-        (None, [only]) => only.clone(),
-        (None, several) => bail!("setup.json must name the `entry`, one of {}", several.join(", ")),
+    let entry = match (setup.entry, loaded.inspection.exports.as_slice()) {
+        (Some(entry), _) => entry,
+        (None, [only]) => *only,
+        (None, _) => bail!("setup.json must name the `entry`, one of {}", loaded.inspection.entries()),
     };
     let input = input_file(folder)?;
     let bytes = std::fs::read(&input)?;

@@ -2,7 +2,7 @@
 
 use crate::config::model::{Grants, Instances, Limits};
 use crate::egress::{HttpFailure, HttpRequest, HttpResponse};
-use crate::wasm::{AskFailure, Caller, Effects, Loaded, Runtime, SystemSpec};
+use crate::wasm::{AskFailure, Caller, Effects, Entry, Loaded, Runtime, SystemSpec};
 use async_trait::async_trait;
 use busbar_core::{Call, Message, Problem, Rules, StateWrite};
 use secrecy::SecretString;
@@ -18,8 +18,7 @@ use time::format_description::well_known::Rfc3339;
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Setup {
-    /// `deliver`, `receive`, `poll`, `decode`, `encode`, `answer` or `connection`.
-    pub entry: Option<String>,
+    pub entry: Option<Entry>,
     /// Attempts of a delivery, each with the calls of the ones before; the last one's result counts.
     pub attempts: u32,
     pub system: Option<String>,

@@ -6,6 +6,7 @@ use super::load::System;
 use crate::config::finding::Report;
 use crate::config::model::{Config, JournalMode, RouteConfig, Via};
 use crate::config::source::Source;
+use crate::wasm::Entry;
 use busbar_core::{Catalog, Expr, Journal, Mistake, Route, Wanted};
 use std::collections::BTreeMap;
 
@@ -116,17 +117,17 @@ impl Check<'_> {
         for kind in &route.types {
             let question = self.catalog.answer_type(kind).is_some();
             let entry = match (question, &system.config.out) {
-                (true, _) => "answer",
-                (false, Some(_)) => "encode",
-                (false, None) if system.config.connection.is_some() => "connection",
-                (false, None) => "deliver",
+                (true, _) => Entry::Answer,
+                (false, Some(_)) => Entry::Encode,
+                (false, None) if system.config.connection.is_some() => Entry::Connection,
+                (false, None) => Entry::Deliver,
             };
-            if !file.inspection.exports.iter().any(|e| e == entry) {
+            if !file.inspection.exports.contains(&entry) {
                 report.error(
                     "no-such-entry",
                     span.clone(),
                     format!("the adapter of `{name}` does not export `{entry}`"),
-                    format!("it has {}", file.inspection.exports.join(", ")),
+                    format!("it has {}", file.inspection.entries()),
                 );
                 return;
             }

@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use busbar_core::engine::Event;
-use busbar_core::{Act, Code, DeliveryFilter, DeliveryState, Problem, States, parse_json};
+use busbar_core::{Act, Code, DeliveryFilter, Problem, States, parse_json};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
@@ -50,8 +50,7 @@ impl DeliveriesQuery {
         let bad = |detail: String| Problem::new(Code::InvalidEvent, detail).at("query");
         let states = match self.state.as_deref() {
             None => usual,
-            Some("failing") => States::Failing,
-            Some(name) => States::One(DeliveryState::parse(name).ok_or_else(|| bad(format!("no state `{name}`")))?),
+            Some(name) => States::parse(name).ok_or_else(|| bad(format!("no state `{name}`")))?,
         };
         let after = self.after.as_ref().map(|a| a.parse().map_err(|_| bad(format!("`after` is no number: `{a}`"))));
         Ok(DeliveryFilter {

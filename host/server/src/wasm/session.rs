@@ -2,6 +2,7 @@
 
 use super::bindings::busbar::adapter as wit;
 use super::bindings::exports::busbar::adapter::connection as exported;
+use super::entry::Entry;
 use super::host::show_message;
 use super::run::{convert_failure, cut_off, limited, trapped};
 use super::state::{CallState, limit};
@@ -62,7 +63,7 @@ impl Session {
     /// `no-such-entry`, or what ended the constructor.
     pub async fn open(caller: Arc<Caller>) -> Result<Self, Problem> {
         let Some(indices) = &caller.loaded.connection else {
-            return Err(Problem::new(Code::NoSuchEntry, "the adapter does not export `connection`"));
+            return Err(Entry::Connection.missing());
         };
         let mut held = caller.fresh(caller.state());
         let opened = limited(caller.system.limits.deadline_ms, async {
