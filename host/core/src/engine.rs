@@ -24,7 +24,7 @@ use crate::mutant::{Mutant, broken};
 use crate::outcome::Failure;
 use crate::ports::Ready;
 use std::collections::{BTreeSet, HashMap};
-use system::System;
+use system::SystemEngine;
 use write::Writer;
 
 /// Names an input for its confirmation.
@@ -96,7 +96,7 @@ pub fn attempt_number(delivery: &StoredDelivery) -> u32 {
 
 /// The state machine of one hub.
 pub struct Engine {
-    systems: Vec<System>,
+    systems: Vec<SystemEngine>,
     names: HashMap<String, usize>,
     writer: Writer,
     /// The largest id that this hub was given. Ids are given without gaps, so that one shows that others have written.
@@ -114,7 +114,7 @@ pub struct Engine {
 impl Engine {
     /// `systems`: those whose deliveries this hub makes.
     pub fn new(systems: impl IntoIterator<Item = (String, SystemRules)>) -> Self {
-        let systems: Vec<_> = systems.into_iter().map(|(name, rules)| System::new(name, rules)).collect();
+        let systems: Vec<_> = systems.into_iter().map(|(name, rules)| SystemEngine::new(name, rules)).collect();
         Self {
             names: systems.iter().enumerate().map(|(place, system)| (system.name.clone(), place)).collect(),
             wakes: vec![i64::MAX; systems.len()],
@@ -135,7 +135,7 @@ impl Engine {
         }
         self.look(now_ms, steps);
         if self.writer.is_due(now_ms) {
-            let is_behind = self.systems.iter().any(System::is_behind);
+            let is_behind = self.systems.iter().any(SystemEngine::is_behind);
             self.writer.write(is_behind, steps);
         }
     }
@@ -172,7 +172,7 @@ impl Engine {
     /// Shards that are not to be given to another hub now: with deliveries running, or which may be started at any
     /// time, so that a claim that is under way cannot give them up.
     pub fn busy(&self) -> Shards {
-        let busy = |system: &System| match self.stopping || broken(Mutant::GiveUpOwned) {
+        let busy = |system: &SystemEngine| match self.stopping || broken(Mutant::GiveUpOwned) {
             true => system.busy().0,
             false => system.busy().0 | system.shards().0,
         };
@@ -184,12 +184,12 @@ impl Engine {
         self.systems.iter().map(|system| (system.name.as_str(), system.status()))
     }
 
-    fn all(&mut self, act: impl Fn(&mut System)) {
+    fn all(&mut self, act: impl Fn(&mut SystemEngine)) {
         self.systems.iter_mut().for_each(act);
         self.touched.extend(0..self.systems.len());
     }
 
-    fn with(&mut self, name: &str, act: impl FnOnce(&mut System)) {
+    fn with(&mut self, name: &str, act: impl FnOnce(&mut SystemEngine)) {
         let Some(place) = self.names.get(name) else { return };
         if let Some(system) = self.systems.get_mut(*place) {
             act(system);

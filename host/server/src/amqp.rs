@@ -19,7 +19,7 @@ mod transport;
 pub use attributes::PREFIX as ATTRIBUTE_PREFIX;
 pub use intake::run as run_intake;
 pub use management::Management;
-pub use policies::{Policies, Watcher as PolicyWatcher};
+pub use policies::{Policies, PolicyWatcher};
 pub use publishers::Allowed;
 pub use topology::{SystemQueue, Topology};
 pub use transport::RabbitTransport;

@@ -2,14 +2,14 @@
 
 use crate::amqp::{Allowed, Management, Policies, PolicyWatcher, RabbitTransport, SystemQueue, Topology, run_intake};
 use crate::bounds::{Bounds, Watcher};
-use crate::config::model::{KnownBy, PublisherConfig, Via as ViaKind};
+use crate::config::model::{KnownBy, PublisherConfig, ViaKind};
 use crate::deployment::{Deployment, System, policy, stating, system_rules};
 use crate::egress::Egress;
 use crate::files::Watch;
 use crate::folder::holdup::FilesShown;
 use crate::hub::{
-    Asker, Attempter, Board, ConnectionShown, Connections, Driver, Hub, HubEffects, Lease, Line, Outbox, Poller,
-    Questions, Quota, Refusals, Sharing, SystemClock, SystemSecrets, Trouble, Turn, Via, ViaAmqp, ViaHttp, Waiting,
+    Asker, Attempter, Board, ConnectionShown, Connections, Driver, GivenQueue, Hub, HubEffects, Lease, Line, Outbox,
+    Poller, Questions, Quota, Refusals, Sharing, SystemClock, SystemSecrets, Trouble, Turn, Via, ViaAmqp, ViaHttp,
     WasmAdapters, WriteAhead, WriterThread,
 };
 use crate::ids::new_id;
@@ -46,7 +46,7 @@ struct Base {
     owned: watch::Sender<Shards>,
     lease: Arc<Lease>,
     /// The sessions' ends of the lines to systems with a connection.
-    waiting: BTreeMap<String, Waiting>,
+    waiting: BTreeMap<String, GivenQueue>,
     board: Arc<Board<ConnectionShown>>,
     files: Arc<Board<FilesShown>>,
     clock_jumped: Arc<AtomicBool>,

@@ -36,7 +36,7 @@ pub use poll::Poller;
 pub use questions::{Asker, Questions};
 pub use quota::Quota;
 pub use refusals::Refusals;
-pub use session::Waiting;
+pub use session::GivenQueue;
 pub use shards::{Lease, Sharing, Turn};
 pub use via::{Via, ViaAmqp, ViaHttp};
 pub use writer::WriterThread;

@@ -28,7 +28,7 @@ pub use health::Health;
 pub use prune::Day;
 
 use crate::folder::try_lock;
-use backend::{Driver, Pool};
+use backend::{EitherPool, Pool};
 use busbar_core::ports::{Chunks, Claim, Claimed, Ready, StateSize, Store};
 use busbar_core::*;
 use days::Days;
@@ -134,8 +134,8 @@ impl SqlStore {
 
 async fn migrate(writer: &Pool) -> Result<(), MigrateError> {
     match &writer.driver {
-        Driver::Sqlite(pool) => SQLITE.run(pool).await,
-        Driver::Postgres(pool) => POSTGRES.run(pool).await,
+        EitherPool::Sqlite(pool) => SQLITE.run(pool).await,
+        EitherPool::Postgres(pool) => POSTGRES.run(pool).await,
     }
 }
 

@@ -30,6 +30,6 @@ pub(crate) use http::show_request;
 pub use load::Loaded;
 pub use needs::Needs;
 pub use run::{answer, decode, deliver, encode, poll, receive};
-pub use session::{Event, Piece, Session, Settled, Step};
+pub use session::{Piece, Session, SessionEvent, SessionStep, Settled};
 pub use state::SystemSpec;
 pub use warm::Caller;

@@ -38,7 +38,7 @@ pub struct Dial {
 /// A connection on which everything is declared. Dropped, its socket is ended at once.
 pub struct Connected {
     pub connection: Connection,
-    socket: Socket,
+    socket: SocketEnd,
 }
 
 impl Connected {
@@ -111,7 +111,7 @@ impl Dial {
 async fn open(mut uri: AMQPUri, within: Duration) -> Result<Connected, Problem> {
     uri.query.heartbeat = uri.query.heartbeat.filter(|seconds| *seconds > 0).or(Some(HEARTBEAT_S));
     let failed = |e: lapin::Error| down(&format!("cannot connect: {e}"));
-    let socket = Socket::default();
+    let socket = SocketEnd::default();
     let holder = socket.holder();
     let runtime = lapin::runtime::default_runtime().map_err(failed)?;
     let properties = ConnectionProperties::default().with_connection_name("busbar".into());
@@ -140,15 +140,15 @@ async fn open(mut uri: AMQPUri, within: Duration) -> Result<Connected, Problem> 
 
 /// Another handle of a connection's socket; dropped, it ends the socket.
 #[derive(Default)]
-struct Socket(Arc<Mutex<Held>>);
+struct SocketEnd(Arc<Mutex<SocketHandle>>);
 
 #[derive(Default)]
-struct Held {
+struct SocketHandle {
     ended: bool,
     socket: Option<TcpStream>,
 }
 
-struct Holder(Arc<Mutex<Held>>);
+struct Holder(Arc<Mutex<SocketHandle>>);
 
 impl Holder {
     fn hold(&self, socket: &impl AsFd) -> io::Result<()> {
@@ -161,13 +161,13 @@ impl Holder {
     }
 }
 
-impl Drop for Socket {
+impl Drop for SocketEnd {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-impl Socket {
+impl SocketEnd {
     fn holder(&self) -> Holder {
         Holder(self.0.clone())
     }

@@ -28,7 +28,7 @@ const LASTING: Duration = Duration::from_secs(10);
 const CALM: Duration = Duration::from_secs(60);
 
 /// Questions that wait for their answer, by correlation id.
-pub type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Result<Payload, Problem>>>>>;
+pub type Unanswered = Arc<Mutex<HashMap<String, oneshot::Sender<Result<Payload, Problem>>>>>;
 
 /// One connection that works.
 pub struct Live {
@@ -164,7 +164,7 @@ async fn confirmed(connected: &Connected) -> Result<Channel, Problem> {
 /// What the supervisor needs.
 pub struct Link {
     pub dial: Dial,
-    pub waiting: Waiting,
+    pub waiting: Unanswered,
     pub live: watch::Sender<Option<Arc<Live>>>,
     pub doubt: Arc<Doubt>,
     pub stop: CancellationToken,

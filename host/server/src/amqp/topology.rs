@@ -23,7 +23,7 @@ pub struct SystemQueue {
 
 /// What a queue of the hub's is declared with, as far as policies can undo it.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct KeptQueue {
     pub queue: String,
     pub delivery_limit: i64,
     /// What it gives up is put aside, and it refuses messages when it is full.
@@ -62,10 +62,10 @@ impl Topology {
     }
 
     /// Every queue that keeps messages.
-    pub fn kept(&self) -> Vec<Kept> {
+    pub fn kept(&self) -> Vec<KeptQueue> {
         let all = std::iter::once(self.incoming()).chain(self.queues.iter().map(|system| system.queue.clone()));
-        let kept = |queue| Kept { queue, delivery_limit: DELIVERY_LIMIT.into(), puts_aside: true };
-        let dead = Kept { queue: self.dead(), delivery_limit: super::dead::LOOKS_MAX.into(), puts_aside: false };
+        let kept = |queue| KeptQueue { queue, delivery_limit: DELIVERY_LIMIT.into(), puts_aside: true };
+        let dead = KeptQueue { queue: self.dead(), delivery_limit: super::dead::LOOKS_MAX.into(), puts_aside: false };
         all.map(kept).chain([dead]).collect()
     }
 

@@ -3,11 +3,11 @@
 use super::attributes::attributes;
 use super::consume::Takers;
 use super::dial::Dial;
-use super::link::{Doubt, Link, Live, Waiting};
+use super::link::{Doubt, Link, Live, Unanswered};
 use super::one;
-use super::policies::Watcher;
+use super::policies::PolicyWatcher;
 use super::publish::{self, Publishers, down};
-use super::taking::Intake;
+use super::taking::TakingParts;
 use super::topology::Topology;
 use crate::config::model::AmqpConfig;
 use async_trait::async_trait;
@@ -32,7 +32,7 @@ pub struct RabbitTransport {
     live: watch::Receiver<Option<Arc<Live>>>,
     taking: watch::Receiver<bool>,
     doubt: Arc<Doubt>,
-    waiting: Waiting,
+    waiting: Unanswered,
     timeout: Duration,
     /// The queue of what was put aside.
     dead: String,
@@ -55,7 +55,7 @@ impl RabbitTransport {
         let (received, incoming) = mpsc::channel(usize::from(config.prefetch));
         let (live_sender, live) = watch::channel(None);
         let (up, taking) = watch::channel(true);
-        let (takers, waiting, doubt) = (Arc::new(Takers::default()), Waiting::default(), Arc::new(Doubt::default()));
+        let (takers, waiting, doubt) = (Arc::new(Takers::default()), Unanswered::default(), Arc::new(Doubt::default()));
         let timeout = Duration::from_millis(config.confirm_timeout_ms);
         let dead = topology.dead();
         let dial = |first| Dial { urls: urls.clone(), topology: topology.clone(), next: AtomicUsize::new(first) };
@@ -69,7 +69,7 @@ impl RabbitTransport {
         let opened = link.open(1, link.dial.connect().await?).await?;
         // Whoever starts publishing right away finds the connection.
         link.live.send_replace(Some(opened.0.clone()));
-        let intake = Intake {
+        let intake = TakingParts {
             // The one that answered does so again.
             dial: dial(link.dial.next.load(Ordering::Relaxed)),
             prefetch: config.prefetch,
@@ -90,7 +90,7 @@ impl RabbitTransport {
     }
 
     /// Looks at the broker's policies, now and as long as it runs.
-    pub async fn watch_policies(&self, mut watcher: Watcher) {
+    pub async fn watch_policies(&self, mut watcher: PolicyWatcher) {
         watcher.begin().await;
         self.links.lock().await.spawn(watcher.run(self.live.clone(), self.stop.clone()));
     }

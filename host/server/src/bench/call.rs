@@ -22,7 +22,7 @@ const WARM_UP: usize = 200;
 /// Microseconds; medians over the rounds.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Row {
+pub struct CallCost {
     pub adapter: String,
     pub entry: Entry,
     pub fresh_median_us: f64,
@@ -49,7 +49,7 @@ pub async fn measure(
     names: &[String],
     rounds: usize,
     calls: usize,
-) -> anyhow::Result<Vec<Row>> {
+) -> anyhow::Result<Vec<CallCost>> {
     let mut rows = Vec::new();
     for adapter in names {
         let path = folder.join(adapter).with_extension("wasm");
@@ -73,7 +73,7 @@ pub async fn measure(
             times.iter_mut().zip(found).for_each(|(all, one)| all.push(one));
         }
         let [fresh, fresh_p99, warm, warm_p99, native] = times.map(median);
-        rows.push(Row {
+        rows.push(CallCost {
             adapter: adapter.clone(),
             entry: entry(adapter),
             fresh_median_us: fresh,

@@ -1,6 +1,6 @@
 //! Cases: an input, what the world answers, and what must come out. Run through the real component.
 
-use super::script::{Script, Seen, Setup};
+use super::script::{Script, SeenEffects, Setup};
 use crate::egress::{Authorization, HttpRequest};
 use crate::wasm::{self, Caller, Effects, Entry, Loaded, Runtime};
 use anyhow::{Context, bail};
@@ -28,7 +28,7 @@ pub struct Outcome {
     /// `{code, reason, place}` of each entry that was left out.
     pub left_out: Vec<Value>,
     pub state: Map<String, Value>,
-    pub seen: Seen,
+    pub seen: SeenEffects,
     /// The `time` that the host gives where the adapter states none.
     host_time: String,
 }
@@ -213,7 +213,7 @@ pub(super) fn outcome<T>(run: Run<T>) -> (Outcome, Option<T>) {
         messages: run.emitted.into_iter().map(|e| draft(&e.message, e.place)).collect(),
         left_out: run.left_out.entries.iter().map(show_rejection).collect(),
         state: run.state.into_iter().map(write).collect(),
-        seen: Seen::default(),
+        seen: SeenEffects::default(),
         host_time: String::new(),
     };
     (outcome, value)

@@ -20,15 +20,15 @@ pub struct SendArgs {
 #[derive(Args)]
 pub struct MessagesArgs {
     #[command(subcommand)]
-    what: Option<What>,
+    what: Option<JournalLook>,
     #[command(flatten)]
-    filter: Filter,
+    filter: MessagesMeant,
     #[command(flatten)]
     hub: HubArgs,
 }
 
 #[derive(Subcommand)]
-enum What {
+enum JournalLook {
     /// Everything that happened to one message.
     Show {
         /// The journal's number.
@@ -58,7 +58,7 @@ enum What {
 }
 
 #[derive(Args)]
-struct Filter {
+struct MessagesMeant {
     #[arg(long)]
     r#type: Option<String>,
     #[arg(long)]
@@ -120,7 +120,7 @@ pub async fn messages(args: MessagesArgs, json: bool) -> anyhow::Result<ExitCode
     let base = args.hub.url.trim_end_matches('/').to_string();
     let http = client()?;
     match args.what {
-        Some(What::Show { seq }) => {
+        Some(JournalLook::Show { seq }) => {
             let answer = call(http.get(format!("{base}/v1/messages/{seq}")), &args.hub).await?;
             if json {
                 println!("{answer}");
@@ -128,10 +128,10 @@ pub async fn messages(args: MessagesArgs, json: bool) -> anyhow::Result<ExitCode
                 println!("{}", serde_json::to_string_pretty(&answer)?);
             }
         }
-        Some(What::Entries { system, accept, dismiss }) => {
+        Some(JournalLook::Entries { system, accept, dismiss }) => {
             super::entries::entries(super::entries::Asked { system, accept, dismiss }, &base, &args.hub, json).await?;
         }
-        Some(What::Intakes { system, outcome }) => {
+        Some(JournalLook::Intakes { system, outcome }) => {
             let url = url(&format!("{base}/v1/intakes"), &[("system", system), ("outcome", outcome)])?;
             let answer = call(http.get(url), &args.hub).await?;
             list(&answer, "intakes").iter().for_each(|intake| show_intake(intake, json));

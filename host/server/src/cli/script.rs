@@ -73,7 +73,7 @@ pub struct AskAnswer {
 
 /// What an adapter did besides what its run says.
 #[derive(Default)]
-pub struct Seen {
+pub struct SeenEffects {
     pub http: Vec<HttpRequest>,
     /// Written ahead of being sent.
     pub ahead: Vec<Call>,
@@ -84,7 +84,7 @@ pub struct Seen {
 /// Effects that answer from a script and remember.
 pub struct Script {
     setup: Mutex<Setup>,
-    seen: Mutex<Seen>,
+    seen: Mutex<SeenEffects>,
     now_ms: AtomicI64,
 }
 
@@ -101,7 +101,7 @@ impl Script {
             None => OffsetDateTime::now_utc(),
         };
         let now_ms = i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
-        Ok(Self { setup: Mutex::new(setup), seen: Mutex::new(Seen::default()), now_ms: AtomicI64::new(now_ms) })
+        Ok(Self { setup: Mutex::new(setup), seen: Mutex::new(SeenEffects::default()), now_ms: AtomicI64::new(now_ms) })
     }
 
     pub fn advance(&self, ms: i64) {
@@ -114,7 +114,7 @@ impl Script {
         locked(&self.setup).written.extend(writes);
     }
 
-    pub fn take_seen(&self) -> Seen {
+    pub fn take_seen(&self) -> SeenEffects {
         std::mem::take(&mut locked(&self.seen))
     }
 

@@ -4,7 +4,7 @@ use super::adapters::unknown_type;
 use super::check::closest;
 use super::load::System;
 use crate::config::finding::Report;
-use crate::config::model::{Config, JournalMode, RouteConfig, Via};
+use crate::config::model::{Config, JournalMode, RouteConfig, ViaKind};
 use crate::config::source::Source;
 use crate::wasm::Entry;
 use busbar_core::{Catalog, Expr, Journal, Mistake, Route, Wanted};
@@ -17,25 +17,25 @@ pub fn check_routes(
     source: &Source,
     report: &mut Report,
 ) -> Vec<Route> {
-    let check = Check { catalog, systems, source };
+    let check = RouteCheck { catalog, systems, source };
     check.shared_types(config, report);
     config.routes.iter().enumerate().map(|(i, route)| check.route(&format!("/routes/{i}"), route, report)).collect()
 }
 
-struct Check<'a> {
+struct RouteCheck<'a> {
     catalog: &'a Catalog,
     systems: &'a BTreeMap<String, System>,
     source: &'a Source,
 }
 
-impl Check<'_> {
+impl RouteCheck<'_> {
     /// All `via = "amqp"` systems listen at one exchange, where the type is the address: a type routed to
     /// two of them would reach both twice.
     fn shared_types(&self, config: &Config, report: &mut Report) {
         let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
         for (r, route) in config.routes.iter().enumerate() {
             for (i, name) in route.to.iter().enumerate() {
-                if self.systems.get(name).is_none_or(|s| s.config.via != Some(Via::Amqp)) {
+                if self.systems.get(name).is_none_or(|s| s.config.via != Some(ViaKind::Amqp)) {
                     continue;
                 }
                 for kind in &route.types {
@@ -110,7 +110,8 @@ impl Check<'_> {
             report.error("unknown-system", span, format!("no system `{name}`"), remedy);
             return;
         };
-        if system.config.via == Some(Via::Http) && route.types.iter().any(|t| self.catalog.answer_type(t).is_some()) {
+        if system.config.via == Some(ViaKind::Http) && route.types.iter().any(|t| self.catalog.answer_type(t).is_some())
+        {
             return;
         }
         let Some(file) = &system.adapter else { return };

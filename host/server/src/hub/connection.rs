@@ -1,10 +1,10 @@
 //! Connections of systems: made or waited for, made again after a pause, one session each. What happens on one is in
 //! [`super::session`].
 
-use super::session::{Serving, Waiting};
+use super::session::{GivenQueue, Serving};
 use super::shards::Turn;
 use super::{Board, Hub, poll::pause_after};
-use crate::tcp::{Connected, Dialer, Door, Endpoint};
+use crate::tcp::{Dialer, Door, Endpoint, PeerSocket};
 use crate::wasm::{Caller, Session};
 use busbar_core::ports::{Attempting, Run};
 use busbar_core::{ErrorRecord, Failure, Policy, Problem, Shards};
@@ -40,7 +40,7 @@ pub struct Line {
 
 impl Line {
     /// `at_once`: deliveries at once. The other end is for [`Connections`].
-    pub fn new(at_once: usize, ready_timeout: Duration, deadline: Duration) -> (Self, Waiting) {
+    pub fn new(at_once: usize, ready_timeout: Duration, deadline: Duration) -> (Self, GivenQueue) {
         let (queue, given) = mpsc::channel(at_once.max(1));
         (Self { queue, ready_timeout, deadline }, Arc::new(tokio::sync::Mutex::new(given)))
     }
@@ -100,7 +100,7 @@ pub struct ConnectionShown {
 pub struct Connections {
     pub hub: Arc<Hub>,
     pub caller: Arc<Caller>,
-    pub given: Waiting,
+    pub given: GivenQueue,
     /// Sessions at once of a listener.
     pub at_once: usize,
     pub send_timeout: Duration,
@@ -227,7 +227,7 @@ impl Connections {
     }
 
     /// Talks over one connection until it ends; `session` is there again for the next one while it is sound.
-    async fn serve(&self, session: &mut Option<Session>, (socket, peer): Connected) -> Result<(), Failure> {
+    async fn serve(&self, session: &mut Option<Session>, (socket, peer): PeerSocket) -> Result<(), Failure> {
         let mut held = match session.take() {
             Some(held) => held,
             None => Session::open(self.caller.clone()).await.map_err(Failure::Hub)?,

@@ -42,7 +42,7 @@ impl Pending {
     }
 }
 
-struct Waiting {
+struct Unconfirmed {
     answer: oneshot::Sender<Result<Committed, Problem>>,
     _place: OwnedSemaphorePermit,
 }
@@ -50,7 +50,7 @@ struct Waiting {
 /// The engine with the ports that it is driven over.
 pub struct Driver {
     engine: Mutex<Engine>,
-    waiting: Mutex<HashMap<Ticket, Waiting>>,
+    waiting: Mutex<HashMap<Ticket, Unconfirmed>>,
     tickets: AtomicU64,
     places: Arc<Semaphore>,
     store: Arc<dyn Store>,
@@ -125,7 +125,7 @@ impl Driver {
             let place = self.places.clone().acquire_owned().await.map_err(|_| stopping())?;
             let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
             let (answer, answered) = oneshot::channel();
-            lock(&self.waiting).insert(ticket, Waiting { answer, _place: place });
+            lock(&self.waiting).insert(ticket, Unconfirmed { answer, _place: place });
             pending.push(Pending(answered));
             events.push(Event::Input { ticket, patient, commit: Box::new(commit) });
         }

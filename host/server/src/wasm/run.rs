@@ -5,7 +5,7 @@ use super::bindings::exports::busbar::adapter as exports;
 use super::entry::Entry;
 use super::host::show_message;
 use super::state::CallState;
-use super::warm::{Caller, Held};
+use super::warm::{Caller, StoredInstance};
 use busbar_core::CallOutcome;
 use busbar_core::ports::{Attempting, EmitSink, HookRequest, HookResponse, InputFile, OutputFile, Polled, Run};
 use busbar_core::record::{Record, Repeat};
@@ -159,7 +159,7 @@ pub(super) async fn limited<T>(
 
 fn finish<R, T>(
     caller: &Caller,
-    held: Held,
+    held: StoredInstance,
     result: wasmtime::Result<Result<R, wit::types::Failure>>,
     convert: impl FnOnce(R, &mut CallState) -> Result<T, Problem>,
 ) -> Run<T> {
