@@ -3,6 +3,7 @@
 
 mod code;
 mod layers;
+mod names;
 mod parts;
 mod shape;
 
@@ -64,6 +65,12 @@ fn the_host_does_not_panic() {
 #[test]
 fn core_does_not_touch_the_world() {
     each(|path| is_host_source(path) && path.starts_with("host/core/"), code::world);
+}
+
+#[test]
+fn a_name_means_one_thing() {
+    let sources = files().into_iter().filter(|path| is_host_source(path));
+    fails_if_any(names::shared(&sources.map(|path| (path.clone(), read(&path))).collect()));
 }
 
 #[test]

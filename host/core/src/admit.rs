@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub struct Rules {
     pub catalog: Catalog,
     routes: Vec<Route>,
-    /// The places of those that cover a type, in their order.
+    /// The indices of those that cover a type, in their order.
     by_type: HashMap<String, Vec<usize>>,
     /// Of those that cover every other type.
     any_type: Vec<usize>,
@@ -24,7 +24,7 @@ impl Rules {
     pub fn new(catalog: Catalog, routes: Vec<Route>) -> Self {
         let covering = |kind: &str| {
             let covering = routes.iter().enumerate().filter(|(_, route)| route.covers(kind));
-            covering.map(|(place, _)| place).collect::<Vec<_>>()
+            covering.map(|(index, _)| index).collect::<Vec<_>>()
         };
         let named: BTreeSet<_> = routes.iter().flat_map(|route| &route.types).collect();
         let by_type = named.into_iter().map(|name| (name.clone(), covering(name))).collect();
@@ -37,8 +37,8 @@ impl Rules {
 
     /// Those that cover a type, however many others there are.
     fn covering(&self, kind: &str) -> impl Iterator<Item = &Route> {
-        let places = self.by_type.get(kind).unwrap_or(&self.any_type);
-        places.iter().filter_map(|place| self.routes.get(*place))
+        let indices = self.by_type.get(kind).unwrap_or(&self.any_type);
+        indices.iter().filter_map(|index| self.routes.get(*index))
     }
 
     /// Checks `message` and plans its deliveries: one per system, in the order of the routes.

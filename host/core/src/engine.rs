@@ -116,7 +116,7 @@ impl Engine {
     pub fn new(systems: impl IntoIterator<Item = (String, SystemRules)>) -> Self {
         let systems: Vec<_> = systems.into_iter().map(|(name, rules)| SystemEngine::new(name, rules)).collect();
         Self {
-            names: systems.iter().enumerate().map(|(place, system)| (system.name.clone(), place)).collect(),
+            names: systems.iter().enumerate().map(|(index, system)| (system.name.clone(), index)).collect(),
             wakes: vec![i64::MAX; systems.len()],
             systems,
             writer: Writer::default(),
@@ -190,29 +190,29 @@ impl Engine {
     }
 
     fn with(&mut self, name: &str, act: impl FnOnce(&mut SystemEngine)) {
-        let Some(place) = self.names.get(name) else { return };
-        if let Some(system) = self.systems.get_mut(*place) {
+        let Some(index) = self.names.get(name) else { return };
+        if let Some(system) = self.systems.get_mut(*index) {
             act(system);
-            self.touched.insert(*place);
+            self.touched.insert(*index);
         }
     }
 
     /// Lets every system that was touched, or whose time has come, read and start what it may.
     fn look(&mut self, now_ms: i64, steps: &mut Vec<Step>) {
-        while let Some((at_ms, place)) = self.by_time.first().copied()
+        while let Some((at_ms, index)) = self.by_time.first().copied()
             && at_ms <= now_ms
         {
-            self.by_time.remove(&(at_ms, place));
-            self.touched.insert(place);
+            self.by_time.remove(&(at_ms, index));
+            self.touched.insert(index);
         }
-        for place in std::mem::take(&mut self.touched) {
-            let Some(system) = self.systems.get_mut(place) else { continue };
+        for index in std::mem::take(&mut self.touched) {
+            let Some(system) = self.systems.get_mut(index) else { continue };
             let wake = system.look(now_ms, self.stopping, steps).unwrap_or(i64::MAX);
-            let Some(old) = self.wakes.get_mut(place) else { continue };
-            self.by_time.remove(&(*old, place));
+            let Some(old) = self.wakes.get_mut(index) else { continue };
+            self.by_time.remove(&(*old, index));
             *old = wake;
             if wake < i64::MAX {
-                self.by_time.insert((wake, place));
+                self.by_time.insert((wake, index));
             }
         }
     }

@@ -106,29 +106,29 @@ impl SystemEngine {
 
 impl Engine {
     pub(super) fn ended(&mut self, ended: Ended, now_ms: i64) {
-        let Some(place) = self.names.get(&ended.system).copied() else { return };
-        let Some(system) = self.systems.get_mut(place).filter(|s| s.running.contains_key(&ended.delivery)) else {
+        let Some(index) = self.names.get(&ended.system).copied() else { return };
+        let Some(system) = self.systems.get_mut(index).filter(|s| s.running.contains_key(&ended.delivery)) else {
             return;
         };
         let spared = system.note(health(&ended.result), now_ms, ended.jitter);
-        self.conclude(place, ended, spared, now_ms);
+        self.conclude(index, ended, spared, now_ms);
     }
 
     /// A file is one attempt, whatever it came to for each of its deliveries.
     pub(super) fn filed(&mut self, name: &str, ended: Vec<Ended>, left: &[i64], now_ms: i64) {
-        let Some(place) = self.names.get(name).copied() else { return };
-        let Some(system) = self.systems.get_mut(place) else { return };
+        let Some(index) = self.names.get(name).copied() else { return };
+        let Some(system) = self.systems.get_mut(index) else { return };
         let said = ended.first().map_or((SystemHealth::Unsaid, 0.0), |first| (health(&first.result), first.jitter));
         let spared = system.note(said.0, now_ms, said.1);
         system.leave(left);
         if left.is_empty() && ended.iter().any(|ended| ended.result.is_ok()) {
             system.filed_ms = now_ms;
         }
-        ended.into_iter().for_each(|ended| self.conclude(place, ended, spared, now_ms));
+        ended.into_iter().for_each(|ended| self.conclude(index, ended, spared, now_ms));
     }
 
-    fn conclude(&mut self, place: usize, ended: Ended, spared: bool, now_ms: i64) {
-        let Some(system) = self.systems.get_mut(place) else { return };
+    fn conclude(&mut self, index: usize, ended: Ended, spared: bool, now_ms: i64) {
+        let Some(system) = self.systems.get_mut(index) else { return };
         let Some(work) = system.running.get(&ended.delivery).cloned() else { return };
         let attempted = system.outcome(&work, &ended, spared, now_ms);
         let keeps = ended.result.is_ok() || broken(Mutant::WriteFailedEffects);
@@ -144,15 +144,15 @@ impl Engine {
         if broken(Mutant::NextBeforeOutcome) {
             system.lanes.done(work.stored.id, work.stored.key.as_deref());
         }
-        self.touched.insert(place);
-        self.writer.add(Queued { origin: WriteOf::Outcome { system: place, delivery: ended.delivery }, commit });
+        self.touched.insert(index);
+        self.writer.add(Queued { origin: WriteOf::Outcome { system: index, delivery: ended.delivery }, commit });
     }
 
     /// The outcome is written, or refused because the delivery is not this hub's any more.
-    pub(super) fn settled(&mut self, place: usize, delivery: i64, attempted: Option<Attempted>, written: bool) {
-        let Some(system) = self.systems.get_mut(place) else { return };
+    pub(super) fn settled(&mut self, index: usize, delivery: i64, attempted: Option<Attempted>, written: bool) {
+        let Some(system) = self.systems.get_mut(index) else { return };
         let Some(work) = system.running.remove(&delivery) else { return };
-        self.touched.insert(place);
+        self.touched.insert(index);
         let mut stored = work.stored;
         let key = stored.key.clone();
         let attempted = attempted.filter(|_| written);

@@ -206,7 +206,7 @@ impl super::Engine {
     /// What is another hub's now may be under way there: decisions about it are not written.
     pub(super) fn disown(&mut self, now_ms: i64, steps: &mut Vec<Step>) {
         let lost = |operation: &Operation| {
-            let system = self.names.get(&operation.system).and_then(|place| self.systems.get(*place));
+            let system = self.names.get(&operation.system).and_then(|index| self.systems.get(*index));
             operation.state == DeliveryState::Ready && system.is_some_and(|s| !s.lanes.shards().has(operation.shard))
         };
         for (ticket, commit) in self.writer.take_back(lost) {

@@ -152,11 +152,11 @@ struct Holder(Arc<Mutex<SocketHandle>>);
 
 impl Holder {
     fn hold(&self, socket: &impl AsFd) -> io::Result<()> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.ended {
+        let mut handle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if handle.ended {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        held.socket = Some(socket.as_fd().try_clone_to_owned()?.into());
+        handle.socket = Some(socket.as_fd().try_clone_to_owned()?.into());
         Ok(())
     }
 }
@@ -173,9 +173,9 @@ impl SocketEnd {
     }
 
     fn end(&self) {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.ended = true;
-        if let Some(socket) = held.socket.take() {
+        let mut handle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        handle.ended = true;
+        if let Some(socket) = handle.socket.take() {
             // It may have been closed already.
             let _ = socket.shutdown(Shutdown::Both);
         }

@@ -198,14 +198,14 @@ impl Connections {
     }
 
     async fn listen(self: &Arc<Self>, door: Arc<Door>) {
-        let places = Arc::new(Semaphore::new(self.at_once));
+        let room = Arc::new(Semaphore::new(self.at_once));
         let mut sessions = tokio::task::JoinSet::new();
         while !self.stop.is_cancelled() {
             if sessions.is_empty() {
                 self.show("listening", None);
             }
             while sessions.try_join_next().is_some() {}
-            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let Ok(permit) = room.clone().acquire_owned().await else { return };
             let stream = tokio::select! {
                 stream = door.knock() => stream,
                 () = self.stop.cancelled() => break,
@@ -215,7 +215,7 @@ impl Connections {
             }
             let (this, door) = (self.clone(), door.clone());
             sessions.spawn(async move {
-                let _place = place;
+                let _permit = permit;
                 let result = match door.greet(stream).await {
                     Ok(connected) => this.serve(&mut None, connected).await,
                     Err(reason) => Err(Failure::Transient { reason, retry_after_ms: None }),
@@ -228,13 +228,13 @@ impl Connections {
 
     /// Talks over one connection until it ends; `session` is there again for the next one while it is sound.
     async fn serve(&self, session: &mut Option<Session>, (socket, peer): PeerSocket) -> Result<(), Failure> {
-        let mut held = match session.take() {
-            Some(held) => held,
+        let mut own = match session.take() {
+            Some(own) => own,
             None => Session::open(self.caller.clone()).await.map_err(Failure::Hub)?,
         };
         self.show("connected", Some(&peer));
         tracing::info!(system = self.system(), peer, "connected");
-        let mut serving = Serving::new(self, &mut held, socket, peer.clone());
+        let mut serving = Serving::new(self, &mut own, socket, peer.clone());
         let result = {
             let mut running = std::pin::pin!(serving.run());
             match tokio::time::timeout(HOLDS, &mut running).await {
@@ -246,8 +246,8 @@ impl Connections {
             }
         };
         serving.end().await;
-        if held.is_sound() {
-            *session = Some(held);
+        if own.is_sound() {
+            *session = Some(own);
         }
         result
     }

@@ -44,7 +44,7 @@ impl Pending {
 
 struct Unconfirmed {
     answer: oneshot::Sender<Result<Committed, Problem>>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// The engine with the ports that it is driven over.
@@ -52,7 +52,7 @@ pub struct Driver {
     engine: Mutex<Engine>,
     waiting: Mutex<HashMap<Ticket, Unconfirmed>>,
     tickets: AtomicU64,
-    places: Arc<Semaphore>,
+    inputs: Arc<Semaphore>,
     store: Arc<dyn Store>,
     writer: WriterThread,
     clock: Arc<dyn Clock>,
@@ -74,7 +74,7 @@ impl Driver {
             engine: Mutex::new(engine),
             waiting: Mutex::default(),
             tickets: AtomicU64::new(1),
-            places: Arc::new(Semaphore::new(INPUTS_MAX)),
+            inputs: Arc::new(Semaphore::new(INPUTS_MAX)),
             store,
             writer,
             clock,
@@ -122,10 +122,10 @@ impl Driver {
         let mut pending = Vec::with_capacity(commits.len());
         let mut events = Vec::with_capacity(commits.len());
         for commit in commits {
-            let place = self.places.clone().acquire_owned().await.map_err(|_| stopping())?;
+            let permit = self.inputs.clone().acquire_owned().await.map_err(|_| stopping())?;
             let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
             let (answer, answered) = oneshot::channel();
-            lock(&self.waiting).insert(ticket, Unconfirmed { answer, _place: place });
+            lock(&self.waiting).insert(ticket, Unconfirmed { answer, _permit: permit });
             pending.push(Pending(answered));
             events.push(Event::Input { ticket, patient, commit: Box::new(commit) });
         }
