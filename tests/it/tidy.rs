@@ -2,6 +2,7 @@
 //! lists what is wrong, and each is shown here that it sees a bad example.
 
 mod code;
+mod delivery;
 mod layers;
 mod names;
 mod parts;
@@ -65,6 +66,11 @@ fn the_host_does_not_panic() {
 #[test]
 fn core_does_not_touch_the_world() {
     each(|path| is_host_source(path) && path.starts_with("host/core/"), code::world);
+}
+
+#[test]
+fn the_server_holds_no_rule_of_delivery() {
+    each(|path| is_host_source(path) && path.starts_with("host/server/"), delivery::rules);
 }
 
 #[test]

@@ -341,6 +341,13 @@ pub struct DeliveryView {
     pub calls: Vec<Call>,
 }
 
+impl DeliveryView {
+    /// When it is tried again, while it waits for that.
+    pub fn next_try_ms(&self) -> Option<i64> {
+        (self.state == DeliveryState::Ready && self.next_at_ms > 0).then_some(self.next_at_ms)
+    }
+}
+
 /// A message as it is shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MessageView {

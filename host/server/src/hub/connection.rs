@@ -3,9 +3,10 @@
 
 use super::session::{GivenQueue, Serving};
 use super::shards::Turn;
-use super::{Board, Hub, poll::pause_after};
+use super::{Board, Hub};
 use crate::tcp::{Dialer, Door, Endpoint, PeerSocket};
 use crate::wasm::{Caller, Session};
+use busbar_core::outcome::pause_ms;
 use busbar_core::ports::{Attempting, Run};
 use busbar_core::{ErrorRecord, Failure, Policy, Problem, Shards};
 use serde::Serialize;
@@ -188,7 +189,8 @@ impl Connections {
             };
             failures = if began.elapsed() >= GOOD { 0 } else { failures + 1 };
             let failure = self.ended(result);
-            let pause = pause_after(&self.policy, failures, &failure, Duration::ZERO).min(PAUSE_MAX);
+            let pause = pause_ms(&self.policy, failures, &failure, rand::random(), 0);
+            let pause = Duration::from_millis(pause).min(PAUSE_MAX);
             let retry_at_ms = self.hub.clock.now_ms() + i64::try_from(pause.as_millis()).unwrap_or_default();
             self.board.change(self.system(), |shown| {
                 (shown.failures, shown.retry_at_ms) = (failures, Some(retry_at_ms));

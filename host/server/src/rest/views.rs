@@ -239,14 +239,14 @@ impl Shower<'_> {
     }
 
     fn delivery(&self, view: DeliveryView, with_calls: bool) -> Delivery {
-        let waits = view.state == busbar_core::DeliveryState::Ready && view.next_at_ms > 0;
+        let next_at = view.next_try_ms().map(time);
         Delivery {
             id: view.id.to_string(),
             system: view.system,
             key: view.key,
             state: view.state.as_str().to_string(),
             attempts: view.attempts,
-            next_at: waits.then(|| time(view.next_at_ms)),
+            next_at,
             updated_at: time(view.updated_at_ms),
             error: view.error.map(|error| self.error(error)),
             // The schema is the message's, which is not at hand here: nothing of it is shown without the right.
