@@ -5,6 +5,7 @@ mod consume;
 mod dead;
 mod dial;
 mod fit;
+mod frames;
 mod intake;
 mod link;
 mod management;

@@ -2,7 +2,7 @@
 //! library waits for it with a thread and descriptors: so each socket is held here as well, to end it whatever is waited for.
 
 use super::dead;
-use super::publish::down;
+use super::frames::down;
 use super::topology::Topology;
 use busbar_core::Problem;
 use lapin::tcp::{AMQPUriTcpExt, AsyncTcpStream, TLSConfig};

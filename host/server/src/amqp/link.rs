@@ -2,8 +2,7 @@
 //! nothing from a connection that publishes, so that messages come in by another one (`taking.rs`).
 
 use super::dial::{Connected, Dial, RETRY_FIRST};
-use super::publish::down;
-use super::transport::reply;
+use super::frames::{down, reply};
 use busbar_core::{Payload, Problem};
 use futures::{Stream, StreamExt};
 use lapin::options::{BasicConsumeOptions, ConfirmSelectOptions, QueueDeclareOptions};
@@ -40,6 +39,11 @@ pub struct Live {
     alarm: watch::Sender<Option<String>>,
     given_up: Notify,
     doubt: Arc<Doubt>,
+}
+
+/// The connection, while it works.
+pub fn is_live(live: &watch::Receiver<Option<Arc<Live>>>) -> Option<Arc<Live>> {
+    live.borrow().clone().filter(|l| l.works())
 }
 
 /// Whether the broker leaves unconfirmed what it is sent.

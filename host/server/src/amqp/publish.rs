@@ -3,8 +3,8 @@
 
 use super::attributes::fields;
 use super::fit;
-use super::link::{Doubt, Live, PUBLISHERS};
-use super::transport::is_live;
+use super::frames::down;
+use super::link::{Doubt, Live, PUBLISHERS, is_live};
 use busbar_core::ports::Outgoing;
 use busbar_core::{Code, Payload, Problem};
 use futures::FutureExt;
@@ -338,8 +338,4 @@ fn short(text: &str) -> ShortString {
         end -= 1;
     }
     text.get(..end).unwrap_or_default().into()
-}
-
-pub fn down(text: &str) -> Problem {
-    Problem::new(Code::BrokerUnavailable, text)
 }

@@ -3,7 +3,7 @@
 
 use super::consume::{Takers, Taking};
 use super::dial::{Connected, Dial, RETRY_FIRST, RETRY_MAX};
-use super::transport::Reading;
+use super::frames::Reading;
 use busbar_core::Shards;
 use busbar_core::ports::Received;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! `adapter inspect`, `adapter try` and `adapter test`.
 
-use super::cases::{Input, Outcome, run_case, run_scripted, show_request};
+use super::cases::{Input, run_case, run_scripted};
 use super::component_path;
+use super::outcome::{Outcome, show_request};
 use super::script::Setup;
 
 use crate::config::model::CompileConfig;

@@ -1,7 +1,7 @@
 //! `parked`: deliveries that are failing, and what to do about them.
 
 use super::HubArgs;
-use super::client::{call, client, list, spoken, url, word};
+use super::rest::{call, client, list, spoken, url, word};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! Cases of `connection`: what happens to a session, one event after another, and what each led to.
 
-use super::cases::{Outcome, outcome, show_failure, stated_event};
+use super::outcome::{Outcome, outcome, show_failure, stated_event};
 use super::script::Script;
 use crate::wasm::{Caller, Piece, Session, SessionEvent, SessionStep, Settled, hex};
 use anyhow::{Context, bail};

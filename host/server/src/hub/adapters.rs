@@ -1,6 +1,6 @@
 //! The port `Adapters` over the wasm runtime: one loaded adapter per system, bounded at once.
 
-use super::connection::Line;
+use super::Line;
 use crate::wasm::{self, Caller, Entry};
 use async_trait::async_trait;
 use busbar_core::ports::{

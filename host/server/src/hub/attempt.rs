@@ -1,5 +1,6 @@
 //! One attempt of a delivery, over an adapter or without one. What follows from how it ended is the engine's.
 
+use super::via::single;
 use super::{Attempts, Driver, Filed, Making, Outbox, Via};
 use busbar_core::engine::{Ended, Event, Work, attempt_number};
 use busbar_core::ports::{Adapters, Attempting, Run, Store};
@@ -154,29 +155,4 @@ impl Attempter {
 /// An attempt before the message is written: nothing to be written ahead, and nothing recorded.
 pub(super) fn ahead(message: &Arc<Message>) -> Attempting {
     Attempting { delivery: 0, attempt: 1, message: message.clone(), recorded: Vec::new() }
-}
-
-/// A run without an adapter: one call, and how it ended.
-pub(super) fn single(result: Result<(), Failure>, calls: Vec<Call>) -> Run<()> {
-    Run { calls, ..Run::of(result) }
-}
-
-/// The failure that an HTTP status stands for.
-pub(super) fn status_failure(status: u16, retry_after_ms: Option<u64>, text: String) -> Failure {
-    match status {
-        401 | 403 => Failure::Unauthorized(text),
-        429 => Failure::RateLimited { reason: text, retry_after_ms },
-        408 | 425 | 500..=599 => Failure::Transient { reason: text, retry_after_ms },
-        _ => Failure::Rejected(busbar_core::Rejection { code: format!("http-{status}"), reason: text, place: None }),
-    }
-}
-
-/// A message for a log line or an error: what it is, not what it says.
-pub(super) fn named(message: &Message) -> String {
-    format!("{} {} from {}", message.r#type, message.id, message.source)
-}
-
-/// A problem that says that a part is missing.
-pub(super) fn unreachable(detail: &str) -> Problem {
-    Problem::new(Code::BrokerUnavailable, detail)
 }

@@ -1,6 +1,6 @@
 //! Questions: one system asks, the hub finds who answers, and holds both against their schemas.
 
-use super::attempt::named;
+use super::via::named;
 use super::{Committer, Via};
 use crate::ids::new_id;
 use busbar_core::ports::{Adapters, Clock};

@@ -1,8 +1,8 @@
 //! One connection at work: bytes, timers and messages go to the session, one at a time. What it states is written down
 //! before anything is sent, so that the far end's acknowledgement is never ahead of the journal.
 
-use super::connection::{Connections, Given};
 use super::entries;
+use super::line::{Connections, Given, GivenQueue};
 use crate::tcp::Socket;
 use crate::wasm::{Piece, Session, SessionEvent, SessionStep};
 use busbar_core::ports::Run;
@@ -12,10 +12,9 @@ use busbar_core::{CallKind, CallOutcome};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 const READ_BYTES: usize = 16 << 10;
 /// Of what was sent or received, in the record.
@@ -24,9 +23,6 @@ const HANG_UP: Duration = Duration::from_millis(500);
 /// Deliveries that nobody waits for any more must not keep their places when the far end is silent.
 const LOOK: Duration = Duration::from_secs(1);
 const STORE_RETRY: Duration = Duration::from_millis(250);
-
-/// Deliveries that wait for a session, shared by all sessions of a system.
-pub type GivenQueue = Arc<Mutex<mpsc::Receiver<Given>>>;
 
 /// A delivery that the session has.
 struct GivenDelivery {
