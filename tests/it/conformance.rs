@@ -10,6 +10,7 @@ use crate::hub::{LOADED, RUNTIME, root};
 use busbar_core::Rules;
 use busbar_server::cli::{Input, Setup, read_case, run_scripted};
 use busbar_server::config::model::Manifest;
+use busbar_server::wasm::Entry;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -84,7 +85,7 @@ async fn what_comes_again_states_nothing_new() {
     let (mut wrong, mut tried) = (Vec::new(), 0);
     for adapter in adapters() {
         for (case, setup, input) in cases(adapter) {
-            if !["decode", "receive"].contains(&input.entry.as_str()) {
+            if ![Entry::Decode, Entry::Receive].contains(&input.entry) {
                 continue;
             }
             let first = run(adapter, setup.clone(), input.clone()).await;
@@ -126,7 +127,7 @@ async fn an_adapter_does_what_it_says_of_itself_and_no_more() {
         let (said, readme) = (manifest(adapter), readme(adapter));
         let mut entries = BTreeSet::new();
         for (case, setup, input) in cases(adapter) {
-            entries.insert(input.entry.clone());
+            entries.insert(input.entry);
             let shown = run(adapter, setup, input).await;
             wrong.extend(
                 types(&shown, "messages").filter(|t| !named(&said.emits, t)).map(|t| format!("{case} states {t}")),
@@ -175,7 +176,7 @@ fn adapters_are_described_alike_and_registered_with_what_they_export() {
             .split(',')
             .map(|e| e.trim().trim_matches('`'))
             .collect();
-        if listed != exports.iter().map(String::as_str).collect() {
+        if listed != exports.iter().map(|entry| entry.as_str()).collect() {
             wrong.push(format!("{adapter}: exports {exports:?}, listed are {listed:?}"));
         }
         let readme = readme(adapter);

@@ -5,6 +5,7 @@ use crate::hub::{LOADED, RUNTIME, root};
 use crate::samples::files;
 use busbar_core::Rules;
 use busbar_server::cli::{Input, Setup, run_scripted};
+use busbar_server::wasm::Entry;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,7 +85,7 @@ impl Asked {
         given.extend(self.config.clone());
         setup.entry("now").or_insert_with(|| "2026-11-28T12:00:00+03:00".into());
         let setup: Setup = serde_json::from_value(setup.into()).unwrap_or_else(|e| panic!("{file}: {e}"));
-        let entry = setup.entry.clone().unwrap_or_else(|| "decode".into());
+        let entry = setup.entry.unwrap_or(Entry::Decode);
         (setup, Input { entry, name, bytes })
     }
 

@@ -17,11 +17,11 @@ use busbar_core::{Call, Message, Rules};
 use busbar_server::config::credentials::Credential;
 use busbar_server::config::model::{Grants, Instances, Limits};
 use busbar_server::egress::Egress;
-use busbar_server::hub::{HubEffects, Quota, SystemClock, SystemSecrets};
+use busbar_server::hub::{Asker, HubEffects, Quota, SystemClock, SystemSecrets};
 use busbar_server::wasm::{Caller, Effects, Loaded, Runtime, SystemSpec, decode, deliver, encode, receive};
 use secrecy::SecretString;
 use serde_json::json;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
@@ -86,7 +86,8 @@ fn caller_of(
         egress,
         store,
         clock: Arc::new(SystemClock),
-        questions: Arc::new(OnceLock::new()),
+        // Nobody answers.
+        asker: Asker::new().0,
         ahead: None,
     };
     let system = SystemSpec {

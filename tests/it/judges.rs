@@ -126,7 +126,7 @@ async fn run(adapter: &str, entry: &str, input: impl AsRef<[u8]>, mut setup: Val
     setup["entry"] = entry.into();
     setup["now"] = "2026-11-28T12:00:00Z".into();
     let setup: Setup = serde_json::from_value(setup).unwrap();
-    let input = Input { entry: entry.into(), name: "input".into(), bytes: input.as_ref().to_vec() };
+    let input = Input { entry: setup.entry.unwrap(), name: "input".into(), bytes: input.as_ref().to_vec() };
     run_scripted(&RUNTIME, &LOADED[adapter], &RULES, setup, input).await.unwrap().show()
 }
 

@@ -6,6 +6,7 @@ mod traces;
 use crate::hub::{LOADED, RUNTIME, root};
 use busbar_core::Rules;
 use busbar_server::cli::{Input, Setup, run_scripted};
+use busbar_server::wasm::Entry;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +39,7 @@ struct Left {
 struct Sample {
     file: String,
     #[serde(default = "decode")]
-    entry: String,
+    entry: Entry,
     #[serde(default)]
     config: Map<String, Value>,
     #[serde(default)]
@@ -73,8 +74,8 @@ struct Sample {
     left_out: BTreeSet<String>,
 }
 
-fn decode() -> String {
-    "decode".into()
+fn decode() -> Entry {
+    Entry::Decode
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
@@ -113,11 +114,11 @@ fn from_wire(bytes: &[u8]) -> Map<String, Value> {
 impl Sample {
     fn setup(&self, bytes: &[u8]) -> Setup {
         let mut setup = json!({ "config": self.config, "credentials": self.credentials });
-        if self.entry == "connection" {
+        if self.entry == Entry::Connection {
             setup["now"] = "2026-11-22T12:00:00Z".into(); // Also in what is stated: runs are compared.
         }
         setup.as_object_mut().unwrap().extend(self.setup.clone());
-        if self.entry == "poll" {
+        if self.entry == Entry::Poll {
             let first = json!({ "status": 200, "body-bytes": bytes });
             setup["http"] = std::iter::once(first).chain(self.then.iter().cloned()).collect();
         }
@@ -125,13 +126,13 @@ impl Sample {
     }
 
     fn input(&self, bytes: Vec<u8>) -> Vec<u8> {
-        match self.entry.as_str() {
-            "receive" => {
+        match self.entry {
+            Entry::Receive => {
                 let mut request = self.request.clone().unwrap_or_else(|| from_wire(&bytes));
                 request.entry("body-bytes").or_insert(bytes.into());
                 Value::Object(request).to_string().into_bytes()
             }
-            "poll" => Vec::new(),
+            Entry::Poll => Vec::new(),
             _ => bytes,
         }
     }
@@ -144,15 +145,15 @@ impl Sample {
         }
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let setup = self.setup(&bytes);
-        let bytes = if self.entry == "connection" {
+        let bytes = if self.entry == Entry::Connection {
             traces::events(self.records(&bytes).iter().map(Vec::as_slice))
         } else {
             self.input(bytes)
         };
-        let input = Input { entry: self.entry.clone(), name, bytes };
+        let input = Input { entry: self.entry, name, bytes };
         let shown = run_scripted(&RUNTIME, &LOADED[adapter], rules, setup, input).await.unwrap().show();
         // On a connection, what came before a failure was stated.
-        if shown["result"] == "ok" || (self.entry == "connection" && self.messages.is_some()) {
+        if shown["result"] == "ok" || (self.entry == Entry::Connection && self.messages.is_some()) {
             let messages = counted([&shown]);
             let texts: Vec<_> = messages.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
             let left_out = shown["left-out"].as_array().unwrap().iter();
@@ -187,7 +188,7 @@ impl Sample {
     }
 
     async fn fed(&self, adapter: &str, rules: &Arc<Rules>, events: Vec<u8>) -> Value {
-        let input = Input { entry: self.entry.clone(), name: "trace".into(), bytes: events };
+        let input = Input { entry: self.entry, name: "trace".into(), bytes: events };
         run_scripted(&RUNTIME, &LOADED[adapter], rules, self.setup(&[]), input).await.unwrap().show()
     }
 
@@ -240,7 +241,7 @@ async fn a_recorded_connection_gives_the_same_however_tcp_cuts_it() {
     let rules = Arc::new(Rules::new(catalog, Vec::new()));
     let mut all = 0;
     for adapter in LOADED.keys().filter(|name| root().join(format!("tests/fixtures/samples/{name}.toml")).exists()) {
-        for sample in listed(adapter).sample.iter().filter(|sample| sample.entry == "connection") {
+        for sample in listed(adapter).sample.iter().filter(|sample| sample.entry == Entry::Connection) {
             let file = std::fs::read(base.join(&sample.file)).unwrap();
             let cuts = sample.cut(adapter, &rules, &file).await;
             println!("{adapter}, {}: cut at {cuts} bytes", sample.file);

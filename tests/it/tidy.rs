@@ -2,7 +2,9 @@
 //! lists what is wrong, and each is shown here that it sees a bad example.
 
 mod code;
+mod delivery;
 mod layers;
+mod names;
 mod parts;
 mod shape;
 
@@ -64,6 +66,17 @@ fn the_host_does_not_panic() {
 #[test]
 fn core_does_not_touch_the_world() {
     each(|path| is_host_source(path) && path.starts_with("host/core/"), code::world);
+}
+
+#[test]
+fn the_server_holds_no_rule_of_delivery() {
+    each(|path| is_host_source(path) && path.starts_with("host/server/"), delivery::rules);
+}
+
+#[test]
+fn a_name_means_one_thing() {
+    let sources = files().into_iter().filter(|path| is_host_source(path));
+    fails_if_any(names::shared(&sources.map(|path| (path.clone(), read(&path))).collect()));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Admission: a message is checked against its schema and its deliveries are planned.
 
-use crate::error::{Code, ErrorRecord, Problem};
-use crate::journal::{Journal, Made, NewMessage};
+use crate::error::{Code, Problem};
+use crate::journal::{Journal, NewMessage, Planned};
 use crate::marks::Marks;
 use crate::message::Message;
 use crate::route::{Route, Scope};
@@ -9,25 +9,12 @@ use crate::schema::Catalog;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// A delivery planned at admission.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Planned {
-    pub system: String,
-    pub key: Option<String>,
-    /// Set when it was made already. The store writes it `done` with what it made, unless an unfinished delivery of
-    /// the same system and key comes before it: then it is written `ready`, and nothing of this is.
-    #[serde(skip)]
-    pub made: Option<Made>,
-    /// Set when a route's expression failed: the delivery starts parked, so that nothing is lost.
-    pub error: Option<ErrorRecord>,
-}
-
 /// Schemas and routes of a deployment.
 #[derive(Default)]
 pub struct Rules {
     pub catalog: Catalog,
     routes: Vec<Route>,
-    /// The places of those that cover a type, in their order.
+    /// The indices of those that cover a type, in their order.
     by_type: HashMap<String, Vec<usize>>,
     /// Of those that cover every other type.
     any_type: Vec<usize>,
@@ -37,7 +24,7 @@ impl Rules {
     pub fn new(catalog: Catalog, routes: Vec<Route>) -> Self {
         let covering = |kind: &str| {
             let covering = routes.iter().enumerate().filter(|(_, route)| route.covers(kind));
-            covering.map(|(place, _)| place).collect::<Vec<_>>()
+            covering.map(|(index, _)| index).collect::<Vec<_>>()
         };
         let named: BTreeSet<_> = routes.iter().flat_map(|route| &route.types).collect();
         let by_type = named.into_iter().map(|name| (name.clone(), covering(name))).collect();
@@ -50,8 +37,8 @@ impl Rules {
 
     /// Those that cover a type, however many others there are.
     fn covering(&self, kind: &str) -> impl Iterator<Item = &Route> {
-        let places = self.by_type.get(kind).unwrap_or(&self.any_type);
-        places.iter().filter_map(|place| self.routes.get(*place))
+        let indices = self.by_type.get(kind).unwrap_or(&self.any_type);
+        indices.iter().filter_map(|index| self.routes.get(*index))
     }
 
     /// Checks `message` and plans its deliveries: one per system, in the order of the routes.

@@ -6,7 +6,6 @@ mod plan;
 
 pub use names::Names;
 
-use crate::admit::Planned;
 use crate::calls::{Call, CallOutcome};
 use crate::error::ErrorRecord;
 use crate::intakes::*;

@@ -24,7 +24,7 @@ use crate::mutant::{Mutant, broken};
 use crate::outcome::Failure;
 use crate::ports::Ready;
 use std::collections::{BTreeSet, HashMap};
-use system::System;
+use system::SystemEngine;
 use write::Writer;
 
 /// Names an input for its confirmation.
@@ -96,7 +96,7 @@ pub fn attempt_number(delivery: &StoredDelivery) -> u32 {
 
 /// The state machine of one hub.
 pub struct Engine {
-    systems: Vec<System>,
+    systems: Vec<SystemEngine>,
     names: HashMap<String, usize>,
     writer: Writer,
     /// The largest id that this hub was given. Ids are given without gaps, so that one shows that others have written.
@@ -114,9 +114,9 @@ pub struct Engine {
 impl Engine {
     /// `systems`: those whose deliveries this hub makes.
     pub fn new(systems: impl IntoIterator<Item = (String, SystemRules)>) -> Self {
-        let systems: Vec<_> = systems.into_iter().map(|(name, rules)| System::new(name, rules)).collect();
+        let systems: Vec<_> = systems.into_iter().map(|(name, rules)| SystemEngine::new(name, rules)).collect();
         Self {
-            names: systems.iter().enumerate().map(|(place, system)| (system.name.clone(), place)).collect(),
+            names: systems.iter().enumerate().map(|(index, system)| (system.name.clone(), index)).collect(),
             wakes: vec![i64::MAX; systems.len()],
             systems,
             writer: Writer::default(),
@@ -135,7 +135,7 @@ impl Engine {
         }
         self.look(now_ms, steps);
         if self.writer.is_due(now_ms) {
-            let is_behind = self.systems.iter().any(System::is_behind);
+            let is_behind = self.systems.iter().any(SystemEngine::is_behind);
             self.writer.write(is_behind, steps);
         }
     }
@@ -172,7 +172,7 @@ impl Engine {
     /// Shards that are not to be given to another hub now: with deliveries running, or which may be started at any
     /// time, so that a claim that is under way cannot give them up.
     pub fn busy(&self) -> Shards {
-        let busy = |system: &System| match self.stopping || broken(Mutant::GiveUpOwned) {
+        let busy = |system: &SystemEngine| match self.stopping || broken(Mutant::GiveUpOwned) {
             true => system.busy().0,
             false => system.busy().0 | system.shards().0,
         };
@@ -184,35 +184,35 @@ impl Engine {
         self.systems.iter().map(|system| (system.name.as_str(), system.status()))
     }
 
-    fn all(&mut self, act: impl Fn(&mut System)) {
+    fn all(&mut self, act: impl Fn(&mut SystemEngine)) {
         self.systems.iter_mut().for_each(act);
         self.touched.extend(0..self.systems.len());
     }
 
-    fn with(&mut self, name: &str, act: impl FnOnce(&mut System)) {
-        let Some(place) = self.names.get(name) else { return };
-        if let Some(system) = self.systems.get_mut(*place) {
+    fn with(&mut self, name: &str, act: impl FnOnce(&mut SystemEngine)) {
+        let Some(index) = self.names.get(name) else { return };
+        if let Some(system) = self.systems.get_mut(*index) {
             act(system);
-            self.touched.insert(*place);
+            self.touched.insert(*index);
         }
     }
 
     /// Lets every system that was touched, or whose time has come, read and start what it may.
     fn look(&mut self, now_ms: i64, steps: &mut Vec<Step>) {
-        while let Some((at_ms, place)) = self.by_time.first().copied()
+        while let Some((at_ms, index)) = self.by_time.first().copied()
             && at_ms <= now_ms
         {
-            self.by_time.remove(&(at_ms, place));
-            self.touched.insert(place);
+            self.by_time.remove(&(at_ms, index));
+            self.touched.insert(index);
         }
-        for place in std::mem::take(&mut self.touched) {
-            let Some(system) = self.systems.get_mut(place) else { continue };
+        for index in std::mem::take(&mut self.touched) {
+            let Some(system) = self.systems.get_mut(index) else { continue };
             let wake = system.look(now_ms, self.stopping, steps).unwrap_or(i64::MAX);
-            let Some(old) = self.wakes.get_mut(place) else { continue };
-            self.by_time.remove(&(*old, place));
+            let Some(old) = self.wakes.get_mut(index) else { continue };
+            self.by_time.remove(&(*old, index));
             *old = wake;
             if wake < i64::MAX {
-                self.by_time.insert((wake, place));
+                self.by_time.insert((wake, index));
             }
         }
     }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub struct MemoryJournal {
     last: i64,
     operations: i64,
-    pub(crate) messages: BTreeMap<i64, Row>,
+    pub(crate) messages: BTreeMap<i64, KeptMessage>,
     known: HashMap<Pair, Known>,
     pub(crate) deliveries: BTreeMap<i64, DeliveryRow>,
     /// By the number of the delivery or intake, attempt and ordinal.
@@ -29,7 +29,7 @@ pub struct MemoryJournal {
 }
 
 #[derive(Clone)]
-pub(crate) struct Row {
+pub(crate) struct KeptMessage {
     pub message: Arc<Message>,
     pub received_at_ms: i64,
     pub place: Option<String>,
@@ -104,7 +104,7 @@ impl MemoryJournal {
         }
         for kept in plan.messages.drain(..) {
             let (message, place, stated_by, intake) = (kept.message, kept.place, kept.stated_by, kept.intake);
-            let row = Row { message, received_at_ms: kept.received_at_ms, place, stated_by, intake };
+            let row = KeptMessage { message, received_at_ms: kept.received_at_ms, place, stated_by, intake };
             self.messages.insert(kept.seq, row);
         }
         for open in plan.facts.open.values_mut().filter(|open| open.changed) {

@@ -2,7 +2,7 @@
 
 use crate::calls::Call;
 use crate::error::Problem;
-use crate::fakes_journal::{MemoryJournal, Row};
+use crate::fakes_journal::{KeptMessage, MemoryJournal};
 use crate::intakes::*;
 use crate::journal::*;
 use crate::message::Message;
@@ -42,7 +42,7 @@ impl MemoryJournal {
         })
     }
 
-    fn view(&self, seq: i64, row: &Row, with_calls: bool) -> MessageView {
+    fn view(&self, seq: i64, row: &KeptMessage, with_calls: bool) -> MessageView {
         let own = self.deliveries.values().filter(|d| d.stored.message_seq == seq).map(|d| d.stored.id);
         MessageView {
             seq,
@@ -135,7 +135,7 @@ impl Store for MemoryStore {
     async fn messages(&self, filter: &MessageFilter) -> Result<Vec<MessageView>, Problem> {
         let data = self.data();
         let same = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|w| w == is);
-        let fits = |seq: &i64, row: &Row| {
+        let fits = |seq: &i64, row: &KeptMessage| {
             let m = &row.message;
             let deliveries = || data.deliveries.values().map(|d| &d.stored).filter(|d| d.message_seq == *seq);
             same(&filter.r#type, &m.r#type)

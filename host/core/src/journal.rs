@@ -1,6 +1,5 @@
 //! Records of the journal: what the store keeps of messages, deliveries, calls and intakes.
 
-use crate::admit::Planned;
 use crate::calls::Call;
 use crate::error::ErrorRecord;
 use crate::intakes::{Decided, Intake, Recurred};
@@ -58,6 +57,19 @@ pub struct NewMessage {
     /// The key or publisher that stated it; none of what a system states, whose source names it.
     pub stated_by: Option<StatedBy>,
     pub journal: Journal,
+}
+
+/// A delivery planned at admission.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    pub system: String,
+    pub key: Option<String>,
+    /// Set when it was made already. The store writes it `done` with what it made, unless an unfinished delivery of
+    /// the same system and key comes before it: then it is written `ready`, and nothing of this is.
+    #[serde(skip)]
+    pub made: Option<Made>,
+    /// Set when a route's expression failed: the delivery starts parked, so that nothing is lost.
+    pub error: Option<ErrorRecord>,
 }
 
 /// How much of a message the journal keeps, by the routes that cover it: the most that one of them wants.
@@ -275,6 +287,14 @@ pub enum States {
 }
 
 impl States {
+    /// As a person names them; what is meant where nothing is named is for whoever asks.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "failing" => Some(Self::Failing),
+            state => DeliveryState::parse(state).map(Self::One),
+        }
+    }
+
     /// `failed`: whether its last attempt did.
     pub fn has(self, state: DeliveryState, failed: bool) -> bool {
         let gave_up = matches!(state, DeliveryState::Parked | DeliveryState::Dead);
@@ -319,6 +339,13 @@ pub struct DeliveryView {
     /// Who retried, edited or skipped it last.
     pub by: Option<String>,
     pub calls: Vec<Call>,
+}
+
+impl DeliveryView {
+    /// When it is tried again, while it waits for that.
+    pub fn next_try_ms(&self) -> Option<i64> {
+        (self.state == DeliveryState::Ready && self.next_at_ms > 0).then_some(self.next_at_ms)
+    }
 }
 
 /// A message as it is shown.

@@ -36,7 +36,7 @@ mod stated;
 mod typed;
 
 pub use acks::{Ack, Acks};
-pub use admit::{Planned, Rules};
+pub use admit::Rules;
 pub use calls::{Call, CallKind, CallOutcome};
 pub use chain::{CHAIN, chain};
 pub use data::Data;

@@ -70,7 +70,7 @@ impl Message {
         if media != "application/json" && !media.ends_with("+json") {
             return Err(Problem::new(Code::UnsupportedMediaType, format!("content type `{media}`")));
         }
-        let mut event = Event { data: Some(parse_json(&payload.body)?), ..Event::default() };
+        let mut event = StructuredEvent { data: Some(parse_json(&payload.body)?), ..StructuredEvent::default() };
         for (name, value) in payload.attributes.iter().filter(|(name, _)| name != "datacontenttype") {
             event.attribute(name.to_ascii_lowercase(), Value::String(value.clone()))?;
         }
@@ -85,7 +85,7 @@ impl Message {
         let Value::Object(map) = event else {
             return Err(Problem::new(Code::InvalidEvent, "the event must be a JSON object"));
         };
-        let mut event = Event::default();
+        let mut event = StructuredEvent::default();
         for (name, value) in map {
             if name == "data" {
                 event.data = Some(value);
@@ -194,7 +194,7 @@ fn bad(attribute: &str, detail: impl Into<String>) -> Problem {
 
 /// An event as it is gathered, attribute by attribute.
 #[derive(Default)]
-struct Event {
+struct StructuredEvent {
     specversion: Option<String>,
     known: [Option<String>; KNOWN.len()],
     extensions: BTreeMap<String, String>,
@@ -216,7 +216,7 @@ const KNOWN: [&str; 10] = [
     "causationid",
 ];
 
-impl Event {
+impl StructuredEvent {
     fn attribute(&mut self, name: String, value: Value) -> Result<(), Problem> {
         if name == "data_base64" {
             if value != Value::Null {

@@ -112,3 +112,13 @@ pub fn decide(policy: &Policy, tries: u32, failure: &Failure, jitter: f64, spare
     let after_ms = step_ms / 2 + (step_ms as f64 / 2.0 * jitter.clamp(0.0, 1.0)) as u64;
     Next::Retry { after_ms: after_ms.max(policy.wait_ms(asked_ms)) }
 }
+
+/// Milliseconds to wait after so many failures in a row of something that is never given up, such as a poll.
+/// `at_least_ms`: after what will hardly pass; nobody else would find out that it has.
+pub fn pause_ms(policy: &Policy, failures: u32, failure: &Failure, jitter: f64, at_least_ms: u64) -> u64 {
+    let policy = Policy { attempts_max: u32::MAX, ..*policy };
+    match decide(&policy, failures, failure, jitter, false) {
+        Next::Retry { after_ms } => after_ms,
+        Next::GiveUp => policy.backoff_max_ms.max(at_least_ms),
+    }
+}

@@ -2,6 +2,8 @@
 //! once. Given the calls of earlier attempts, says of each new request whether it is sent.
 
 use crate::calls::{Call, CallKind, CallOutcome};
+use crate::error::{Code, Problem};
+use crate::journal::DeliveryState;
 use crate::mutant::{Mutant, broken};
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -136,6 +138,24 @@ pub fn binds(calls: &[Call]) -> bool {
 pub fn maybe_sent(calls: &[Call]) -> bool {
     crate::files::begun(calls).is_some()
         || calls.iter().any(|call| call.kind == CallKind::Connection && call.outcome == CallOutcome::NoAnswer)
+}
+
+/// Whether a person may put other data in place of the message's. `calls`: everything that attempts of the delivery did.
+///
+/// # Errors
+/// `not-parked` where something was done with the data as they were, or may have been, and nobody has found out.
+pub fn may_be_edited(delivery: i64, state: DeliveryState, calls: &[Call]) -> Result<(), Problem> {
+    let detail = if let Some(begun) = crate::files::begun(calls) {
+        let name = begun.name;
+        format!(
+            "delivery {delivery} is in the file `{name}` that is not finished, with the data as they were; retry it, or skip it"
+        )
+    } else if state == DeliveryState::Ready && binds(calls) {
+        format!("delivery {delivery} has done something already, or may have; with other data it could do it twice")
+    } else {
+        return Ok(());
+    };
+    Err(Problem::new(Code::NotParked, detail))
 }
 
 #[cfg(test)]

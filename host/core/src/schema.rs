@@ -11,10 +11,10 @@ const ERRORS_SHOWN_MAX: usize = 5;
 /// Compiled schemas by message type.
 #[derive(Default)]
 pub struct Catalog {
-    types: BTreeMap<String, Entry>,
+    types: BTreeMap<String, TypeSchema>,
 }
 
-struct Entry {
+struct TypeSchema {
     schema: Value,
     validator: Validator,
     answer: Option<String>,
@@ -36,7 +36,7 @@ impl Catalog {
             match validator(&schema) {
                 Ok(validator) => {
                     let answer = schema.get("x-answer").and_then(Value::as_str).map(str::to_string);
-                    catalog.types.insert(name, Entry { schema, validator, answer });
+                    catalog.types.insert(name, TypeSchema { schema, validator, answer });
                 }
                 Err(reason) => errors.push((name, reason)),
             }

@@ -2,15 +2,15 @@
 
 use crate::amqp::{Allowed, Management, Policies, PolicyWatcher, RabbitTransport, SystemQueue, Topology, run_intake};
 use crate::bounds::{Bounds, Watcher};
-use crate::config::model::{KnownBy, PublisherConfig, Via as ViaKind};
+use crate::config::model::{KnownBy, PublisherConfig, ViaKind};
 use crate::deployment::{Deployment, System, policy, stating, system_rules};
 use crate::egress::Egress;
 use crate::files::Watch;
 use crate::folder::holdup::FilesShown;
 use crate::hub::{
-    Attempter, Board, ConnectionShown, Connections, Driver, Hub, HubEffects, Lease, Line, Outbox, Poller, Questions,
-    Quota, Refusals, Sharing, SystemClock, SystemSecrets, Trouble, Turn, Via, ViaAmqp, ViaHttp, Waiting, WasmAdapters,
-    WriteAhead, WriterThread,
+    Asker, Attempter, Board, ConnectionShown, Connections, Driver, GivenQueue, Hub, HubEffects, Lease, Line, Outbox,
+    Poller, Questions, Quota, Refusals, Sharing, SystemClock, SystemSecrets, Trouble, Turn, Via, ViaAmqp, ViaHttp,
+    WasmAdapters, WriteAhead, WriterThread,
 };
 use crate::ids::new_id;
 use crate::rest::{Api, Hook, Keys, Throttle, serve, serve_probes};
@@ -28,7 +28,7 @@ use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -40,14 +40,13 @@ struct Base {
     rules: Arc<Rules>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    questions: Arc<OnceLock<Arc<Questions>>>,
     transport: Option<Arc<dyn Transport>>,
     topology: Topology,
     /// The shards this hub has.
     owned: watch::Sender<Shards>,
     lease: Arc<Lease>,
     /// The sessions' ends of the lines to systems with a connection.
-    waiting: BTreeMap<String, Waiting>,
+    waiting: BTreeMap<String, GivenQueue>,
     board: Arc<Board<ConnectionShown>>,
     files: Arc<Board<FilesShown>>,
     clock_jumped: Arc<AtomicBool>,
@@ -73,10 +72,12 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
     let opened = writer.run(async move { SqlStore::open(&url).await }).await.context("opening the store")?;
     let store = Arc::new(opened.context("opening the store")?);
     let mut base = base(&deployment, store.clone()).await?;
-    let wasm_adapters = Arc::new(adapters(&deployment, &mut base).await?);
+    let engine = Engine::new(system_rules(&deployment));
+    let (driver, attempts) = Driver::new(engine, base.store.clone(), writer, base.clock.clone());
+    let (asker, asked) = Asker::new();
+    let wasm_adapters = Arc::new(adapters(&deployment, &mut base, &driver, &asker).await?);
     let adapters: Arc<dyn Adapters> = wasm_adapters.clone();
     let via = Arc::new(via(&deployment, &base)?);
-    let driver = Driver::new(Engine::new(system_rules(&deployment)), base.store.clone(), writer, base.clock.clone());
     let questions = Arc::new(Questions {
         rules: base.rules.clone(),
         adapters: adapters.clone(),
@@ -84,13 +85,12 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         committer: driver.clone(),
         clock: base.clock.clone(),
     });
-    let _ = base.questions.set(questions.clone());
     let attempter = Arc::new(Attempter {
         rules: base.rules.clone(),
         adapters: adapters.clone(),
         via,
         stating: stating(&deployment),
-        outboxes: outboxes(&deployment, &base, &adapters)?,
+        outboxes: outboxes(&deployment, &base, &driver, &adapters)?,
         store: base.store.clone(),
         stop: delivery.clone(),
     });
@@ -100,14 +100,16 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         committer: driver.clone(),
         attempter: attempter.clone(),
         adapters,
-        questions,
+        questions: questions.clone(),
         clock: base.clock.clone(),
         spool: deployment.folder.join("data/spool"),
         refusals: Refusals::default(),
     });
     let api = api(&deployment, &base, &hub, &store, metrics)?;
     let leases = CancellationToken::new();
-    let sharing = share(&deployment, &driver, &base, attempter, &leases);
+    tokio::spawn(questions.take(asked, leases.clone()));
+    tokio::spawn(attempter.work(attempts, driver.clone(), leases.clone()));
+    let sharing = share(&deployment, &driver, &base, &leases);
     let transport = base.transport.clone();
     let mut tasks = housekeeping(&deployment, &store, &hub, &base, &intake);
     for (connections, endpoint) in connections(&deployment, &hub, &wasm_adapters, &base, &intake).await? {
@@ -157,7 +159,6 @@ async fn base(deployment: &Deployment, store: Arc<dyn Store>) -> anyhow::Result<
         rules: deployment.rules.clone(),
         store,
         clock: Arc::new(SystemClock),
-        questions: Arc::new(OnceLock::new()),
         transport: transport(deployment, &topology, owned.subscribe(), &policies).await?,
         topology,
         owned,
@@ -213,19 +214,13 @@ async fn listening(address: &str) -> anyhow::Result<TcpListener> {
 }
 
 /// Starts the deliveries: all of them, or this hub's share where several may use the store.
-fn share(
-    deployment: &Deployment,
-    driver: &Arc<Driver>,
-    base: &Base,
-    attempter: Arc<Attempter>,
-    stop: &CancellationToken,
-) -> JoinSet<()> {
+fn share(deployment: &Deployment, driver: &Arc<Driver>, base: &Base, stop: &CancellationToken) -> JoinSet<()> {
     let mut sharing = JoinSet::new();
     if !is_shared(deployment) {
-        driver.start(attempter, Shards::ALL, stop.clone());
+        driver.start(Shards::ALL, stop.clone());
         return sharing;
     }
-    driver.start(attempter, Shards::NONE, stop.clone());
+    driver.start(Shards::NONE, stop.clone());
     let sharer = Sharing {
         hub: new_id(),
         driver: driver.clone(),
@@ -267,6 +262,7 @@ async fn transport(
 fn outboxes(
     deployment: &Deployment,
     base: &Base,
+    driver: &Arc<Driver>,
     adapters: &Arc<dyn Adapters>,
 ) -> anyhow::Result<BTreeMap<String, Outbox>> {
     let mut all = BTreeMap::new();
@@ -276,6 +272,7 @@ fn outboxes(
             system: name.clone(),
             folder: deployment.folder.join(&config.path),
             store: base.store.clone(),
+            committer: driver.clone(),
             adapters: adapters.clone(),
             clock: base.clock.clone(),
             lease: base.lease.clone(),
@@ -381,7 +378,12 @@ fn topology(deployment: &Deployment) -> Topology {
     }
 }
 
-async fn adapters(deployment: &Deployment, base: &mut Base) -> anyhow::Result<WasmAdapters> {
+async fn adapters(
+    deployment: &Deployment,
+    base: &mut Base,
+    driver: &Arc<Driver>,
+    asker: &Asker,
+) -> anyhow::Result<WasmAdapters> {
     let cache = deployment.folder.join("data/compiled");
     let compiler = Compiler::this(deployment.config.compile.clone());
     let runtime = Arc::new(Runtime::new(Some(cache), compiler).context("starting the wasm runtime")?);
@@ -407,12 +409,8 @@ async fn adapters(deployment: &Deployment, base: &mut Base) -> anyhow::Result<Wa
             )?,
             store: base.store.clone(),
             clock: base.clock.clone(),
-            questions: base.questions.clone(),
-            ahead: Some(WriteAhead {
-                questions: base.questions.clone(),
-                clock: base.clock.clone(),
-                lease: base.lease.clone(),
-            }),
+            asker: asker.clone(),
+            ahead: Some(WriteAhead { committer: driver.clone(), clock: base.clock.clone(), lease: base.lease.clone() }),
         };
         let spec = SystemSpec {
             name: name.clone(),

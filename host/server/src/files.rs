@@ -3,7 +3,7 @@
 //! and taking it again changes nothing. What cannot be taken waits, and holds nothing else up.
 
 use crate::config::model::FolderConfig;
-use crate::folder::holdup::{FilesShown, HeldShown, Holdup, Lines};
+use crate::folder::holdup::{FilesShown, FolderLog, HeldShown, Holdup};
 use crate::folder::{Folder, Look, shown};
 use crate::hub::{Board, FileResult, Hub};
 use crate::ids::new_id;
@@ -41,22 +41,22 @@ pub struct Watch {
 }
 
 /// A name in the folder.
-struct Seen {
+struct SeenName {
     /// How its file stood, and since when.
     look: Option<Look>,
     since: Instant,
     holdup: Option<Holdup>,
-    taken: Option<Taken>,
+    taken: Option<TakenFile>,
 }
 
 /// A file whose messages are durable, and which is still to be moved.
-struct Taken {
+struct TakenFile {
     look: Look,
     to: &'static str,
     report: String,
 }
 
-type Names = HashMap<OsString, Seen>;
+type SeenNames = HashMap<OsString, SeenName>;
 
 impl Watch {
     /// Makes the folder and takes it for this process, so that it is there when the hub says that it is ready.
@@ -81,7 +81,7 @@ impl Watch {
     }
 
     pub async fn run(mut self) {
-        let (mut names, mut lines, mut itself) = (Names::new(), Lines::default(), None::<Holdup>);
+        let (mut names, mut lines, mut itself) = (SeenNames::new(), FolderLog::default(), None::<Holdup>);
         while !self.stop.is_cancelled() {
             if itself.as_ref().is_none_or(Holdup::is_over) {
                 // Reading a large folder takes a while, and nothing else is to wait for that.
@@ -104,7 +104,7 @@ impl Watch {
         }
     }
 
-    async fn take_all(&self, folder: &Folder, complete: Vec<OsString>, names: &mut Names, lines: &mut Lines) {
+    async fn take_all(&self, folder: &Folder, complete: Vec<OsString>, names: &mut SeenNames, lines: &mut FolderLog) {
         for name in complete {
             let Some(seen) = names.get_mut(&name) else { continue };
             if self.stop.is_cancelled() {
@@ -122,7 +122,7 @@ impl Watch {
         }
     }
 
-    fn held(&self, lines: &mut Lines, name: &OsStr, before: Option<Holdup>, reason: String) -> Holdup {
+    fn held(&self, lines: &mut FolderLog, name: &OsStr, before: Option<Holdup>, reason: String) -> Holdup {
         let (holdup, news) = Holdup::next(before, reason);
         if news {
             lines.warn(&self.system, &shown(name), &holdup.reason);
@@ -130,7 +130,7 @@ impl Watch {
         holdup
     }
 
-    fn show(&self, names: &Names, itself: Option<&Holdup>) {
+    fn show(&self, names: &SeenNames, itself: Option<&Holdup>) {
         let held = names.iter().filter_map(|(name, seen)| Some((name.as_os_str(), seen.holdup.as_ref()?)));
         let mut held = held.chain(itself.map(|holdup| (OsStr::new("."), holdup)));
         let first = held.next().map(|(name, holdup)| format!("{}: {}", shown(name), holdup.reason));
@@ -140,7 +140,7 @@ impl Watch {
     }
 
     /// The names of files that stood still long enough, oldest first.
-    fn look(&mut self, names: &mut Names, lines: &mut Lines) -> std::io::Result<(Folder, Vec<OsString>)> {
+    fn look(&mut self, names: &mut SeenNames, lines: &mut FolderLog) -> std::io::Result<(Folder, Vec<OsString>)> {
         let folder = Folder::open(&self.folder)?;
         // Its owner may have removed the lock, or put another folder there.
         if !self.lock.as_ref().is_some_and(|lock| folder.is_locked_by(lock)) {
@@ -149,7 +149,7 @@ impl Watch {
         if self.lock.is_none() {
             return Err(std::io::Error::other("another hub watches it"));
         }
-        let (mut found, mut there, mut held, mut others) = (Vec::new(), Names::new(), 0, 0);
+        let (mut found, mut there, mut held, mut others) = (Vec::new(), SeenNames::new(), 0, 0);
         for name in folder.names()? {
             let ends = |end: &String| name.as_bytes().ends_with(end.as_bytes());
             let ours = OURS.iter().any(|ours| name.as_bytes() == ours.as_bytes());
@@ -159,9 +159,9 @@ impl Watch {
             let before = names.remove(&name);
             let (seen, news) = match folder.look(&name) {
                 Ok(None) => continue,
-                Ok(Some(look)) => (Seen::file(before, look), false),
+                Ok(Some(look)) => (SeenName::file(before, look), false),
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(e) => Seen::held_up(before, e.to_string()),
+                Err(e) => SeenName::held_up(before, e.to_string()),
             };
             let must_wait = seen.holdup.as_ref().is_some_and(|holdup| seen.look.is_none() || !holdup.is_over());
             let count = if must_wait { &mut held } else { &mut others };
@@ -183,7 +183,7 @@ impl Watch {
         Ok((folder, found.into_iter().map(|(_, name)| name).collect()))
     }
 
-    async fn take(&self, folder: &Folder, name: &OsStr, seen: &mut Seen) -> Result<(), Problem> {
+    async fn take(&self, folder: &Folder, name: &OsStr, seen: &mut SeenName) -> Result<(), Problem> {
         let Some(look) = seen.look else { return Ok(()) };
         // One that could not be moved is not decoded once more for that.
         let taken = match seen.taken.take().filter(|taken| taken.look == look) {
@@ -195,7 +195,7 @@ impl Watch {
         moved
     }
 
-    async fn decode(&self, folder: &Folder, name: &OsStr, look: Look) -> Result<Taken, Problem> {
+    async fn decode(&self, folder: &Folder, name: &OsStr, look: Look) -> Result<TakenFile, Problem> {
         let started = Instant::now();
         let file = folder.read(name, look).map_err(|e| unreadable("", &e))?;
         let result = self.hub.decode_file(&self.system, &shown(name), &file).await?;
@@ -212,11 +212,11 @@ impl Watch {
             "a file was taken"
         );
         metrics::counter!("busbar_files_total", "system" => self.system.clone(), "outcome" => result.intake.outcome.as_str()).increment(1);
-        Ok(Taken { look, to, report: report(&self.system, &result, started.elapsed()) })
+        Ok(TakenFile { look, to, report: report(&self.system, &result, started.elapsed()) })
     }
 }
 
-impl Seen {
+impl SeenName {
     fn file(before: Option<Self>, look: Look) -> Self {
         let before = before.unwrap_or(Self { look: None, since: Instant::now(), holdup: None, taken: None });
         if before.look == Some(look) {
@@ -238,7 +238,7 @@ fn unreadable(what: &str, error: &std::io::Error) -> Problem {
 }
 
 /// Writes the report, then moves the file: whoever sees the file there finds the report as well.
-fn settle(folder: &Folder, name: &OsStr, taken: &Taken) -> std::io::Result<()> {
+fn settle(folder: &Folder, name: &OsStr, taken: &TakenFile) -> std::io::Result<()> {
     let there = folder.below(taken.to)?;
     let numbered = (1..=NUMBERS_MAX).map(|number| if number == 1 { String::new() } else { format!(".{number}") });
     for suffix in numbered.chain([format!(".{}", new_id())]) {

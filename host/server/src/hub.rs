@@ -9,6 +9,7 @@ mod effects;
 mod entries;
 mod file;
 mod intake;
+mod line;
 mod oauth2;
 mod operate;
 mod outbox;
@@ -25,28 +26,45 @@ mod writer;
 pub use adapters::WasmAdapters;
 pub use attempt::Attempter;
 pub use board::Board;
-pub use connection::{ConnectionShown, Connections, Line, Trouble};
-pub use driver::{Committer, Driver, Pending};
+pub use driver::{Attempts, Committer, Driver, Making, Pending};
 pub use effects::{HubEffects, SystemSecrets, WriteAhead};
 pub use file::FileResult;
-pub use intake::Hub;
 pub use intake::reused_problem;
+pub use line::{ConnectionShown, Connections, GivenQueue, Line, Trouble};
 pub use outbox::{Filed, Outbox};
 pub use poll::Poller;
-pub use questions::Questions;
+pub use questions::{Asker, Questions};
 pub use quota::Quota;
 pub use refusals::Refusals;
-pub use session::Waiting;
 pub use shards::{Lease, Sharing, Turn};
 pub use via::{Via, ViaAmqp, ViaHttp};
 pub use writer::WriterThread;
 
+use busbar_core::Rules;
+use busbar_core::ports::{Adapters, Clock, Store};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The hub's inner side: everything that inputs need.
+pub struct Hub {
+    pub rules: Arc<Rules>,
+    pub store: Arc<dyn Store>,
+    pub committer: Committer,
+    pub attempter: Arc<Attempter>,
+    pub adapters: Arc<dyn Adapters>,
+    pub questions: Arc<Questions>,
+    pub clock: Arc<dyn Clock>,
+    /// Of the systems that get files.
+    pub refusals: Refusals,
+    /// Folder for files that are being decoded.
+    pub spool: PathBuf,
+}
 
 /// The machine's clock.
 pub struct SystemClock;
 
-impl busbar_core::ports::Clock for SystemClock {
+impl Clock for SystemClock {
     fn now_ms(&self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

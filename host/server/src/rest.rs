@@ -19,7 +19,7 @@ mod views;
 pub use auth::{Keys, key_digest};
 use described::Alike;
 pub use problem::ApiProblem;
-pub use serve::{Limits, serve, serve_probes};
+pub use serve::{ServeLimits, serve, serve_probes};
 pub use throttle::Throttle;
 
 use crate::amqp::Policies;

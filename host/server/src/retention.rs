@@ -20,7 +20,7 @@ const DAY_MS: i64 = 86_400_000;
 
 /// What is to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct DayPlan {
     /// Days to make room for: today and the next ones.
     pub make: Vec<i64>,
     /// Days to archive and to remove, oldest first.
@@ -32,14 +32,14 @@ pub struct Plan {
 }
 
 /// Decides. `today` in days since 1970-01-01, UTC.
-pub fn plan(config: &RetentionConfig, today: i64, present: &[Day]) -> Plan {
+pub fn plan(config: &RetentionConfig, today: i64, present: &[Day]) -> DayPlan {
     let days = i64::from(config.days.max(1));
     let old = present.iter().filter(|day| day.day < today - days);
     let (remove, kept): (Vec<Day>, Vec<Day>) = old.partition(|day| day.unfinished == 0);
     // A message in the journal is found by its record for deduplication: that must not go first.
     let oldest = present.iter().map(|day| day.day).filter(|day| !remove.iter().any(|gone| gone.day == *day)).min();
     let forget_before = (today - i64::from(config.dedup_days).max(days)).min(oldest.unwrap_or(today)).max(0);
-    Plan {
+    DayPlan {
         make: (today..=today + AHEAD).collect(),
         remove: remove.into_iter().map(|day| day.day).collect(),
         kept,
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(plan(&config(10, 15), 120, &present[2..]).forget_before, 105);
         // Never before the journal itself.
         assert_eq!(plan(&config(10, 1), 120, &[]).forget_before, 110);
-        assert_eq!(plan(&config(10, 400), 120, &[]), Plan { make: vec![120, 121, 122], ..Plan::default() });
+        assert_eq!(plan(&config(10, 400), 120, &[]), DayPlan { make: vec![120, 121, 122], ..DayPlan::default() });
     }
 
     #[test]

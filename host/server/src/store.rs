@@ -29,7 +29,7 @@ pub use health::Health;
 pub use prune::Day;
 
 use crate::folder::try_lock;
-use backend::{Driver, Pool};
+use backend::{EitherPool, Pool};
 use busbar_core::ports::{Chunks, Claim, Claimed, Ready, StateSize, Store};
 use busbar_core::*;
 use days::Days;
@@ -132,8 +132,8 @@ impl SqlStore {
 
 async fn migrate(writer: &Pool) -> Result<(), MigrateError> {
     match &writer.driver {
-        Driver::Sqlite(pool) => migrations::sqlite().run(pool).await,
-        Driver::Postgres(pool) => migrations::postgres().run(pool).await,
+        EitherPool::Sqlite(pool) => migrations::sqlite().run(pool).await,
+        EitherPool::Postgres(pool) => migrations::postgres().run(pool).await,
     }
 }
 

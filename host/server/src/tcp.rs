@@ -22,7 +22,7 @@ pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
 /// A socket and the address of its far end.
-pub type Connected = (Box<dyn Socket>, String);
+pub type PeerSocket = (Box<dyn Socket>, String);
 
 /// How a connection comes about.
 pub enum Endpoint {
@@ -65,7 +65,7 @@ impl Dialer {
     ///
     /// # Errors
     /// Why each of them cannot, for a person.
-    pub async fn connect(&self) -> Result<Connected, String> {
+    pub async fn connect(&self) -> Result<PeerSocket, String> {
         let mut errors = Vec::new();
         for (host, port) in &self.addresses {
             match tokio::time::timeout(self.timeout, self.to(host, *port)).await {
@@ -77,7 +77,7 @@ impl Dialer {
         Err(errors.join("; "))
     }
 
-    async fn to(&self, host: &str, port: u16) -> anyhow::Result<Connected> {
+    async fn to(&self, host: &str, port: u16) -> anyhow::Result<PeerSocket> {
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
         let peer = stream.peer_addr()?.to_string();
@@ -115,7 +115,7 @@ impl Door {
 
     /// # Errors
     /// Why there is no connection, for a person.
-    pub async fn greet(&self, stream: TcpStream) -> Result<Connected, String> {
+    pub async fn greet(&self, stream: TcpStream) -> Result<PeerSocket, String> {
         let greeting = async {
             stream.set_nodelay(true)?;
             let peer = stream.peer_addr()?.to_string();

@@ -5,6 +5,7 @@
 use super::{RULES, adapters, manifest, readme};
 use crate::hub::{LOADED, RUNTIME};
 use busbar_server::cli::{Input, Setup, run_scripted};
+use busbar_server::wasm::Entry;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,7 +61,7 @@ async fn stated(fact: &Fact, name: &str, input: &str, known: &[Value]) -> (BTree
         setup["now"] = "2026-11-28T12:00:00+03:00".into();
     }
     let setup: Setup = serde_json::from_value(setup).unwrap();
-    let entry = setup.entry.clone().unwrap_or_else(|| "decode".into());
+    let entry = setup.entry.unwrap_or(Entry::Decode);
     let input = Input { entry, name: name.into(), bytes: input.into() };
     let shown = run_scripted(&RUNTIME, &LOADED[&fact.adapter], &RULES, setup, input).await.unwrap().show();
     let of_kind = shown["messages"].as_array().unwrap().iter().filter(|message| message["type"] == fact.kind.as_str());

@@ -4,6 +4,7 @@
 use super::{adapters, cases, run};
 use crate::hub::{LOADED, RUNTIME};
 use busbar_server::cli::{HttpAnswer, Input, Setup, run_scripted};
+use busbar_server::wasm::Entry;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -26,7 +27,7 @@ async fn what_was_refused_once_is_sent_again() {
     let mut covered = BTreeSet::new();
     for adapter in adapters() {
         for (case, setup, input) in cases(adapter) {
-            if input.entry != "deliver" || setup.attempts > 1 {
+            if input.entry != Entry::Deliver || setup.attempts > 1 {
                 continue;
             }
             let whole = run(adapter, setup.clone(), input.clone()).await;

@@ -145,18 +145,19 @@ impl Works {
             window_max: 20,
             files: (messages_max > 0).then_some(FileRules { messages_max, every_ms: 100 }),
         };
+        let engine = Engine::new([("files".to_string(), rules)]);
+        let (driver, attempts) = Driver::new(engine, store.clone(), WriterThread::start().unwrap(), clock.clone());
         let outbox = Outbox {
             system: "files".into(),
             folder: folder.path().to_path_buf(),
             store: store.clone(),
+            committer: driver.clone(),
             adapters: adapters.clone(),
-            clock: clock.clone(),
+            clock,
             lease: Arc::new(Lease::for_ever()),
             board: Arc::default(),
             told: Mutex::default(),
         };
-        let engine = Engine::new([("files".to_string(), rules)]);
-        let driver = Driver::new(engine, store.clone(), WriterThread::start().unwrap(), clock);
         let stop = CancellationToken::new();
         let attempter = Arc::new(Attempter {
             rules: Arc::default(),
@@ -167,6 +168,7 @@ impl Works {
             store: store.clone(),
             stop: stop.clone(),
         });
+        tokio::spawn(attempter.clone().work(attempts, driver.clone(), stop.clone()));
         Self { folder, store, driver, attempter, stop }
     }
 
@@ -185,7 +187,7 @@ impl Works {
     }
 
     fn start(&self) {
-        self.driver.start(self.attempter.clone(), Shards::ALL, self.stop.clone());
+        self.driver.start(Shards::ALL, self.stop.clone());
     }
 
     async fn states(&self) -> Vec<(DeliveryState, i64)> {

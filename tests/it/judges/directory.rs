@@ -11,6 +11,7 @@ use super::{Dice, report};
 use crate::conformance::RULES;
 use crate::hub::{LOADED, RUNTIME};
 use busbar_server::cli::{Input, run_scripted};
+use busbar_server::wasm::Entry;
 use people::Staff;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -51,7 +52,7 @@ impl Reader {
         let now = OffsetDateTime::now_utc().format(&Rfc3339).unwrap();
         let setup =
             json!({ "entry": "decode", "now": now, "config": self.config, "state": self.state, "known": self.known });
-        let input = Input { entry: "decode".into(), name: name.into(), bytes: bytes.to_vec() };
+        let input = Input { entry: Entry::Decode, name: name.into(), bytes: bytes.to_vec() };
         let setup = serde_json::from_value(setup).unwrap();
         let shown = run_scripted(&RUNTIME, &LOADED["ldif"], &RULES, setup, input).await.unwrap().show();
         if shown["result"] == "ok" {

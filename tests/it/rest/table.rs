@@ -3,7 +3,7 @@
 use crate::hub::{Answer, Hub};
 use busbar_server::config::model::Right;
 use busbar_server::rest::key_digest;
-use busbar_server::rest::rights::{Endpoint, endpoints};
+use busbar_server::rest::rights::{Guarded, endpoints};
 
 /// A hub with a key for each right alone, and one that has none. Whoever may say something may say anything.
 fn hub() -> Hub {
@@ -25,7 +25,7 @@ fn named(right: &str) -> String {
     format!("key with {right} alone")
 }
 
-async fn asked(hub: &Hub, endpoint: &Endpoint, key: Option<&str>) -> Answer {
+async fn asked(hub: &Hub, endpoint: &Guarded, key: Option<&str>) -> Answer {
     let places = [("{id}", "1"), ("{seq}", "1"), ("{type}", "payment.received.v1"), ("{system}", "nobody")];
     let path = places.iter().fold(endpoint.path.clone(), |path, (place, value)| path.replace(place, value));
     assert!(!path.contains('{'), "no value for a place in {path}");

@@ -1,7 +1,7 @@
 //! What follows from a failed attempt: another one and when, and what it says about the system.
 
 use busbar_core::engine::{Breaker, BreakerPolicy, Bucket, Rate};
-use busbar_core::outcome::decide;
+use busbar_core::outcome::{decide, pause_ms};
 use busbar_core::{Ack, Acks, Code, Failure, Next, Policy, Problem, Rejection};
 
 const POLICY: Policy = Policy { attempts_max: 5, backoff_first_ms: 100, backoff_max_ms: 1_000, wait_max_ms: 60_000 };
@@ -56,6 +56,16 @@ fn attempts_end_and_some_failures_are_never_repeated() {
     ] {
         assert!(matches!(decide(&POLICY, 1, &failure, 0.5, false), Next::Retry { .. }), "{failure:?}");
     }
+}
+
+#[test]
+fn what_is_never_given_up_waits_ever_longer_and_no_longer_than_it_may() {
+    let rejected = Failure::Rejected(Rejection { code: "no".into(), reason: String::new(), place: None });
+    let waits = [1, 2, 3, 40].map(|failures| pause_ms(&POLICY, failures, &transient(None), 1.0, 0));
+    let first = POLICY.backoff_first_ms;
+    assert_eq!(waits, [first, 2 * first, 4 * first, POLICY.backoff_max_ms], "more often than `attempts-max`");
+    assert_eq!(pause_ms(&POLICY, 1, &rejected, 1.0, 0), POLICY.backoff_max_ms, "it will hardly pass");
+    assert_eq!(pause_ms(&POLICY, 1, &rejected, 1.0, 86_400_000), 86_400_000, "as seldom as it is asked anyway");
 }
 
 #[test]

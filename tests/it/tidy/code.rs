@@ -112,38 +112,43 @@ const WORLD: &[&str] = &["net", "fs", "process", "env", "thread", "SystemTime", 
 
 /// Sockets, files, processes, environment and clocks of the standard library.
 pub fn world(path: &str, text: &str) -> Vec<String> {
-    fn names(token: TokenTree, found: &mut Vec<String>) {
+    let found = below(text, "std", WORLD).into_iter();
+    found.map(|(line, name)| format!("{path}:{line}: core uses std's `{name}`; take it by a port")).collect()
+}
+
+/// Where one of `names` stands in a path that begins with, or goes through, `root`: `root::a::b` or `root::{a, b::{c}}`.
+pub fn below(text: &str, root: &str, names: &[&str]) -> Vec<(usize, String)> {
+    fn idents(token: TokenTree, found: &mut Vec<String>) {
         match token {
             TokenTree::Ident(name) => found.push(name.to_string()),
-            TokenTree::Group(group) => group.stream().into_iter().for_each(|t| names(t, found)),
+            TokenTree::Group(group) => group.stream().into_iter().for_each(|t| idents(t, found)),
             _ => {}
         }
     }
-    fn search(tokens: TokenStream, fault: &mut impl FnMut(usize, &str)) {
+    fn search(tokens: TokenStream, root: &str, names: &[&str], faults: &mut Vec<(usize, String)>) {
         let tokens: Vec<_> = tokens.into_iter().collect();
         for (at, token) in tokens.iter().enumerate() {
             match token {
-                TokenTree::Ident(name) if name == "std" => {
-                    // `std::a::b` or `std::{a, b::{c}}`: what follows the name, up to the end of the path.
-                    let in_path = |t: &&TokenTree| {
-                        matches!(t, TokenTree::Ident(_)) || is_punct(t, ':') || is_group(t, Delimiter::Brace)
-                    };
+                TokenTree::Ident(name) if name == root => {
                     let mut found = Vec::new();
-                    tokens.iter().skip(at + 1).take_while(in_path).cloned().for_each(|t| names(t, &mut found));
-                    for name in found.iter().filter(|name| WORLD.contains(&name.as_str())) {
-                        fault(token.span().start().line, name);
+                    let mut rest = tokens.iter().skip(at + 1);
+                    // What follows `::` is a part of the path, and nothing else is.
+                    while rest.next().is_some_and(|t| is_punct(t, ':')) && rest.next().is_some_and(|t| is_punct(t, ':'))
+                    {
+                        rest.next().cloned().into_iter().for_each(|t| idents(t, &mut found));
                     }
+                    let line = token.span().start().line;
+                    found.retain(|name| names.contains(&name.as_str()));
+                    faults.extend(found.into_iter().map(|name| (line, name)));
                 }
-                TokenTree::Group(group) => search(group.stream(), fault),
+                TokenTree::Group(group) => search(group.stream(), root, names, faults),
                 _ => {}
             }
         }
     }
     let mut faults = Vec::new();
     if let Ok(tokens) = text.parse() {
-        search(tokens, &mut |line, name| {
-            faults.push(format!("{path}:{line}: core uses std's `{name}`; take it by a port"))
-        });
+        search(tokens, root, names, &mut faults);
     }
     faults
 }

@@ -22,7 +22,7 @@ impl Default for BreakerPolicy {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum State {
+enum BreakerState {
     Closed { failures: u32 },
     Open { since_ms: i64, until_ms: i64, step_ms: u64 },
     Probing { since_ms: i64, step_ms: u64 },
@@ -32,36 +32,36 @@ enum State {
 #[derive(Debug)]
 pub struct Breaker {
     policy: BreakerPolicy,
-    state: State,
+    state: BreakerState,
     /// When the failures in a row began.
     failing_since_ms: i64,
 }
 
 impl Breaker {
     pub fn new(policy: BreakerPolicy) -> Self {
-        Self { policy, state: State::Closed { failures: 0 }, failing_since_ms: 0 }
+        Self { policy, state: BreakerState::Closed { failures: 0 }, failing_since_ms: 0 }
     }
 
     /// How many deliveries may be started now.
     pub fn room(&self, now_ms: i64) -> usize {
         match self.state {
-            State::Closed { .. } => usize::MAX,
-            State::Open { until_ms, .. } if until_ms <= now_ms && !broken(Mutant::BreakerStaysOpen) => 1,
-            State::Open { .. } | State::Probing { .. } => 0,
+            BreakerState::Closed { .. } => usize::MAX,
+            BreakerState::Open { until_ms, .. } if until_ms <= now_ms && !broken(Mutant::BreakerStaysOpen) => 1,
+            BreakerState::Open { .. } | BreakerState::Probing { .. } => 0,
         }
     }
 
     /// A delivery was started.
     pub fn started(&mut self) {
-        if let State::Open { since_ms, step_ms, .. } = self.state {
-            self.state = State::Probing { since_ms, step_ms };
+        if let BreakerState::Open { since_ms, step_ms, .. } = self.state {
+            self.state = BreakerState::Probing { since_ms, step_ms };
         }
     }
 
     /// When to look again.
     pub fn wake_ms(&self) -> Option<i64> {
         match self.state {
-            State::Open { until_ms, .. } => Some(until_ms),
+            BreakerState::Open { until_ms, .. } => Some(until_ms),
             _ => None,
         }
     }
@@ -69,13 +69,13 @@ impl Breaker {
     /// The system answered, well or not. `true`: it was down until now.
     pub fn answered(&mut self) -> bool {
         let was_down = self.down_since_ms().is_some();
-        self.state = State::Closed { failures: 0 };
+        self.state = BreakerState::Closed { failures: 0 };
         was_down
     }
 
     /// There is no way to the system: one failure is enough to open it.
     pub fn away(&mut self, now_ms: i64, jitter: f64) {
-        if let State::Closed { failures } = &mut self.state {
+        if let BreakerState::Closed { failures } = &mut self.state {
             self.failing_since_ms = now_ms;
             *failures = self.policy.failures.saturating_sub(1).max(1);
         }
@@ -88,44 +88,44 @@ impl Breaker {
             return;
         }
         let (since_ms, step_ms) = match self.state {
-            State::Closed { failures } => {
+            BreakerState::Closed { failures } => {
                 if failures == 0 {
                     self.failing_since_ms = now_ms;
                 }
                 if failures + 1 < self.policy.failures {
-                    self.state = State::Closed { failures: failures + 1 };
+                    self.state = BreakerState::Closed { failures: failures + 1 };
                     return;
                 }
                 (self.failing_since_ms, self.policy.open_first_ms)
             }
-            State::Probing { since_ms, step_ms } => (since_ms, (step_ms * 2).min(self.policy.open_max_ms)),
+            BreakerState::Probing { since_ms, step_ms } => (since_ms, (step_ms * 2).min(self.policy.open_max_ms)),
             // One that was under way when it opened says nothing new.
-            State::Open { .. } => return,
+            BreakerState::Open { .. } => return,
         };
         let wait_ms = step_ms / 2 + (step_ms as f64 / 2.0 * jitter.clamp(0.0, 1.0)) as u64;
         let until_ms = now_ms + i64::try_from(wait_ms.max(1)).unwrap_or(i64::MAX / 2);
-        self.state = State::Open { since_ms, until_ms, step_ms };
+        self.state = BreakerState::Open { since_ms, until_ms, step_ms };
     }
 
     /// A probe ended without a word about the system: another may be sent.
     pub fn undecided(&mut self, now_ms: i64) {
-        if let State::Probing { since_ms, step_ms } = self.state {
-            self.state = State::Open { since_ms, until_ms: now_ms, step_ms };
+        if let BreakerState::Probing { since_ms, step_ms } = self.state {
+            self.state = BreakerState::Open { since_ms, until_ms: now_ms, step_ms };
         }
     }
 
     /// A person wants to know now: the next probe need not wait.
     pub fn hasten(&mut self, now_ms: i64) {
-        if let State::Open { since_ms, step_ms, until_ms } = self.state {
-            self.state = State::Open { since_ms, step_ms, until_ms: until_ms.min(now_ms) };
+        if let BreakerState::Open { since_ms, step_ms, until_ms } = self.state {
+            self.state = BreakerState::Open { since_ms, step_ms, until_ms: until_ms.min(now_ms) };
         }
     }
 
     /// Since when the system is down; `None` while it is not.
     pub fn down_since_ms(&self) -> Option<i64> {
         match self.state {
-            State::Closed { .. } => None,
-            State::Open { since_ms, .. } | State::Probing { since_ms, .. } => Some(since_ms),
+            BreakerState::Closed { .. } => None,
+            BreakerState::Open { since_ms, .. } | BreakerState::Probing { since_ms, .. } => Some(since_ms),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! due then; it is one attempt for the breaker and for the rate.
 
 use super::Step;
-use super::system::System;
+use super::system::SystemEngine;
 use crate::journal::Shards;
 use crate::mutant::{Mutant, broken};
 
@@ -20,7 +20,7 @@ pub fn shard_of_files(system: &str) -> u32 {
     Shards::of(system, None, 0)
 }
 
-impl System {
+impl SystemEngine {
     pub(super) fn makes_files(&self) -> bool {
         self.rules.files.is_some()
     }

@@ -1,7 +1,7 @@
 //! How an attempt ended, what follows, and how the lane goes on once that is written.
 
-use super::system::{System, Work};
-use super::write::{Entry, Origin};
+use super::system::{SystemEngine, Work};
+use super::write::{Queued, WriteOf};
 use super::{Ended, Engine};
 use crate::error::Code;
 use crate::journal::*;
@@ -10,7 +10,7 @@ use crate::outcome::{Failure, Next, decide};
 
 /// What a failure says about the system, as apart from the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
+enum SystemHealth {
     /// It answered.
     Up,
     /// It cannot be reached, or takes nobody in.
@@ -23,36 +23,36 @@ enum Health {
     Unsaid,
 }
 
-fn health(result: &Result<(), Failure>) -> Health {
+fn health(result: &Result<(), Failure>) -> SystemHealth {
     match result {
-        Ok(()) | Err(Failure::Rejected(_)) => Health::Up,
-        Err(Failure::Transient { .. } | Failure::Unauthorized(_) | Failure::UnknownOutcome(_)) => Health::Down,
-        Err(Failure::RateLimited { retry_after_ms, .. }) => Health::Slow(*retry_after_ms),
-        Err(Failure::Hub(problem)) if problem.code == Code::AdapterTimeout => Health::Down,
-        Err(Failure::Hub(problem)) if problem.code == Code::FileUnreadable => Health::Away,
-        Err(Failure::Other(_) | Failure::Hub(_)) => Health::Unsaid,
+        Ok(()) | Err(Failure::Rejected(_)) => SystemHealth::Up,
+        Err(Failure::Transient { .. } | Failure::Unauthorized(_) | Failure::UnknownOutcome(_)) => SystemHealth::Down,
+        Err(Failure::RateLimited { retry_after_ms, .. }) => SystemHealth::Slow(*retry_after_ms),
+        Err(Failure::Hub(problem)) if problem.code == Code::AdapterTimeout => SystemHealth::Down,
+        Err(Failure::Hub(problem)) if problem.code == Code::FileUnreadable => SystemHealth::Away,
+        Err(Failure::Other(_) | Failure::Hub(_)) => SystemHealth::Unsaid,
     }
 }
 
-impl System {
+impl SystemEngine {
     /// Whether the failure was the system's matter alone, so that it costs the delivery no try.
-    fn note(&mut self, health: Health, now_ms: i64, jitter: f64) -> bool {
+    fn note(&mut self, health: SystemHealth, now_ms: i64, jitter: f64) -> bool {
         match health {
-            Health::Up => {
+            SystemHealth::Up => {
                 if self.breaker.answered() {
                     self.lanes.hasten();
                 }
                 false
             }
-            Health::Down => {
+            SystemHealth::Down => {
                 self.breaker.failed(now_ms, jitter);
                 self.breaker.down_since_ms().is_some() && !broken(Mutant::BurnTriesWhenDown)
             }
-            Health::Away => {
+            SystemHealth::Away => {
                 self.breaker.away(now_ms, jitter);
                 true
             }
-            Health::Slow(wait_ms) => {
+            SystemHealth::Slow(wait_ms) => {
                 self.breaker.answered();
                 let policy = self.rules.policy;
                 let wait_ms = wait_ms.map_or(policy.backoff_first_ms, |asked_ms| policy.wait_ms(Some(asked_ms)));
@@ -62,7 +62,7 @@ impl System {
                 self.held_until_ms = if broken(Mutant::ShortenHold) { until_ms } else { longer };
                 true
             }
-            Health::Unsaid => {
+            SystemHealth::Unsaid => {
                 self.breaker.undecided(now_ms);
                 false
             }
@@ -106,29 +106,29 @@ impl System {
 
 impl Engine {
     pub(super) fn ended(&mut self, ended: Ended, now_ms: i64) {
-        let Some(place) = self.names.get(&ended.system).copied() else { return };
-        let Some(system) = self.systems.get_mut(place).filter(|s| s.running.contains_key(&ended.delivery)) else {
+        let Some(index) = self.names.get(&ended.system).copied() else { return };
+        let Some(system) = self.systems.get_mut(index).filter(|s| s.running.contains_key(&ended.delivery)) else {
             return;
         };
         let spared = system.note(health(&ended.result), now_ms, ended.jitter);
-        self.conclude(place, ended, spared, now_ms);
+        self.conclude(index, ended, spared, now_ms);
     }
 
     /// A file is one attempt, whatever it came to for each of its deliveries.
     pub(super) fn filed(&mut self, name: &str, ended: Vec<Ended>, left: &[i64], now_ms: i64) {
-        let Some(place) = self.names.get(name).copied() else { return };
-        let Some(system) = self.systems.get_mut(place) else { return };
-        let said = ended.first().map_or((Health::Unsaid, 0.0), |first| (health(&first.result), first.jitter));
+        let Some(index) = self.names.get(name).copied() else { return };
+        let Some(system) = self.systems.get_mut(index) else { return };
+        let said = ended.first().map_or((SystemHealth::Unsaid, 0.0), |first| (health(&first.result), first.jitter));
         let spared = system.note(said.0, now_ms, said.1);
         system.leave(left);
         if left.is_empty() && ended.iter().any(|ended| ended.result.is_ok()) {
             system.filed_ms = now_ms;
         }
-        ended.into_iter().for_each(|ended| self.conclude(place, ended, spared, now_ms));
+        ended.into_iter().for_each(|ended| self.conclude(index, ended, spared, now_ms));
     }
 
-    fn conclude(&mut self, place: usize, ended: Ended, spared: bool, now_ms: i64) {
-        let Some(system) = self.systems.get_mut(place) else { return };
+    fn conclude(&mut self, index: usize, ended: Ended, spared: bool, now_ms: i64) {
+        let Some(system) = self.systems.get_mut(index) else { return };
         let Some(work) = system.running.get(&ended.delivery).cloned() else { return };
         let attempted = system.outcome(&work, &ended, spared, now_ms);
         let keeps = ended.result.is_ok() || broken(Mutant::WriteFailedEffects);
@@ -144,15 +144,15 @@ impl Engine {
         if broken(Mutant::NextBeforeOutcome) {
             system.lanes.done(work.stored.id, work.stored.key.as_deref());
         }
-        self.touched.insert(place);
-        self.writer.add(Entry { origin: Origin::Outcome { system: place, delivery: ended.delivery }, commit });
+        self.touched.insert(index);
+        self.writer.add(Queued { origin: WriteOf::Outcome { system: index, delivery: ended.delivery }, commit });
     }
 
     /// The outcome is written, or refused because the delivery is not this hub's any more.
-    pub(super) fn settled(&mut self, place: usize, delivery: i64, attempted: Option<Attempted>, written: bool) {
-        let Some(system) = self.systems.get_mut(place) else { return };
+    pub(super) fn settled(&mut self, index: usize, delivery: i64, attempted: Option<Attempted>, written: bool) {
+        let Some(system) = self.systems.get_mut(index) else { return };
         let Some(work) = system.running.remove(&delivery) else { return };
-        self.touched.insert(place);
+        self.touched.insert(index);
         let mut stored = work.stored;
         let key = stored.key.clone();
         let attempted = attempted.filter(|_| written);

@@ -58,7 +58,7 @@ pub struct Work {
     pub fresh: bool,
 }
 
-pub struct System {
+pub struct SystemEngine {
     pub name: String,
     pub rules: SystemRules,
     pub lanes: Lanes<Work>,
@@ -78,7 +78,7 @@ pub struct System {
     read_again_ms: i64,
 }
 
-impl System {
+impl SystemEngine {
     pub fn job(&self, stored: StoredDelivery, fresh: bool) -> Job<Work> {
         Job {
             id: stored.id,

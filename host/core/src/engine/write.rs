@@ -16,7 +16,7 @@ const WRITE_RETRY_MS: i64 = 250;
 
 /// Whose a commit is.
 #[derive(Clone, Debug)]
-pub enum Origin {
+pub enum WriteOf {
     Input {
         ticket: Ticket,
         patient: bool,
@@ -29,25 +29,25 @@ pub enum Origin {
 }
 
 #[derive(Debug)]
-pub struct Entry {
-    pub origin: Origin,
+pub struct Queued {
+    pub origin: WriteOf,
     pub commit: Commit,
 }
 
 #[derive(Debug, Default)]
 pub struct Writer {
-    waiting: VecDeque<Entry>,
+    waiting: VecDeque<Queued>,
     /// Inputs that can wait, in their order.
-    patient: VecDeque<Entry>,
+    patient: VecDeque<Queued>,
     /// What is being written; comes back to the front of `waiting` when that fails.
-    writing: Vec<Entry>,
+    writing: Vec<Queued>,
     retry_at_ms: Option<i64>,
 }
 
 impl Writer {
-    pub fn add(&mut self, entry: Entry) {
+    pub fn add(&mut self, entry: Queued) {
         match entry.origin {
-            Origin::Input { patient: true, .. } => self.patient.push_back(entry),
+            WriteOf::Input { patient: true, .. } => self.patient.push_back(entry),
             _ => self.waiting.push_back(entry),
         }
     }
@@ -83,7 +83,7 @@ impl Writer {
         let mut taken = Vec::new();
         for entry in std::mem::take(&mut self.waiting) {
             match (&entry.origin, &entry.commit.operation) {
-                (Origin::Input { ticket, .. }, Some(operation)) if which(operation) => {
+                (WriteOf::Input { ticket, .. }, Some(operation)) if which(operation) => {
                     taken.push((*ticket, entry.commit))
                 }
                 _ => self.waiting.push_back(entry),
@@ -93,7 +93,7 @@ impl Writer {
     }
 
     /// What was written, with its results.
-    pub fn written(&mut self, results: Vec<Committed>) -> Vec<(Entry, Committed)> {
+    pub fn written(&mut self, results: Vec<Committed>) -> Vec<(Queued, Committed)> {
         std::mem::take(&mut self.writing).into_iter().zip(results).collect()
     }
 
@@ -104,10 +104,10 @@ impl Writer {
         let mut refused = Vec::new();
         for entry in failed.chain(std::mem::take(&mut self.patient)) {
             match entry.origin {
-                Origin::Input { ticket, patient } if !patient || broken(Mutant::ConfirmAfterFailedCommit) => {
+                WriteOf::Input { ticket, patient } if !patient || broken(Mutant::ConfirmAfterFailedCommit) => {
                     refused.push((ticket, entry.commit));
                 }
-                Origin::Outcome { .. } if broken(Mutant::DropOutcome) => {}
+                WriteOf::Outcome { .. } if broken(Mutant::DropOutcome) => {}
                 _ => self.add(entry),
             }
         }
@@ -116,9 +116,9 @@ impl Writer {
 }
 
 /// The first of `queue` that weigh no more than this together, and at least one.
-fn take(queue: &mut VecDeque<Entry>, weight_max: usize) -> Vec<Entry> {
+fn take(queue: &mut VecDeque<Queued>, weight_max: usize) -> Vec<Queued> {
     let mut weight = 0;
-    let fits = |entry: &&Entry| {
+    let fits = |entry: &&Queued| {
         weight += 1 + entry.commit.messages.len();
         weight <= weight_max
     };
@@ -137,7 +137,7 @@ impl super::Engine {
         if broken(Mutant::ConfirmBeforeCommit) {
             steps.push(Step::Confirm { ticket, result: Ok(Ok(Vec::new())) });
         }
-        self.writer.add(Entry { origin: Origin::Input { ticket, patient }, commit });
+        self.writer.add(Queued { origin: WriteOf::Input { ticket, patient }, commit });
     }
 
     pub(super) fn written(&mut self, result: Result<Vec<Committed>, Problem>, now_ms: i64, steps: &mut Vec<Step>) {
@@ -154,13 +154,13 @@ impl super::Engine {
                 accepted.iter().flat_map(|a| &a.deliveries).for_each(|delivery| self.offer(delivery));
             }
             match entry.origin {
-                Origin::Input { ticket, .. } => {
+                WriteOf::Input { ticket, .. } => {
                     if result.is_ok() {
                         entry.commit.started.iter().for_each(|started| self.ahead(started));
                     }
                     steps.push(Step::Confirm { ticket, result: Ok(result) });
                 }
-                Origin::Outcome { system, delivery } => {
+                WriteOf::Outcome { system, delivery } => {
                     self.settled(system, delivery, entry.commit.attempted, result.is_ok());
                 }
             }
@@ -206,7 +206,7 @@ impl super::Engine {
     /// What is another hub's now may be under way there: decisions about it are not written.
     pub(super) fn disown(&mut self, now_ms: i64, steps: &mut Vec<Step>) {
         let lost = |operation: &Operation| {
-            let system = self.names.get(&operation.system).and_then(|place| self.systems.get(*place));
+            let system = self.names.get(&operation.system).and_then(|index| self.systems.get(*index));
             operation.state == DeliveryState::Ready && system.is_some_and(|s| !s.lanes.shards().has(operation.shard))
         };
         for (ticket, commit) in self.writer.take_back(lost) {

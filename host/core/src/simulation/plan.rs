@@ -85,7 +85,7 @@ pub struct Faults {
     pub person_ms: i64,
 }
 
-pub struct Plan {
+pub struct Scenario {
     pub hubs: usize,
     pub queues: usize,
     pub prefetch: usize,
@@ -195,7 +195,7 @@ fn message(dice: &mut Dice, number: usize, first: usize, shape: (u32, u32, u32))
     }
 }
 
-impl Plan {
+impl Scenario {
     pub fn roll(dice: &mut Dice) -> Self {
         let first = 1 + dice.below(2);
         let count = first + dice.below(3);

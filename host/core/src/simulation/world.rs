@@ -5,7 +5,7 @@ use super::broker::{Frame, Queue};
 use super::dice::Dice;
 use super::filing::FileGo;
 use super::hub::Hub;
-use super::plan::{Plan, Published, QUIET_MS};
+use super::plan::{Published, QUIET_MS, Scenario};
 use super::store::Fate;
 use super::watch::Watch;
 use crate::engine::{Event, Ticket};
@@ -101,7 +101,7 @@ pub enum Ev {
     Quiet,
 }
 
-struct Entry {
+struct Scheduled {
     moment: Moment,
     ev: Ev,
 }
@@ -110,7 +110,7 @@ struct Entry {
 #[derive(Default)]
 pub struct Agenda {
     order: BinaryHeap<Reverse<(i64, u64, usize)>>,
-    entries: Vec<Option<Entry>>,
+    entries: Vec<Option<Scheduled>>,
     free: Vec<usize>,
     salt: u64,
     count: u64,
@@ -120,17 +120,17 @@ impl Agenda {
     pub fn push(&mut self, moment: Moment, at_ms: i64, ev: Ev) {
         self.count += 1;
         let tie = (1 << 40) | (self.count ^ self.salt).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 24;
-        self.insert(at_ms, tie, Entry { moment, ev });
+        self.insert(at_ms, tie, Scheduled { moment, ev });
     }
 
     /// Before everything else of that time, in the order of the calls.
-    fn postpone(&mut self, at_ms: i64, tie: u64, entry: Entry) {
+    fn postpone(&mut self, at_ms: i64, tie: u64, entry: Scheduled) {
         self.count += 1;
         // One that is put off again keeps its place.
         self.insert(at_ms, if tie < 1 << 40 { tie } else { self.count }, entry);
     }
 
-    fn insert(&mut self, at_ms: i64, tie: u64, entry: Entry) {
+    fn insert(&mut self, at_ms: i64, tie: u64, entry: Scheduled) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
             self.entries.len() - 1
@@ -141,7 +141,7 @@ impl Agenda {
         self.order.push(Reverse((at_ms, tie, slot)));
     }
 
-    fn pop(&mut self) -> Option<(i64, u64, Entry)> {
+    fn pop(&mut self) -> Option<(i64, u64, Scheduled)> {
         let Reverse((at_ms, tie, slot)) = self.order.pop()?;
         let entry = self.entries.get_mut(slot)?.take()?;
         self.free.push(slot);
@@ -154,7 +154,7 @@ pub struct World {
     pub steps: u64,
     pub hash: u64,
     pub log: Option<Vec<String>>,
-    pub plan: Plan,
+    pub plan: Scenario,
     pub dice: Dice,
     pub agenda: Agenda,
     pub journal: MemoryJournal,
@@ -178,7 +178,7 @@ pub struct World {
 impl World {
     pub fn new(seed: u64, log: bool) -> Self {
         let mut dice = Dice::new(seed);
-        let plan = Plan::roll(&mut dice);
+        let plan = Scenario::roll(&mut dice);
         let agenda = Agenda { salt: dice.next(), ..Agenda::default() };
         let systems = plan.systems.len();
         let mut world = Self {

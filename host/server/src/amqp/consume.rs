@@ -1,8 +1,7 @@
 //! Taking messages. To give them up the channel is closed, so that the broker hands everything that is not
 //! acknowledged, in its order, to whoever is next.
 
-use super::publish::down;
-use super::transport::{Reading, incoming};
+use super::frames::{Reading, down, incoming};
 use busbar_core::ports::{Received, Tag};
 use busbar_core::{Ack, Acks, Problem, Shards};
 use futures::StreamExt;

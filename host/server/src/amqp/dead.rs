@@ -2,8 +2,9 @@
 //! it: a message that was looked at so often vanished. Arguments of a queue cannot be changed, so the messages of an older
 //! one go to a queue beside it and come back into the new one, whatever happens in between.
 
-use super::publish::{down, publish};
-use super::topology::{LIMIT_ARGUMENT, different, quorum};
+use super::frames::down;
+use super::publish::publish;
+use super::topology::{DEAD_LOOKS_MAX, LIMIT_ARGUMENT, different, quorum};
 use busbar_core::ports::{Original, Outgoing};
 use busbar_core::{Code, Payload, Problem};
 use lapin::options::{BasicAckOptions, BasicGetOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions};
@@ -12,8 +13,6 @@ use lapin::{Channel, Connection, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Looks at a message before it is dropped. RabbitMQ 3.10 takes no "without limit": it drops at the first return with -1.
-pub const LOOKS_MAX: i32 = i32::MAX;
 const TOGETHER: usize = 256;
 const CONFIRM_MAX: Duration = Duration::from_secs(30);
 
@@ -70,7 +69,7 @@ async fn declare(channel: &Channel, name: &str) -> Result<(), Problem> {
 
 async fn declared(channel: &Channel, name: &str) -> lapin::Result<()> {
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    let limit = [(LIMIT_ARGUMENT, AMQPValue::LongInt(LOOKS_MAX))];
+    let limit = [(LIMIT_ARGUMENT, AMQPValue::LongInt(DEAD_LOOKS_MAX))];
     channel.queue_declare(name.into(), options, quorum(&limit)).await.map(drop)
 }
 

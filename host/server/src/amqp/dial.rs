@@ -2,7 +2,7 @@
 //! library waits for it with a thread and descriptors: so each socket is held here as well, to end it whatever is waited for.
 
 use super::dead;
-use super::publish::down;
+use super::frames::down;
 use super::topology::Topology;
 use busbar_core::Problem;
 use lapin::tcp::{AMQPUriTcpExt, AsyncTcpStream, TLSConfig};
@@ -38,7 +38,7 @@ pub struct Dial {
 /// A connection on which everything is declared. Dropped, its socket is ended at once.
 pub struct Connected {
     pub connection: Connection,
-    socket: Socket,
+    socket: SocketEnd,
 }
 
 impl Connected {
@@ -111,7 +111,7 @@ impl Dial {
 async fn open(mut uri: AMQPUri, within: Duration) -> Result<Connected, Problem> {
     uri.query.heartbeat = uri.query.heartbeat.filter(|seconds| *seconds > 0).or(Some(HEARTBEAT_S));
     let failed = |e: lapin::Error| down(&format!("cannot connect: {e}"));
-    let socket = Socket::default();
+    let socket = SocketEnd::default();
     let holder = socket.holder();
     let runtime = lapin::runtime::default_runtime().map_err(failed)?;
     let properties = ConnectionProperties::default().with_connection_name("busbar".into());
@@ -140,42 +140,42 @@ async fn open(mut uri: AMQPUri, within: Duration) -> Result<Connected, Problem> 
 
 /// Another handle of a connection's socket; dropped, it ends the socket.
 #[derive(Default)]
-struct Socket(Arc<Mutex<Held>>);
+struct SocketEnd(Arc<Mutex<SocketHandle>>);
 
 #[derive(Default)]
-struct Held {
+struct SocketHandle {
     ended: bool,
     socket: Option<TcpStream>,
 }
 
-struct Holder(Arc<Mutex<Held>>);
+struct Holder(Arc<Mutex<SocketHandle>>);
 
 impl Holder {
     fn hold(&self, socket: &impl AsFd) -> io::Result<()> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.ended {
+        let mut handle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if handle.ended {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        held.socket = Some(socket.as_fd().try_clone_to_owned()?.into());
+        handle.socket = Some(socket.as_fd().try_clone_to_owned()?.into());
         Ok(())
     }
 }
 
-impl Drop for Socket {
+impl Drop for SocketEnd {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-impl Socket {
+impl SocketEnd {
     fn holder(&self) -> Holder {
         Holder(self.0.clone())
     }
 
     fn end(&self) {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.ended = true;
-        if let Some(socket) = held.socket.take() {
+        let mut handle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        handle.ended = true;
+        if let Some(socket) = handle.socket.take() {
             // It may have been closed already.
             let _ = socket.shutdown(Shutdown::Both);
         }

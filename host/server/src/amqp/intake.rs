@@ -31,7 +31,7 @@ pub async fn run(
     allowed: Allowed,
     stop: CancellationToken,
 ) {
-    let intake = Arc::new(Intake { hub, transport, dead: topology.dead(), allowed, stop: stop.clone() });
+    let intake = Arc::new(BrokerIntake { hub, transport, dead: topology.dead(), allowed, stop: stop.clone() });
     let batches = Arc::new(Semaphore::new(BATCHES_AT_ONCE));
     let questions = Arc::new(Semaphore::new(QUESTIONS_AT_ONCE));
     let mut running = JoinSet::new();
@@ -71,7 +71,7 @@ pub async fn run(
     while running.join_next().await.is_some() {}
 }
 
-struct Intake {
+struct BrokerIntake {
     hub: Arc<Hub>,
     transport: Arc<dyn Transport>,
     dead: String,
@@ -100,7 +100,7 @@ enum Taken {
     Left,
 }
 
-impl Intake {
+impl BrokerIntake {
     fn is_question(&self, message: &Message) -> bool {
         self.hub.rules.catalog.answer_type(&message.r#type).is_some()
     }

@@ -2,8 +2,7 @@
 //! nothing from a connection that publishes, so that messages come in by another one (`taking.rs`).
 
 use super::dial::{Connected, Dial, RETRY_FIRST};
-use super::publish::down;
-use super::transport::reply;
+use super::frames::{down, reply};
 use busbar_core::{Payload, Problem};
 use futures::{Stream, StreamExt};
 use lapin::options::{BasicConsumeOptions, ConfirmSelectOptions, QueueDeclareOptions};
@@ -28,7 +27,7 @@ const LASTING: Duration = Duration::from_secs(10);
 const CALM: Duration = Duration::from_secs(60);
 
 /// Questions that wait for their answer, by correlation id.
-pub type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Result<Payload, Problem>>>>>;
+pub type Unanswered = Arc<Mutex<HashMap<String, oneshot::Sender<Result<Payload, Problem>>>>>;
 
 /// One connection that works.
 pub struct Live {
@@ -40,6 +39,11 @@ pub struct Live {
     alarm: watch::Sender<Option<String>>,
     given_up: Notify,
     doubt: Arc<Doubt>,
+}
+
+/// The connection, while it works.
+pub fn is_live(live: &watch::Receiver<Option<Arc<Live>>>) -> Option<Arc<Live>> {
+    live.borrow().clone().filter(|l| l.works())
 }
 
 /// Whether the broker leaves unconfirmed what it is sent.
@@ -164,7 +168,7 @@ async fn confirmed(connected: &Connected) -> Result<Channel, Problem> {
 /// What the supervisor needs.
 pub struct Link {
     pub dial: Dial,
-    pub waiting: Waiting,
+    pub waiting: Unanswered,
     pub live: watch::Sender<Option<Arc<Live>>>,
     pub doubt: Arc<Doubt>,
     pub stop: CancellationToken,

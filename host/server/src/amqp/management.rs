@@ -32,7 +32,7 @@ pub struct Governed {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct QueueAnswer {
     policy: Option<String>,
     operator_policy: Option<String>,
     effective_policy_definition: Option<Value>,
@@ -105,7 +105,7 @@ fn login(base: &mut Url, broker: &str) -> Result<AMQPUri, String> {
 
 /// A queue's policies come with its statistics, some seconds after it is made.
 fn read(queue: &str, body: &[u8]) -> Result<Governed, String> {
-    let answer: Answer =
+    let answer: QueueAnswer =
         serde_json::from_slice(body).map_err(|e| format!("the management's answer is no queue: {e}"))?;
     let named = |name: Option<String>| name.filter(|name| !name.is_empty());
     let none_yet = || {

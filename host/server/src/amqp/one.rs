@@ -89,12 +89,12 @@ pub fn headers(headers: &FieldTable) -> Cow<'_, FieldTable> {
 }
 
 /// A value as it is encoded: the format code, and what comes after code and size (AMQP 1.0, part 1, section 1.2).
-struct Value<'a> {
+struct Encoded<'a> {
     code: u8,
     bytes: &'a [u8],
 }
 
-fn primitive(input: &[u8]) -> Option<(Value<'_>, &[u8])> {
+fn primitive(input: &[u8]) -> Option<(Encoded<'_>, &[u8])> {
     let (code, rest) = input.split_first()?;
     // The first half of the code says how wide the value is, or how wide its size.
     let (width, sized) = match code >> 4 {
@@ -111,11 +111,11 @@ fn primitive(input: &[u8]) -> Option<(Value<'_>, &[u8])> {
     let (bytes, rest) = rest.split_at_checked(width)?;
     let (bytes, rest) =
         if sized { rest.split_at_checked(usize::try_from(unsigned(bytes)).ok()?)? } else { (bytes, rest) };
-    Some((Value { code: *code, bytes }, rest))
+    Some((Encoded { code: *code, bytes }, rest))
 }
 
 /// A described value: zero, the descriptor as a number, and the value.
-fn section(input: &[u8]) -> Option<(u64, Value<'_>, &[u8])> {
+fn section(input: &[u8]) -> Option<(u64, Encoded<'_>, &[u8])> {
     let (descriptor, rest) = primitive(input.strip_prefix(&[0])?)?;
     let (value, rest) = primitive(rest)?;
     matches!(descriptor.code, 0x53 | 0x80).then(|| (unsigned(descriptor.bytes), value, rest))
@@ -125,7 +125,7 @@ fn unsigned(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-impl Value<'_> {
+impl Encoded<'_> {
     fn signed(&self) -> i64 {
         let unused = 64 - 8 * u32::try_from(self.bytes.len()).unwrap_or(8).clamp(1, 8);
         (unsigned(self.bytes) << unused).cast_signed() >> unused

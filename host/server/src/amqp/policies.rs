@@ -3,7 +3,7 @@
 
 use super::link::Live;
 use super::management::{Governed, Management};
-use super::topology::{DELIVERY_LIMIT, Kept};
+use super::topology::{DELIVERY_LIMIT, KeptQueue};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ pub struct Undone {
 /// What `governed` undoes of what the hub declares for `kept`. Where a queue's own argument wins it has no effect, and is not
 /// told. Of quorum queues (tried on RabbitMQ 3.10 and 4.0): of limits the smaller one holds, of `overflow` the policy's,
 /// of dead-lettering the queue's own; `max-age` is for streams, and a negative `delivery-limit` takes nothing away.
-fn undone(kept: &Kept, governed: &Governed) -> Vec<Undone> {
+fn undone(kept: &KeptQueue, governed: &Governed) -> Vec<Undone> {
     let value = |key: &str| governed.definition.get(key);
     // Anything but this word is `drop-head` to a quorum queue.
     let overflow = value("overflow").map(|word| word == "reject-publish");
@@ -83,10 +83,10 @@ fn undone(kept: &Kept, governed: &Governed) -> Vec<Undone> {
 
 /// What is known of the policies.
 #[derive(Debug, Default)]
-pub struct Policies(Mutex<Known>);
+pub struct Policies(Mutex<KnownPolicies>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownPolicies {
     asked: bool,
     /// Whether the last look found out all.
     whole: bool,
@@ -94,14 +94,14 @@ struct Known {
     found: BTreeMap<String, Vec<Undone>>,
 }
 
-impl Known {
+impl KnownPolicies {
     fn all(&self) -> Vec<Undone> {
         self.found.values().flatten().cloned().collect()
     }
 }
 
 impl Policies {
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, KnownPolicies> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -136,18 +136,18 @@ impl Policies {
 }
 
 /// Asks for them now and then.
-pub struct Watcher {
+pub struct PolicyWatcher {
     policies: Arc<Policies>,
     management: Management,
-    queues: Vec<Kept>,
+    queues: Vec<KeptQueue>,
     /// The last look did not find out all.
     missed: bool,
     /// Why not, as it was said.
     said: Option<String>,
 }
 
-impl Watcher {
-    pub fn new(policies: Arc<Policies>, management: Management, queues: Vec<Kept>) -> Self {
+impl PolicyWatcher {
+    pub fn new(policies: Arc<Policies>, management: Management, queues: Vec<KeptQueue>) -> Self {
         Self { policies, management, queues, missed: false, said: None }
     }
 
@@ -216,7 +216,7 @@ mod tests {
 
     fn found(puts_aside: bool, definition: Value) -> Vec<(&'static str, bool)> {
         let delivery_limit = if puts_aside { 100_000 } else { i64::from(i32::MAX) };
-        let kept = Kept { queue: "q".into(), delivery_limit, puts_aside };
+        let kept = KeptQueue { queue: "q".into(), delivery_limit, puts_aside };
         let governed = Governed { policy: Some("p".into()), operator_policy: Some("o".into()), definition };
         let found = undone(&kept, &governed);
         assert!(
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn what_was_found_stays_until_it_is_known_to_be_gone() {
-        let kept = Kept { queue: "q".into(), delivery_limit: 1, puts_aside: true };
+        let kept = KeptQueue { queue: "q".into(), delivery_limit: 1, puts_aside: true };
         let governed = Governed { definition: json!({ "expires": 9 }), ..Governed::default() };
         let policies = Policies::default();
         assert_eq!(policies.shown(), json!("not asked"));

@@ -3,8 +3,8 @@
 
 use super::attributes::fields;
 use super::fit;
-use super::link::{Doubt, Live, PUBLISHERS};
-use super::transport::is_live;
+use super::frames::down;
+use super::link::{Doubt, Live, PUBLISHERS, is_live};
 use busbar_core::ports::Outgoing;
 use busbar_core::{Code, Payload, Problem};
 use futures::FutureExt;
@@ -32,11 +32,11 @@ const PRECONDITION_FAILED: u16 = 406;
 
 const NOT_CONFIRMED: &str = "no confirm in time (amqp.confirm-timeout-ms)";
 
-pub type Job = (Outgoing, oneshot::Sender<Result<(), Problem>>);
+pub type PublishJob = (Outgoing, oneshot::Sender<Result<(), Problem>>);
 
 /// The publishers of a hub. Messages with the same key go to the same one, and stay in order.
 pub struct Publishers {
-    queues: Vec<mpsc::Sender<Job>>,
+    queues: Vec<mpsc::Sender<PublishJob>>,
 }
 
 impl Publishers {
@@ -80,7 +80,7 @@ struct Publisher {
 
 impl Publisher {
     /// Publishes until nobody can hand over any more.
-    async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+    async fn run(mut self, mut jobs: mpsc::Receiver<PublishJob>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
             let (outgoing, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
@@ -338,8 +338,4 @@ fn short(text: &str) -> ShortString {
         end -= 1;
     }
     text.get(..end).unwrap_or_default().into()
-}
-
-pub fn down(text: &str) -> Problem {
-    Problem::new(Code::BrokerUnavailable, text)
 }

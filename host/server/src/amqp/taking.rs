@@ -3,7 +3,7 @@
 
 use super::consume::{Takers, Taking};
 use super::dial::{Connected, Dial, RETRY_FIRST, RETRY_MAX};
-use super::transport::Reading;
+use super::frames::Reading;
 use busbar_core::Shards;
 use busbar_core::ports::Received;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ const LASTING: Duration = Duration::from_secs(60);
 const STEP_ASIDE: Duration = Duration::from_secs(30);
 
 /// What the supervisor needs.
-pub struct Intake {
+pub struct TakingParts {
     pub dial: Dial,
     pub prefetch: u16,
     pub reading: Reading,
@@ -30,12 +30,12 @@ pub struct Intake {
     pub stop: CancellationToken,
 }
 
-impl Intake {
+impl TakingParts {
     /// Keeps a connection until `stop`.
     pub async fn run(self, first: Connected) {
         let mut next = Some(first);
         let mut pause = RETRY_FIRST;
-        let mut trouble = Trouble::default();
+        let mut trouble = ShortLived::default();
         let queue = self.dial.topology.incoming();
         loop {
             let connected = match next.take() {
@@ -56,7 +56,7 @@ impl Intake {
                 pause = RETRY_FIRST;
             }
             if lasted {
-                trouble = Trouble::default();
+                trouble = ShortLived::default();
             }
             trouble.note(&queue, settled);
             tokio::select! {
@@ -90,13 +90,13 @@ impl Intake {
 
 /// Connections that did not last, one after another.
 #[derive(Default)]
-struct Trouble {
+struct ShortLived {
     ended: u32,
     /// Messages are taken one at a time: should one of them end the connection, its neighbours are not handed out in vain.
     cautious: bool,
 }
 
-impl Trouble {
+impl ShortLived {
     fn note(&mut self, queue: &str, settled: bool) {
         self.ended += 1;
         if self.cautious && !settled {

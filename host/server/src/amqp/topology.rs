@@ -1,6 +1,7 @@
 //! Exchanges and queues (design, section 7). Declared at every connection, so that a broker that does
 //! not have them as they must be is noticed before a message is taken.
 
+use super::frames::down;
 use busbar_core::{Code, Problem};
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -9,6 +10,8 @@ use lapin::{Channel, Connection, ExchangeKind};
 /// Times a message may come back before the broker puts it aside. Large, because a hub that is killed
 /// hands messages back as well; set, because RabbitMQ 4 drops after 20 otherwise.
 pub const DELIVERY_LIMIT: i32 = 100_000;
+/// Looks at a dead letter before it is dropped. RabbitMQ 3.10 takes no "without limit": it drops at the first return with -1.
+pub const DEAD_LOOKS_MAX: i32 = i32::MAX;
 pub const LIMIT_ARGUMENT: &str = "x-delivery-limit";
 
 /// A queue that the hub declares for a system that speaks canonical messages over AMQP.
@@ -23,7 +26,7 @@ pub struct SystemQueue {
 
 /// What a queue of the hub's is declared with, as far as policies can undo it.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct KeptQueue {
     pub queue: String,
     pub delivery_limit: i64,
     /// What it gives up is put aside, and it refuses messages when it is full.
@@ -62,10 +65,10 @@ impl Topology {
     }
 
     /// Every queue that keeps messages.
-    pub fn kept(&self) -> Vec<Kept> {
+    pub fn kept(&self) -> Vec<KeptQueue> {
         let all = std::iter::once(self.incoming()).chain(self.queues.iter().map(|system| system.queue.clone()));
-        let kept = |queue| Kept { queue, delivery_limit: DELIVERY_LIMIT.into(), puts_aside: true };
-        let dead = Kept { queue: self.dead(), delivery_limit: super::dead::LOOKS_MAX.into(), puts_aside: false };
+        let kept = |queue| KeptQueue { queue, delivery_limit: DELIVERY_LIMIT.into(), puts_aside: true };
+        let dead = KeptQueue { queue: self.dead(), delivery_limit: DEAD_LOOKS_MAX.into(), puts_aside: false };
         all.map(kept).chain([dead]).collect()
     }
 
@@ -74,7 +77,7 @@ impl Topology {
     /// # Errors
     /// `broker-unsafe`, naming what exists with other properties and what to do.
     pub async fn declare(&self, connection: &Connection) -> Result<(), Problem> {
-        let channel = &connection.create_channel().await.map_err(|e| super::publish::down(&e.to_string()))?;
+        let channel = &connection.create_channel().await.map_err(|e| down(&e.to_string()))?;
         let own: Vec<_> = self.publishers.iter().map(|name| self.incoming_of(name)).collect();
         for exchange in [self.incoming(), self.outgoing(), self.requests(), self.dead()].iter().chain(&own) {
             let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };

@@ -1,21 +1,17 @@
 //! The port `Transport` over RabbitMQ.
 
-use super::attributes::attributes;
 use super::consume::Takers;
 use super::dial::Dial;
-use super::link::{Doubt, Link, Live, Waiting};
-use super::one;
-use super::policies::Watcher;
-use super::publish::{self, Publishers, down};
-use super::taking::Intake;
+use super::frames::{Reading, down};
+use super::link::{Doubt, Link, Live, Unanswered, is_live};
+use super::policies::PolicyWatcher;
+use super::publish::{self, Publishers};
+use super::taking::TakingParts;
 use super::topology::Topology;
 use crate::config::model::AmqpConfig;
 use async_trait::async_trait;
-use busbar_core::ports::{Confirms, Original, Outgoing, Received, Tag, Transport};
+use busbar_core::ports::{Confirms, Outgoing, Received, Tag, Transport};
 use busbar_core::{Code, Payload, Problem, Shards};
-use lapin::BasicProperties;
-use lapin::message::Delivery;
-use lapin::types::ShortString;
 use secrecy::SecretString;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -32,7 +28,7 @@ pub struct RabbitTransport {
     live: watch::Receiver<Option<Arc<Live>>>,
     taking: watch::Receiver<bool>,
     doubt: Arc<Doubt>,
-    waiting: Waiting,
+    waiting: Unanswered,
     timeout: Duration,
     /// The queue of what was put aside.
     dead: String,
@@ -55,7 +51,7 @@ impl RabbitTransport {
         let (received, incoming) = mpsc::channel(usize::from(config.prefetch));
         let (live_sender, live) = watch::channel(None);
         let (up, taking) = watch::channel(true);
-        let (takers, waiting, doubt) = (Arc::new(Takers::default()), Waiting::default(), Arc::new(Doubt::default()));
+        let (takers, waiting, doubt) = (Arc::new(Takers::default()), Unanswered::default(), Arc::new(Doubt::default()));
         let timeout = Duration::from_millis(config.confirm_timeout_ms);
         let dead = topology.dead();
         let dial = |first| Dial { urls: urls.clone(), topology: topology.clone(), next: AtomicUsize::new(first) };
@@ -69,7 +65,7 @@ impl RabbitTransport {
         let opened = link.open(1, link.dial.connect().await?).await?;
         // Whoever starts publishing right away finds the connection.
         link.live.send_replace(Some(opened.0.clone()));
-        let intake = Intake {
+        let intake = TakingParts {
             // The one that answered does so again.
             dial: dial(link.dial.next.load(Ordering::Relaxed)),
             prefetch: config.prefetch,
@@ -90,14 +86,10 @@ impl RabbitTransport {
     }
 
     /// Looks at the broker's policies, now and as long as it runs.
-    pub async fn watch_policies(&self, mut watcher: Watcher) {
+    pub async fn watch_policies(&self, mut watcher: PolicyWatcher) {
         watcher.begin().await;
         self.links.lock().await.spawn(watcher.run(self.live.clone(), self.stop.clone()));
     }
-}
-
-pub(super) fn is_live(live: &watch::Receiver<Option<Arc<Live>>>) -> Option<Arc<Live>> {
-    live.borrow().clone().filter(|l| l.works())
 }
 
 #[async_trait]
@@ -170,59 +162,4 @@ impl Transport for RabbitTransport {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&correlation);
         result.unwrap_or_else(|_| Err(Problem::new(Code::AnswerTimeout, format!("no answer within {deadline_ms} ms"))))
     }
-}
-
-/// How messages are read.
-pub(super) struct Reading {
-    /// Attributes that are written without a prefix.
-    pub bare: Vec<String>,
-    pub body_bytes_max: usize,
-}
-
-/// A message as it came.
-pub(super) fn incoming(connection: u64, delivery: Delivery, reading: &Reading) -> Received {
-    let Delivery { delivery_tag, exchange, routing_key, properties, data, .. } = delivery;
-    let optional = |text: &Option<ShortString>| text.as_ref().map(ToString::to_string);
-    let (payload, fault) = payload(&properties, data, &reading.bare);
-    let reply_to = properties.reply_to().as_ref().map(|address| one::queue(address.as_str()));
-    // JMS and AMQP 1.0 match an answer by the id of the question where it has no correlation id.
-    let correlation_id = optional(properties.correlation_id());
-    let correlation_id = correlation_id.or_else(|| optional(properties.message_id()).filter(|_| reply_to.is_some()));
-    let (bytes, most) = (payload.body.len(), reading.body_bytes_max);
-    let too_large =
-        || Problem::new(Code::TooLarge, format!("the body has {bytes} bytes, over {most} (amqp.body-bytes-max)"));
-    let fault = (bytes > most).then(too_large).or(fault);
-    Received {
-        tag: Tag { connection, number: delivery_tag },
-        routing_key: routing_key.to_string(),
-        exchange: exchange.to_string(),
-        user: optional(properties.user_id()),
-        reply_to,
-        correlation_id,
-        payload,
-        fault,
-        original: Original(Some(Arc::new(properties))),
-    }
-}
-
-/// An answer, by what it is the answer to.
-pub(super) fn reply(delivery: Delivery) -> (String, Result<Payload, Problem>) {
-    let correlation = delivery.properties.correlation_id().as_ref().map(ToString::to_string).unwrap_or_default();
-    let (payload, fault) = payload(&delivery.properties, delivery.data, &[]);
-    (correlation, fault.map_or(Ok(payload), Err))
-}
-
-fn payload(properties: &BasicProperties, body: Vec<u8>, bare: &[String]) -> (Payload, Option<Problem>) {
-    let content_type = one::content_type(properties.content_type().as_ref().map(ShortString::as_str));
-    let headers = properties.headers().as_ref().map(one::headers);
-    let (attributes, fault) = match attributes(headers.as_deref(), bare) {
-        Ok(attributes) => (attributes, None),
-        Err(fault) => (Vec::new(), Some(fault)),
-    };
-    let kind = properties.kind().as_ref().map(ShortString::as_str);
-    let (body, fault) = match one::body(kind, body) {
-        Ok(body) => (body, fault),
-        Err((problem, body)) => (body, Some(problem)),
-    };
-    (Payload { attributes, content_type, body }, fault)
 }

@@ -4,7 +4,7 @@ use super::inputs::{caller, payment, statement, terminal};
 use super::native::Native;
 use super::sample::{Sample, median};
 use crate::config::model::Instances;
-use crate::wasm::{self, Caller, Loaded, Runtime};
+use crate::wasm::{self, Caller, Entry, Loaded, Runtime};
 use anyhow::Context;
 use busbar_core::Rules;
 use busbar_core::ports::{Attempting, InputFile, Run};
@@ -22,9 +22,9 @@ const WARM_UP: usize = 200;
 /// Microseconds; medians over the rounds.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Row {
+pub struct CallCost {
     pub adapter: String,
-    pub entry: &'static str,
+    pub entry: Entry,
     pub fresh_median_us: f64,
     pub fresh_p99_us: f64,
     pub warm_median_us: f64,
@@ -49,7 +49,7 @@ pub async fn measure(
     names: &[String],
     rounds: usize,
     calls: usize,
-) -> anyhow::Result<Vec<Row>> {
+) -> anyhow::Result<Vec<CallCost>> {
     let mut rows = Vec::new();
     for adapter in names {
         let path = folder.join(adapter).with_extension("wasm");
@@ -73,7 +73,7 @@ pub async fn measure(
             times.iter_mut().zip(found).for_each(|(all, one)| all.push(one));
         }
         let [fresh, fresh_p99, warm, warm_p99, native] = times.map(median);
-        rows.push(Row {
+        rows.push(CallCost {
             adapter: adapter.clone(),
             entry: entry(adapter),
             fresh_median_us: fresh,
@@ -88,11 +88,11 @@ pub async fn measure(
     Ok(rows)
 }
 
-fn entry(adapter: &str) -> &'static str {
+fn entry(adapter: &str) -> Entry {
     match adapter {
-        "client-bank-exchange" => "decode",
-        "osmp" => "receive",
-        _ => "deliver",
+        "client-bank-exchange" => Entry::Decode,
+        "osmp" => Entry::Receive,
+        _ => Entry::Deliver,
     }
 }
 
@@ -102,7 +102,7 @@ async fn sampled(caller: &Caller, adapter: &str, calls: usize) -> anyhow::Result
     for number in 0..calls + WARM_UP {
         let began = Instant::now();
         match entry(adapter) {
-            "decode" => good(
+            Entry::Decode => good(
                 wasm::decode(
                     caller,
                     InputFile { name: "statement.txt".into(), size_bytes: 1_200, reader: Box::new(statement()) },
@@ -113,7 +113,7 @@ async fn sampled(caller: &Caller, adapter: &str, calls: usize) -> anyhow::Result
                 )
                 .await,
             )?,
-            "receive" => good(wasm::receive(caller, terminal()).await)?,
+            Entry::Receive => good(wasm::receive(caller, terminal()).await)?,
             _ => {
                 let attempting = Attempting { delivery: 1, attempt: 1, message: message.clone(), recorded: Vec::new() };
                 good(wasm::deliver(caller, attempting).await)?;

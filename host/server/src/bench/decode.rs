@@ -19,7 +19,7 @@ const LOOK_EVERY: u64 = 1_000;
 /// Medians over the rounds.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Decoded {
+pub struct DecodeCost {
     pub lines: u64,
     pub bytes: u64,
     pub messages: u64,
@@ -34,7 +34,7 @@ pub struct Decoded {
     pub memory_most_bytes: u64,
 }
 
-struct Round {
+struct DecodeRound {
     seconds: f64,
     processor: f64,
     messages: u64,
@@ -54,7 +54,7 @@ pub async fn measure(
     folder: &Path,
     rounds: usize,
     lines: u64,
-) -> anyhow::Result<Decoded> {
+) -> anyhow::Result<DecodeCost> {
     let path = folder.join("client-bank-exchange.wasm");
     let wasm = std::fs::read(&path).with_context(|| path.display().to_string())?;
     let loaded = Arc::new(Loaded::load(runtime, &wasm)?);
@@ -63,11 +63,11 @@ pub async fn measure(
         small.push(round(runtime, rules, &loaded, lines / 10).await?);
         large.push(round(runtime, rules, &loaded, lines).await?);
     }
-    let of = |rounds: &[Round], part: fn(&Round) -> f64| median(rounds.iter().map(part).collect());
+    let of = |rounds: &[DecodeRound], part: fn(&DecodeRound) -> f64| median(rounds.iter().map(part).collect());
     let processor_seconds = of(&large, |r| r.processor);
-    let most = |part: fn(&Round) -> u64| large.iter().map(part).max().unwrap_or_default();
+    let most = |part: fn(&DecodeRound) -> u64| large.iter().map(part).max().unwrap_or_default();
     let lines_of = |lines| Statement::of_lines(lines).lines();
-    Ok(Decoded {
+    Ok(DecodeCost {
         lines: lines_of(lines),
         bytes: most(|r| r.bytes),
         messages: most(|r| r.messages),
@@ -80,7 +80,12 @@ pub async fn measure(
     })
 }
 
-async fn round(runtime: &Arc<Runtime>, rules: &Arc<Rules>, loaded: &Arc<Loaded>, lines: u64) -> anyhow::Result<Round> {
+async fn round(
+    runtime: &Arc<Runtime>,
+    rules: &Arc<Rules>,
+    loaded: &Arc<Loaded>,
+    lines: u64,
+) -> anyhow::Result<DecodeRound> {
     let caller = caller(runtime, loaded, rules, "client-bank-exchange", Instances::Fresh);
     let statement = Statement::of_lines(lines);
     let bytes = std::io::copy(&mut Statement::of_lines(lines), &mut std::io::sink())?;
@@ -104,7 +109,7 @@ async fn round(runtime: &Arc<Runtime>, rules: &Arc<Rules>, loaded: &Arc<Loaded>,
     let run = wasm::decode(&caller, input, sink).await;
     run.result.map_err(|failure| anyhow::anyhow!("the statement was not taken: {}", failure.problem()))?;
     let [messages, early, most] = &*counts;
-    Ok(Round {
+    Ok(DecodeRound {
         seconds: began.elapsed().as_secs_f64(),
         processor: (memory::processor() - before).as_secs_f64(),
         messages: messages.load(Ordering::Relaxed),

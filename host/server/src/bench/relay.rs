@@ -29,7 +29,7 @@ const READY_MAX: Duration = Duration::from_secs(30);
 const PREFETCH: u16 = 2_000;
 
 /// What to measure.
-pub struct Plan {
+pub struct RelayPlan {
     pub amqp: String,
     pub store: String,
     /// `full`, `envelope` or `none`.
@@ -64,7 +64,7 @@ pub struct Round {
 
 /// # Errors
 /// When the broker, the hub or the bare relay fails.
-pub async fn relay(plan: &Plan, tell: impl Fn(&Round)) -> anyhow::Result<Vec<Round>> {
+pub async fn relay(plan: &RelayPlan, tell: impl Fn(&Round)) -> anyhow::Result<Vec<Round>> {
     let mut rounds = Vec::new();
     for _ in 0..plan.rounds {
         let bare = side(plan, false).await.context("the bare relay")?;
@@ -76,22 +76,22 @@ pub async fn relay(plan: &Plan, tell: impl Fn(&Round)) -> anyhow::Result<Vec<Rou
     Ok(rounds)
 }
 
-pub(super) async fn side(plan: &Plan, is_hub: bool) -> anyhow::Result<Side> {
-    let bench = Bench::prepare(plan).await?;
+pub(super) async fn side(plan: &RelayPlan, is_hub: bool) -> anyhow::Result<Side> {
+    let bench = Rig::prepare(plan).await?;
     let result = bench.measure(plan, is_hub).await;
     bench.clear().await;
     result
 }
 
-struct Bench {
+struct Rig {
     prefix: String,
     sink: String,
     channel: Channel,
     _connection: Connection,
 }
 
-impl Bench {
-    async fn prepare(plan: &Plan) -> anyhow::Result<Self> {
+impl Rig {
+    async fn prepare(plan: &RelayPlan) -> anyhow::Result<Self> {
         let prefix = format!("bench-{}", new_id());
         let connection =
             Connection::connect(&plan.amqp, ConnectionProperties::default()).await.context("the broker")?;
@@ -109,7 +109,7 @@ impl Bench {
         Ok(Self { prefix, sink, channel, _connection: connection })
     }
 
-    async fn measure(&self, plan: &Plan, is_hub: bool) -> anyhow::Result<Side> {
+    async fn measure(&self, plan: &RelayPlan, is_hub: bool) -> anyhow::Result<Side> {
         for from in (0..plan.messages).step_by(500) {
             self.publish(from..plan.messages.min(from + 500)).await?;
         }
@@ -133,7 +133,7 @@ impl Bench {
         Ok(Side { per_second, cpu_us_per_message, peak_memory_mib: peak as f64 / f64::from(1 << 20), p50_ms, p99_ms })
     }
 
-    fn hub(&self, plan: &Plan, folder: &Path) -> anyhow::Result<Child> {
+    fn hub(&self, plan: &RelayPlan, folder: &Path) -> anyhow::Result<Child> {
         std::os::unix::fs::symlink(std::path::absolute(&plan.adapters)?, folder.join("adapters"))?;
         let (schemas, more) = plan.extra.prepare(&std::path::absolute(&plan.schemas)?, folder)?;
         let (schemas, prefix, journal) = (schemas.display().to_string(), &self.prefix, &plan.journal);
@@ -154,7 +154,7 @@ impl Bench {
         start(command, &folder.join("log"))
     }
 
-    fn bare(&self, plan: &Plan) -> anyhow::Result<Child> {
+    fn bare(&self, plan: &RelayPlan) -> anyhow::Result<Child> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["bench", "bare", "--amqp", &plan.amqp, "--prefix", &self.prefix]);
         command.args(["--prefetch", &PREFETCH.to_string()]);
@@ -186,7 +186,7 @@ impl Bench {
     }
 
     /// Messages a second, and the process's microseconds of CPU for each.
-    async fn throughput(&self, plan: &Plan, process: &Child) -> anyhow::Result<(f64, f64)> {
+    async fn throughput(&self, plan: &RelayPlan, process: &Child) -> anyhow::Result<(f64, f64)> {
         let id = process.id().context("it ended")?.to_string();
         let (first, last) = (plan.messages / 10, plan.messages * 19 / 20);
         let mut began = None;
@@ -209,7 +209,7 @@ impl Bench {
     }
 
     /// Half and nearly all of the messages take at most so many milliseconds.
-    async fn latency(&self, plan: &Plan, per_second: f64) -> anyhow::Result<(f64, f64)> {
+    async fn latency(&self, plan: &RelayPlan, per_second: f64) -> anyhow::Result<(f64, f64)> {
         while self.waiting().await? < plan.messages {
             tokio::time::sleep(STEP).await;
         }

@@ -63,7 +63,7 @@ impl Extra {
 ///
 /// # Errors
 /// When the broker or the hub fails.
-pub async fn scale(plan: &mut relay::Plan, sizes: &[Extra]) -> anyhow::Result<Vec<Cost>> {
+pub async fn scale(plan: &mut relay::RelayPlan, sizes: &[Extra]) -> anyhow::Result<Vec<Cost>> {
     let mut found = vec![(Vec::new(), Vec::new()); sizes.len()];
     for _ in 0..plan.rounds {
         for (extra, (cpu, rate)) in sizes.iter().zip(&mut found) {

@@ -16,7 +16,7 @@ use std::time::Instant;
 /// Medians over the rounds.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Started {
+pub struct StartCost {
     pub systems: usize,
     /// With every adapter compiled anew.
     pub first_ms: f64,
@@ -29,7 +29,7 @@ pub struct Started {
 ///
 /// # Errors
 /// When it does not start.
-pub fn measure(adapters: &Path, schemas: &Path, rounds: usize, systems: usize) -> anyhow::Result<Started> {
+pub fn measure(adapters: &Path, schemas: &Path, rounds: usize, systems: usize) -> anyhow::Result<StartCost> {
     let folder = tempfile::Builder::new().prefix("busbar-bench-").tempdir()?;
     std::os::unix::fs::symlink(std::path::absolute(adapters)?, folder.path().join("adapters"))?;
     std::fs::create_dir(folder.path().join("data"))?;
@@ -40,7 +40,7 @@ pub fn measure(adapters: &Path, schemas: &Path, rounds: usize, systems: usize) -
     for _ in 0..rounds {
         found.push(once(folder.path())?);
     }
-    Ok(Started {
+    Ok(StartCost {
         systems,
         first_ms,
         ready_ms: median(found.iter().map(|(ms, _)| *ms).collect()),

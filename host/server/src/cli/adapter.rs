@@ -1,14 +1,15 @@
 //! `adapter inspect`, `adapter try` and `adapter test`.
 
-use super::cases::{Input, Outcome, run_case, run_scripted, show_request};
+use super::cases::{Input, run_case, run_scripted};
 use super::component_path;
+use super::outcome::{Outcome, show_request};
 use super::script::Setup;
 
 use crate::config::model::CompileConfig;
 use crate::deployment;
 use crate::wasm::compile::read_component;
 use crate::wasm::inspect::inspect as look;
-use crate::wasm::{Compiler, Loaded, Needs, Runtime};
+use crate::wasm::{Compiler, Entry, Loaded, Needs, Runtime};
 use anyhow::{Context, bail};
 use busbar_core::Rules;
 use clap::Args;
@@ -28,8 +29,7 @@ pub struct InspectArgs {
 pub struct TryArgs {
     /// Name of a built adapter, or path of a .wasm file.
     adapter: String,
-    /// deliver, receive, poll, decode, encode, answer or connection.
-    entry: String,
+    entry: Entry,
     /// The file to decode; the message or question as CloudEvents JSON, an array of messages to encode;
     /// the request as JSON (`method`, `path`, `query`, `headers`, `body`); the cursor of a poll; an array of what happens
     /// on a connection. `-` reads standard input.
@@ -72,6 +72,7 @@ pub fn inspect(args: &InspectArgs, as_json: bool) -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string(&found)?);
         return Ok(ExitCode::SUCCESS);
     }
+    let entries = found.entries();
     let manifest = found.manifest.unwrap_or_default();
     let none = |list: &[String]| if list.is_empty() { "nothing".to_string() } else { list.join(", ") };
     println!("{} {}  {}", manifest.name, manifest.version, manifest.description);
@@ -79,7 +80,7 @@ pub fn inspect(args: &InspectArgs, as_json: bool) -> anyhow::Result<ExitCode> {
     println!("sha256     {}", found.sha256);
     println!("contract   busbar:adapter@{}", found.contract);
     println!("needs      {}", needed(&found.needs));
-    println!("exports    {}", none(&found.exports));
+    println!("exports    {}", if entries.is_empty() { "nothing" } else { &entries });
     println!("imports    {}", none(&found.imports));
     if !found.foreign_imports.is_empty() {
         println!("foreign    {}: the host does not have these, it will not load", none(&found.foreign_imports));

@@ -158,8 +158,8 @@ async fn journals(args: &JournalArgs, json: bool) -> anyhow::Result<()> {
 }
 
 impl RelayArgs {
-    fn plan(self) -> relay::Plan {
-        relay::Plan {
+    fn plan(self) -> relay::RelayPlan {
+        relay::RelayPlan {
             amqp: self.amqp,
             store: self.store,
             journal: self.journal,
@@ -178,7 +178,7 @@ const SIZES: [Extra; 3] =
     [Extra { systems: 10, routes: 10 }, Extra { systems: 500, routes: 10 }, Extra { systems: 10, routes: 1_000 }];
 
 async fn scales(args: RelayArgs, json: bool) -> anyhow::Result<()> {
-    let mut plan = relay::Plan { latency: std::time::Duration::ZERO, ..args.plan() };
+    let mut plan = relay::RelayPlan { latency: std::time::Duration::ZERO, ..args.plan() };
     let costs = scale::scale(&mut plan, &SIZES).await?;
     if json {
         for cost in &costs {

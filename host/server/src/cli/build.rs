@@ -77,7 +77,7 @@ pub fn build(args: &BuildArgs, as_json: bool) -> anyhow::Result<ExitCode> {
                 json!({ "name": name, "bytes": wasm.len(), "sha256": found.sha256, "exports": found.exports })
             );
         } else {
-            println!("{name}: {} kB, exports {}", wasm.len() / 1000, found.exports.join(", "));
+            println!("{name}: {} kB, exports {}", wasm.len() / 1000, found.entries());
         }
         digests.insert(format!("{name}.wasm"), found.sha256);
     }

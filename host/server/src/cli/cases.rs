@@ -1,11 +1,11 @@
 //! Cases: an input, what the world answers, and what must come out. Run through the real component.
 
-use super::script::{Script, Seen, Setup};
-use crate::egress::{Authorization, HttpRequest};
-use crate::wasm::{self, Caller, Effects, Loaded, Runtime};
+use super::outcome::{Outcome, draft, outcome, show_file, show_response, stated_event};
+use super::script::{Script, Setup};
+use crate::wasm::{self, Caller, Effects, Entry, Loaded, Runtime};
 use anyhow::{Context, bail};
-use busbar_core::ports::{Attempting, Emitted, HookRequest, HookResponse, InputFile, Run};
-use busbar_core::{Call, Failure, Message, Rejection, Rules, StateWrite};
+use busbar_core::ports::{Attempting, Emitted, HookRequest, InputFile};
+use busbar_core::{Message, Rules};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -13,30 +13,10 @@ use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Everything observable of one call.
-pub struct Outcome {
-    pub result: Value,
-    pub response: Option<Value>,
-    pub answer: Option<Value>,
-    /// `{cursor, more}` of a poll.
-    pub polled: Option<Value>,
-    /// `{name, content}` of an encoded file, and its `encoding` where that is not UTF-8.
-    pub file: Option<Value>,
-    /// What each event of a connection led to.
-    pub steps: Option<Value>,
-    pub messages: Vec<Value>,
-    /// `{code, reason, place}` of each entry that was left out.
-    pub left_out: Vec<Value>,
-    pub state: Map<String, Value>,
-    pub seen: Seen,
-    /// The `time` that the host gives where the adapter states none.
-    host_time: String,
-}
-
 /// The input of one call.
 #[derive(Clone)]
 pub struct Input {
-    pub entry: String,
+    pub entry: Entry,
     pub name: String,
     pub bytes: Vec<u8>,
 }
@@ -76,31 +56,28 @@ pub async fn run_scripted(
     let attempts = setup.attempts.max(1);
     let script = Arc::new(Script::new(setup)?);
     let caller = script.caller(runtime, loaded, rules);
-    let mut outcome = match input.entry.as_str() {
-        "decode" => decode(&caller, input).await,
-        "deliver" => deliver(&caller, event(&input.bytes)?, attempts).await,
-        "receive" => {
+    let mut outcome = match input.entry {
+        Entry::Decode => decode(&caller, input).await,
+        Entry::Deliver => deliver(&caller, event(&input.bytes)?, attempts).await,
+        Entry::Receive => {
             let (mut outcome, response) = outcome(wasm::receive(&caller, request(&input.bytes)?).await);
             outcome.response = response.as_ref().map(show_response);
             outcome
         }
-        "poll" => {
+        Entry::Poll => {
             let cursor = (!input.bytes.is_empty()).then_some(input.bytes);
             let (mut outcome, polled) = outcome(wasm::poll(&caller, cursor).await);
             let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
             outcome.polled = polled.map(|p| json!({ "cursor": p.cursor.as_ref().map(text), "more": p.more }));
             outcome
         }
-        "encode" => encode(&caller, &input.bytes).await?,
-        "answer" => {
+        Entry::Encode => encode(&caller, &input.bytes).await?,
+        Entry::Answer => {
             let (mut outcome, answer) = outcome(wasm::answer(&caller, event(&input.bytes)?).await);
             outcome.answer = answer.map(|message| draft(&message, None));
             outcome
         }
-        "connection" => super::sessions::run(caller, &script, &input.bytes).await?,
-        other => {
-            bail!("no entry point `{other}`; there are deliver, receive, poll, decode, encode, answer, connection")
-        }
+        Entry::Connection => super::sessions::run(caller, &script, &input.bytes).await?,
     };
     outcome.seen = script.take_seen();
     outcome.host_time = wasm::rfc3339(script.now_ms()).unwrap_or_default();
@@ -152,15 +129,6 @@ async fn encode(caller: &Caller, input: &[u8]) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
-/// What is no UTF-8 is shown as windows-1251, which has a character for each byte: none would be seen to change otherwise.
-fn show_file(name: &str, content: &[u8]) -> Value {
-    if let Ok(text) = std::str::from_utf8(content) {
-        return json!({ "name": name, "content": text });
-    }
-    let (text, _) = encoding_rs::WINDOWS_1251.decode_without_bom_handling(content);
-    json!({ "name": name, "content": text, "encoding": "windows-1251" })
-}
-
 /// An encoded file in memory.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
@@ -180,14 +148,6 @@ fn event(bytes: &[u8]) -> anyhow::Result<Message> {
     stated_event(busbar_core::parse_json(bytes)?)
 }
 
-pub(super) fn stated_event(mut value: Value) -> anyhow::Result<Message> {
-    if let Some(map) = value.as_object_mut() {
-        map.entry("specversion").or_insert_with(|| "1.0".into());
-        map.entry("source").or_insert_with(|| "/case/crm".into());
-    }
-    Ok(Message::from_structured(value)?)
-}
-
 fn request(bytes: &[u8]) -> anyhow::Result<HookRequest> {
     let input: RequestInput = serde_json::from_value(busbar_core::parse_json(bytes)?)?;
     let body = match input.body {
@@ -197,147 +157,6 @@ fn request(bytes: &[u8]) -> anyhow::Result<HookRequest> {
     };
     let headers = input.headers.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
     Ok(HookRequest { method: input.method, path: input.path, query: input.query, headers, body })
-}
-
-pub(super) fn outcome<T>(run: Run<T>) -> (Outcome, Option<T>) {
-    let (result, value) = match run.result {
-        Ok(value) => (json!("ok"), Some(value)),
-        Err(failure) => (json!({ "failure": show_failure(&failure) }), None),
-    };
-    let write =
-        |w: StateWrite| (w.key, w.value.map_or(Value::Null, |v| String::from_utf8_lossy(&v).into_owned().into()));
-    let outcome = Outcome {
-        result,
-        response: None,
-        answer: None,
-        polled: None,
-        file: None,
-        steps: None,
-        messages: run.emitted.into_iter().map(|e| draft(&e.message, e.place)).collect(),
-        left_out: run.left_out.entries.iter().map(show_rejection).collect(),
-        state: run.state.into_iter().map(write).collect(),
-        seen: Seen::default(),
-        host_time: String::new(),
-    };
-    (outcome, value)
-}
-
-pub(super) fn show_failure(failure: &Failure) -> Value {
-    let delay = |case: &str, reason: &str, retry_after_ms: &Option<u64>| {
-        let mut shown = json!({ "case": case, "reason": reason });
-        if let Some(ms) = retry_after_ms {
-            shown["retry-after-ms"] = json!(ms);
-        }
-        shown
-    };
-    match failure {
-        Failure::Transient { reason, retry_after_ms } => delay("transient", reason, retry_after_ms),
-        Failure::RateLimited { reason, retry_after_ms } => delay("rate-limited", reason, retry_after_ms),
-        Failure::Rejected(rejection) => {
-            let mut shown = json!({ "case": "rejected" });
-            shown.as_object_mut().into_iter().for_each(|shown| shown.extend(parts(rejection)));
-            shown
-        }
-        Failure::Unauthorized(text) => json!({ "case": "unauthorized", "reason": text }),
-        Failure::UnknownOutcome(text) => json!({ "case": "unknown-outcome", "reason": text }),
-        Failure::Other(text) => json!({ "case": "other", "reason": text }),
-        Failure::Hub(problem) => json!({ "case": "hub", "code": problem.code.as_str(), "reason": problem.detail }),
-    }
-}
-
-fn parts(rejection: &Rejection) -> Map<String, Value> {
-    let Rejection { code, reason, place } = rejection;
-    let place = place.iter().map(|place| ("place", place));
-    let all = [("code", code), ("reason", reason)].into_iter().chain(place);
-    all.map(|(name, value)| (name.to_string(), json!(value))).collect()
-}
-
-fn show_rejection(rejection: &Rejection) -> Value {
-    Value::Object(parts(rejection))
-}
-
-fn draft(message: &Message, place: Option<String>) -> Value {
-    let mut map = Map::new();
-    map.insert("id".into(), message.id.clone().into());
-    map.insert("type".into(), message.r#type.clone().into());
-    let optional = [("subject", &message.subject), ("time", &message.time), ("partitionkey", &message.partitionkey)];
-    for (name, value) in optional {
-        if let Some(value) = value {
-            map.insert(name.into(), value.clone().into());
-        }
-    }
-    map.insert("data".into(), serde_json::Value::clone(&message.data));
-    if let Some(place) = place {
-        map.insert("place".into(), place.into());
-    }
-    Value::Object(map)
-}
-
-fn show_response(response: &HookResponse) -> Value {
-    let headers: BTreeMap<String, String> =
-        response.headers.iter().map(|(n, v)| (n.to_lowercase(), v.clone())).collect();
-    json!({ "status": response.status, "headers": headers, "body": String::from_utf8_lossy(&response.body) })
-}
-
-pub fn show_request(request: &HttpRequest) -> Value {
-    let headers: BTreeMap<String, String> =
-        request.headers.iter().map(|(n, v)| (n.to_lowercase(), v.clone())).collect();
-    let mut shown = json!({ "method": request.method, "url": request.url, "headers": headers });
-    if !request.body.is_empty() {
-        let text = String::from_utf8_lossy(&request.body).into_owned();
-        shown["body"] = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    }
-    if let Some(authorization) = &request.authorization {
-        shown["authorization"] = match authorization {
-            Authorization::Basic(name) => json!({ "basic": name }),
-            Authorization::Bearer(name) => json!({ "bearer": name }),
-            Authorization::Header(_, name) => json!({ "header": name }),
-            Authorization::Parameters(names) => {
-                json!({ "parameters": names.iter().cloned().collect::<BTreeMap<_, _>>() })
-            }
-        };
-    }
-    shown
-}
-
-fn show_ahead(call: &Call) -> Value {
-    let part = |name: &str| call.request.get(name).and_then(Value::as_str).unwrap_or_default();
-    json!(format!("{} {}", part("method"), part("url")))
-}
-
-impl Outcome {
-    /// The same keys as `expected.json` may have.
-    pub fn show(&self) -> Value {
-        let mut shown = json!({
-            "result": self.result,
-            "messages": self.messages.iter().map(|m| self.stated(m)).collect::<Vec<_>>(),
-            "left-out": self.left_out,
-            "calls": self.seen.http.iter().map(show_request).collect::<Vec<_>>(),
-            "asked": self.seen.asked.iter().map(|q| self.stated(&draft(q, None))).collect::<Vec<_>>(),
-            "state": self.state,
-            "ahead": self.seen.ahead.iter().map(show_ahead).collect::<Vec<_>>(),
-        });
-        let extra =
-            [("response", &self.response), ("polled", &self.polled), ("file", &self.file), ("steps", &self.steps)];
-        for (name, value) in extra.into_iter().filter_map(|(n, v)| v.as_ref().map(|v| (n, v))) {
-            shown[name] = value.clone();
-        }
-        if let Some(answer) = &self.answer {
-            shown["answer"] = self.stated(answer);
-        }
-        shown
-    }
-
-    /// A draft as the adapter stated it: without what the host added.
-    fn stated(&self, draft: &Value) -> Value {
-        let mut draft = draft.clone();
-        if draft["time"] == self.host_time.as_str()
-            && let Some(map) = draft.as_object_mut()
-        {
-            map.remove("time");
-        }
-        draft
-    }
 }
 
 /// Runs the case in `folder`, with the settings of a deployment's system where given; the error says what came out otherwise than expected.
@@ -374,10 +193,10 @@ pub async fn run_case(
 pub fn read_case(loaded: &Loaded, folder: &Path) -> anyhow::Result<(Setup, Input)> {
     let setup: Setup = read_json(&folder.join("setup.json"))?.unwrap_or_default();
     // An adapter with one entry point need not be told which.
-    let entry = match (&setup.entry, loaded.inspection.exports.as_slice()) {
-        (Some(entry), _) => entry.clone(),
-        (None, [only]) => only.clone(),
-        (None, several) => bail!("setup.json must name the `entry`, one of {}", several.join(", ")),
+    let entry = match (setup.entry, loaded.inspection.exports.as_slice()) {
+        (Some(entry), _) => entry,
+        (None, [only]) => *only,
+        (None, _) => bail!("setup.json must name the `entry`, one of {}", loaded.inspection.entries()),
     };
     let input = input_file(folder)?;
     let bytes = std::fs::read(&input)?;

@@ -1,11 +1,10 @@
 //! `send` and `messages`: a client of the REST interface.
 
 use super::HubArgs;
-use anyhow::{Context, bail};
-use busbar_core::visible;
+use super::rest::{call, client, list, show_intake, spoken, url, word};
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::Value;
-use std::borrow::Cow;
 use std::io::Read;
 use std::process::ExitCode;
 
@@ -20,15 +19,15 @@ pub struct SendArgs {
 #[derive(Args)]
 pub struct MessagesArgs {
     #[command(subcommand)]
-    what: Option<What>,
+    what: Option<JournalLook>,
     #[command(flatten)]
-    filter: Filter,
+    filter: MessagesMeant,
     #[command(flatten)]
     hub: HubArgs,
 }
 
 #[derive(Subcommand)]
-enum What {
+enum JournalLook {
     /// Everything that happened to one message.
     Show {
         /// The journal's number.
@@ -58,7 +57,7 @@ enum What {
 }
 
 #[derive(Args)]
-struct Filter {
+struct MessagesMeant {
     #[arg(long)]
     r#type: Option<String>,
     #[arg(long)]
@@ -120,7 +119,7 @@ pub async fn messages(args: MessagesArgs, json: bool) -> anyhow::Result<ExitCode
     let base = args.hub.url.trim_end_matches('/').to_string();
     let http = client()?;
     match args.what {
-        Some(What::Show { seq }) => {
+        Some(JournalLook::Show { seq }) => {
             let answer = call(http.get(format!("{base}/v1/messages/{seq}")), &args.hub).await?;
             if json {
                 println!("{answer}");
@@ -128,10 +127,10 @@ pub async fn messages(args: MessagesArgs, json: bool) -> anyhow::Result<ExitCode
                 println!("{}", serde_json::to_string_pretty(&answer)?);
             }
         }
-        Some(What::Entries { system, accept, dismiss }) => {
+        Some(JournalLook::Entries { system, accept, dismiss }) => {
             super::entries::entries(super::entries::Asked { system, accept, dismiss }, &base, &args.hub, json).await?;
         }
-        Some(What::Intakes { system, outcome }) => {
+        Some(JournalLook::Intakes { system, outcome }) => {
             let url = url(&format!("{base}/v1/intakes"), &[("system", system), ("outcome", outcome)])?;
             let answer = call(http.get(url), &args.hub).await?;
             list(&answer, "intakes").iter().for_each(|intake| show_intake(intake, json));
@@ -180,72 +179,4 @@ fn show_message(message: &Value, json: bool) {
             delivery["attempts"]
         );
     }
-}
-
-pub(super) fn show_intake(intake: &Value, json: bool) {
-    if json {
-        println!("{intake}");
-        return;
-    }
-    println!(
-        "{}  {:<8} {:<12} {:<9} {} ({} messages)",
-        word(intake, "at"),
-        word(intake, "kind"),
-        word(intake, "system"),
-        word(intake, "outcome"),
-        word(intake, "name"),
-        intake["messages"]
-    );
-    if let Some(detail) = spoken(&intake["error"]["detail"]) {
-        println!("          {}: {detail} at {}", word(&intake["error"], "code"), word(&intake["error"], "place"));
-    }
-    if let Some(last) = intake["last-at"].as_str() {
-        println!("          {} times, last at {last}", intake["times"]);
-    }
-}
-
-pub(super) fn client() -> anyhow::Result<reqwest::Client> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Ok(reqwest::Client::builder().build()?)
-}
-
-pub(super) fn url(base: &str, query: &[(&str, Option<String>)]) -> anyhow::Result<url::Url> {
-    let mut url = url::Url::parse(base)?;
-    for (name, value) in query {
-        if let Some(value) = value {
-            url.query_pairs_mut().append_pair(name, value);
-        }
-    }
-    Ok(url)
-}
-
-pub(super) async fn call(request: reqwest::RequestBuilder, hub: &HubArgs) -> anyhow::Result<Value> {
-    let request = match &hub.key {
-        Some(key) => request.bearer_auth(key),
-        None => request,
-    };
-    let response = request.send().await.with_context(|| format!("no hub at {}; is it running? see --url", hub.url))?;
-    let status = response.status();
-    if status == reqwest::StatusCode::NO_CONTENT {
-        return Ok(Value::Null);
-    }
-    let body: Value = response.json().await.with_context(|| format!("{} answered {status} without JSON", hub.url))?;
-    if !status.is_success() {
-        let place = spoken(&body["place"]).map(|p| format!(" at {p}")).unwrap_or_default();
-        bail!("{} ({}){place}\nremedy: {}", word(&body, "detail"), word(&body, "code"), word(&body, "remedy"));
-    }
-    Ok(body)
-}
-
-/// A text as a terminal may see it.
-pub(super) fn spoken(value: &Value) -> Option<Cow<'_, str>> {
-    value.as_str().map(visible)
-}
-
-pub(super) fn word<'a>(value: &'a Value, name: &str) -> Cow<'a, str> {
-    spoken(&value[name]).unwrap_or_else(|| "-".into())
-}
-
-pub(super) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
-    value[name].as_array().map(Vec::as_slice).unwrap_or_default()
 }

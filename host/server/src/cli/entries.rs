@@ -1,7 +1,7 @@
 //! `messages entries`: what was not taken with the rest of its input, and what to do about it.
 
 use super::HubArgs;
-use super::client::{call, client, list, show_intake, url, word};
+use super::rest::{call, client, list, show_intake, url, word};
 use serde_json::{Value, json};
 
 pub struct Asked {

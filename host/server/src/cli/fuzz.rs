@@ -6,7 +6,7 @@ use super::adapter::{Bench, adapter_names, case_folders};
 use super::cases::{Input, read_case, run_scripted};
 use super::component_path;
 use super::script::{Setup, body};
-use crate::wasm::{Loaded, hex};
+use crate::wasm::{Entry, Loaded, hex};
 use anyhow::{Context, bail};
 use busbar_core::Code;
 use clap::Args;
@@ -119,13 +119,13 @@ async fn of_adapter(args: &FuzzArgs, bench: &Bench, name: &str) -> anyhow::Resul
 fn seeds(args: &FuzzArgs, name: &str, loaded: &Loaded) -> anyhow::Result<Vec<(Setup, Input)>> {
     let folders = case_folders(&args.plugins.join(name).join("cases"))?;
     let mut seeds = folders.iter().map(|folder| read_case(loaded, folder)).collect::<Result<Vec<_>, _>>()?;
-    let decodes = seeds.iter().find(|(_, input)| input.entry == "decode").map(|(setup, _)| setup.clone());
+    let decodes = seeds.iter().find(|(_, input)| input.entry == Entry::Decode).map(|(setup, _)| setup.clone());
     if let (Some(corpus), Some(setup)) = (&args.corpus, decodes) {
         let mut files = Vec::new();
         below(corpus, &mut files).with_context(|| corpus.display().to_string())?;
         for file in files {
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            seeds.push((setup.clone(), Input { entry: "decode".into(), name, bytes: std::fs::read(&file)? }));
+            seeds.push((setup.clone(), Input { entry: Entry::Decode, name, bytes: std::fs::read(&file)? }));
         }
     }
     if seeds.is_empty() {
@@ -201,10 +201,10 @@ fn keep(out: &Path, adapter: &str, input: &Input) -> std::io::Result<PathBuf> {
 
 /// Damages what the outside world says; what the host guarantees, such as valid messages, stays.
 fn damaged(dice: &mut StdRng, mut setup: Setup, mut input: Input) -> (Setup, Input) {
-    match input.entry.as_str() {
-        "decode" => input.bytes = bytes(dice, input.bytes),
-        "receive" => in_json(&mut input, |request| damage_request(dice, request)),
-        "connection" => in_json(&mut input, |events| damage_events(dice, events)),
+    match input.entry {
+        Entry::Decode => input.bytes = bytes(dice, input.bytes),
+        Entry::Receive => in_json(&mut input, |request| damage_request(dice, request)),
+        Entry::Connection => in_json(&mut input, |events| damage_events(dice, events)),
         _ => {}
     }
     for answer in &mut setup.http {

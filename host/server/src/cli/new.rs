@@ -1,7 +1,8 @@
 //! `adapter new`: the folder of an adapter that builds, passes its case, and does something small.
 
+use crate::wasm::Entry;
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -17,27 +18,8 @@ pub struct NewArgs {
     plugins: PathBuf,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Entry {
-    /// A message becomes a call of the system.
-    Deliver,
-    /// A call of the system becomes a message.
-    Receive,
-    /// The system is asked what is new.
-    Poll,
-    /// A file becomes messages.
-    Decode,
-    /// Messages become a file.
-    Encode,
-    /// A question gets its answer.
-    Answer,
-    /// Messages both ways over a TCP connection.
-    Connection,
-}
-
 /// `src/lib.rs`, `src/mapping.rs`, and the case: what is fed in, what the world answers, what must come out.
 struct Template {
-    entry: &'static str,
     glue: &'static str,
     mapping: &'static str,
     input: (&'static str, &'static str),
@@ -48,7 +30,6 @@ struct Template {
 macro_rules! template {
     ($entry:literal, $input:literal) => {
         Template {
-            entry: $entry,
             glue: include_str!(concat!("new/", $entry, ".rs.txt")),
             mapping: include_str!(concat!("new/", $entry, ".mapping.rs.txt")),
             input: ($input, include_str!(concat!("new/", $entry, ".input.txt"))),
@@ -58,17 +39,15 @@ macro_rules! template {
     };
 }
 
-impl Entry {
-    fn template(self) -> Template {
-        match self {
-            Self::Deliver => template!("deliver", "input.json"),
-            Self::Receive => template!("receive", "input.json"),
-            Self::Poll => template!("poll", "input.json"),
-            Self::Decode => template!("decode", "input.txt"),
-            Self::Encode => template!("encode", "input.json"),
-            Self::Answer => template!("answer", "input.json"),
-            Self::Connection => template!("connection", "input.json"),
-        }
+fn template(entry: Entry) -> Template {
+    match entry {
+        Entry::Deliver => template!("deliver", "input.json"),
+        Entry::Receive => template!("receive", "input.json"),
+        Entry::Poll => template!("poll", "input.json"),
+        Entry::Decode => template!("decode", "input.txt"),
+        Entry::Encode => template!("encode", "input.json"),
+        Entry::Answer => template!("answer", "input.json"),
+        Entry::Connection => template!("connection", "input.json"),
     }
 }
 
@@ -85,8 +64,7 @@ pub fn new(args: &NewArgs, as_json: bool) -> anyhow::Result<ExitCode> {
     if !args.plugins.join("sdk").exists() {
         bail!("{} is not the adapters' workspace; name it with --plugins", args.plugins.display());
     }
-    let template = args.entry.template();
-    let files = files(name, &template);
+    let files = files(name, args.entry);
     for (file, text) in &files {
         let path = folder.join(file);
         let parent = path.parent().unwrap_or(&folder);
@@ -114,17 +92,17 @@ pub fn new(args: &NewArgs, as_json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn files(name: &str, template: &Template) -> Vec<(String, String)> {
-    let Template { entry, glue, mapping, input, setup, expected } = template;
-    let list = |of: &[&str], types: &str| if of.contains(entry) { format!("[{types}]") } else { "[]".into() };
+fn files(name: &str, entry: Entry) -> Vec<(String, String)> {
+    let Template { glue, mapping, input, setup, expected } = template(entry);
+    let list = |of: &[Entry], types: &str| if of.contains(&entry) { format!("[{types}]") } else { "[]".into() };
     let payment = "\"payment.received.v1\"";
     let manifest = format!(
         "name = \"{name}\"\nversion = \"0.1.0\"\ndescription = \"One sentence: what becomes what.\"\nemits = {}\ndelivers = {}\nasks = []\nanswers = {}\nspec = \"Where the format is from\"\n",
-        list(&["receive", "poll", "decode", "connection"], payment),
-        list(&["deliver", "encode", "connection"], payment),
-        list(&["answer"], "\"account.lookup.v1\""),
+        list(&[Entry::Receive, Entry::Poll, Entry::Decode, Entry::Connection], payment),
+        list(&[Entry::Deliver, Entry::Encode, Entry::Connection], payment),
+        list(&[Entry::Answer], "\"account.lookup.v1\""),
     );
-    let url = if ["deliver", "poll"].contains(entry) {
+    let url = if [Entry::Deliver, Entry::Poll].contains(&entry) {
         json!({ "url": { "description": "Address of the system; its origin must be granted.", "type": "string" } })
     } else {
         json!({})
@@ -148,10 +126,10 @@ fn files(name: &str, template: &Template) -> Vec<(String, String)> {
         ("adapter.toml".into(), manifest),
         ("config.schema.json".into(), format!("{schema:#}\n")),
         ("src/lib.rs".into(), glue.replace("{name}", name)),
-        ("src/mapping.rs".into(), (*mapping).into()),
+        ("src/mapping.rs".into(), mapping.into()),
         (case(input.0), input.1.into()),
-        (case("setup.json"), (*setup).into()),
-        (case("expected.json"), (*expected).into()),
+        (case("setup.json"), setup.into()),
+        (case("expected.json"), expected.into()),
         ("README.md".into(), readme),
     ]
 }

@@ -1,7 +1,7 @@
 //! `parked`: deliveries that are failing, and what to do about them.
 
 use super::HubArgs;
-use super::client::{call, client, list, spoken, url, word};
+use super::rest::{call, client, list, spoken, url, word};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -11,15 +11,15 @@ use std::process::ExitCode;
 #[derive(Args)]
 pub struct ParkedArgs {
     #[command(subcommand)]
-    what: Option<What>,
+    what: Option<ParkedCommand>,
     #[command(flatten)]
-    filter: Filter,
+    filter: DeliveriesMeant,
     #[command(flatten)]
     hub: HubArgs,
 }
 
 #[derive(Subcommand)]
-enum What {
+enum ParkedCommand {
     /// Make deliveries again, those that wait to be tried again at once: those with these numbers, or all that match the
     /// filter.
     Retry(Which),
@@ -47,7 +47,7 @@ struct Which {
 }
 
 #[derive(Args)]
-struct Filter {
+struct DeliveriesMeant {
     /// Only of this system.
     #[arg(long)]
     system: Option<String>,
@@ -66,7 +66,7 @@ struct Filter {
     state: Option<String>,
 }
 
-impl Filter {
+impl DeliveriesMeant {
     fn query(&self) -> Vec<(&'static str, Option<String>)> {
         vec![
             ("system", self.system.clone()),
@@ -82,9 +82,9 @@ pub async fn parked(args: ParkedArgs, json: bool) -> anyhow::Result<ExitCode> {
     let base = format!("{}/v1/deliveries", args.hub.url.trim_end_matches('/'));
     match &args.what {
         None => show(&args, &base, json).await,
-        Some(What::Retry(which)) => operate(&args, which, &base, "retry", json).await,
-        Some(What::Skip(which)) => operate(&args, which, &base, "skip", json).await,
-        Some(What::Edit { id, data }) => {
+        Some(ParkedCommand::Retry(which)) => operate(&args, which, &base, "retry", json).await,
+        Some(ParkedCommand::Skip(which)) => operate(&args, which, &base, "skip", json).await,
+        Some(ParkedCommand::Edit { id, data }) => {
             let mut text = String::new();
             match data.as_str() {
                 "-" => drop(std::io::stdin().read_to_string(&mut text)?),

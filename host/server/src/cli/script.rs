@@ -2,7 +2,7 @@
 
 use crate::config::model::{Grants, Instances, Limits};
 use crate::egress::{HttpFailure, HttpRequest, HttpResponse};
-use crate::wasm::{AskFailure, Caller, Effects, Loaded, Runtime, SystemSpec};
+use crate::wasm::{AskFailure, Caller, Effects, Entry, Loaded, Runtime, SystemSpec};
 use async_trait::async_trait;
 use busbar_core::{Call, Message, Problem, Rules, StateWrite};
 use secrecy::SecretString;
@@ -18,8 +18,7 @@ use time::format_description::well_known::Rfc3339;
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Setup {
-    /// `deliver`, `receive`, `poll`, `decode`, `encode`, `answer` or `connection`.
-    pub entry: Option<String>,
+    pub entry: Option<Entry>,
     /// Attempts of a delivery, each with the calls of the ones before; the last one's result counts.
     pub attempts: u32,
     pub system: Option<String>,
@@ -74,7 +73,7 @@ pub struct AskAnswer {
 
 /// What an adapter did besides what its run says.
 #[derive(Default)]
-pub struct Seen {
+pub struct SeenEffects {
     pub http: Vec<HttpRequest>,
     /// Written ahead of being sent.
     pub ahead: Vec<Call>,
@@ -85,7 +84,7 @@ pub struct Seen {
 /// Effects that answer from a script and remember.
 pub struct Script {
     setup: Mutex<Setup>,
-    seen: Mutex<Seen>,
+    seen: Mutex<SeenEffects>,
     now_ms: AtomicI64,
 }
 
@@ -102,7 +101,7 @@ impl Script {
             None => OffsetDateTime::now_utc(),
         };
         let now_ms = i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
-        Ok(Self { setup: Mutex::new(setup), seen: Mutex::new(Seen::default()), now_ms: AtomicI64::new(now_ms) })
+        Ok(Self { setup: Mutex::new(setup), seen: Mutex::new(SeenEffects::default()), now_ms: AtomicI64::new(now_ms) })
     }
 
     pub fn advance(&self, ms: i64) {
@@ -115,7 +114,7 @@ impl Script {
         locked(&self.setup).written.extend(writes);
     }
 
-    pub fn take_seen(&self) -> Seen {
+    pub fn take_seen(&self) -> SeenEffects {
         std::mem::take(&mut locked(&self.seen))
     }
 

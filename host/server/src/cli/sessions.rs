@@ -1,8 +1,8 @@
 //! Cases of `connection`: what happens to a session, one event after another, and what each led to.
 
-use super::cases::{Outcome, outcome, show_failure, stated_event};
+use super::outcome::{Outcome, outcome, show_failure, stated_event};
 use super::script::Script;
-use crate::wasm::{Caller, Event, Piece, Session, Settled, Step, hex};
+use crate::wasm::{Caller, Piece, Session, SessionEvent, SessionStep, Settled, hex};
 use anyhow::{Context, bail};
 use busbar_core::Failure;
 use busbar_core::ports::Run;
@@ -80,15 +80,15 @@ pub async fn run(caller: Caller, script: &Arc<Script>, input: &[u8]) -> anyhow::
     Ok(shown)
 }
 
-fn happened(event: Happened) -> anyhow::Result<Event> {
+fn happened(event: Happened) -> anyhow::Result<SessionEvent> {
     Ok(match event {
-        Happened { connect: Some(peer), .. } => Event::Connected(peer),
-        Happened { bytes: Some(hex), .. } => Event::Bytes(unhex(&hex)?),
-        Happened { text: Some(text), .. } => Event::Bytes(text.into_bytes()),
-        Happened { timer: true, .. } => Event::Timer,
+        Happened { connect: Some(peer), .. } => SessionEvent::Connected(peer),
+        Happened { bytes: Some(hex), .. } => SessionEvent::Bytes(unhex(&hex)?),
+        Happened { text: Some(text), .. } => SessionEvent::Bytes(text.into_bytes()),
+        Happened { timer: true, .. } => SessionEvent::Timer,
         Happened { message: Some(message), delivery, maybe_sent, .. } => {
             let message = Arc::new(stated_event(message)?);
-            Event::Message { delivery: delivery.unwrap_or(1), message, maybe_sent }
+            SessionEvent::Message { delivery: delivery.unwrap_or(1), message, maybe_sent }
         }
         _ => bail!("say what happens: connect, bytes, text, timer, advance-ms, message or disconnect"),
     })
@@ -104,7 +104,7 @@ pub fn unhex(text: &str) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Keys that say nothing are left out.
-fn show_step(step: &Step) -> Value {
+fn show_step(step: &SessionStep) -> Value {
     let mut shown = Map::new();
     match step.send.iter().map(text).collect::<Option<String>>() {
         _ if step.send.is_empty() => {}

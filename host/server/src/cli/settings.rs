@@ -6,10 +6,9 @@ use super::script::Setup;
 use crate::config::finding::Report;
 use crate::config::source::{Source, escape};
 use crate::deployment::{Deployment, System};
-use crate::wasm::Loaded;
+use crate::wasm::{Entry, Loaded};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, btree_map};
 use std::sync::Arc;
 
 /// No type that anybody maps: such an adapter then looks at all its settings before it refuses it.
@@ -34,8 +33,8 @@ pub async fn check_settings(deployment: &Deployment, report: &mut Report) -> any
     for (name, system) in deployment.systems.iter().filter(|(_, system)| checks(system)) {
         let Some(file) = &system.adapter else { continue };
         let loaded = match loaded.entry(&file.inspection.sha256) {
-            Entry::Occupied(known) => known.get().clone(),
-            Entry::Vacant(new) => match Loaded::load(&bench.runtime, &file.wasm) {
+            btree_map::Entry::Occupied(known) => known.get().clone(),
+            btree_map::Entry::Vacant(new) => match Loaded::load(&bench.runtime, &file.wasm) {
                 Ok(loaded) => new.insert(Arc::new(loaded)).clone(),
                 Err(problem) => {
                     let span = source.value_span(&format!("/systems/{}/adapter", escape(name)));
@@ -55,7 +54,7 @@ pub async fn check_settings(deployment: &Deployment, report: &mut Report) -> any
 /// What the adapter says of the settings, where it is not only that they do not map the type.
 async fn refused(bench: &Bench, loaded: &Arc<Loaded>, system: &System) -> anyhow::Result<Option<Value>> {
     let message = json!({ "id": "1", "type": UNMAPPED, "data": {} });
-    let input = Input { entry: "deliver".into(), name: String::new(), bytes: message.to_string().into_bytes() };
+    let input = Input { entry: Entry::Deliver, name: String::new(), bytes: message.to_string().into_bytes() };
     let setup = Setup { config: system.config.config.clone(), ..Setup::default() };
     let outcome = run_scripted(&bench.runtime, loaded, &bench.rules, setup, input).await?;
     let failure = outcome.result["failure"].clone();

@@ -115,7 +115,7 @@ fn reserved(deployment: &str) -> String {
 
 /// Who may say what: each key and publisher by itself.
 pub fn check(config: &Config, catalog: &Catalog, source: &Source, report: &mut Report) {
-    let mut check = Check { config, catalog, source, report };
+    let mut check = AccessCheck { config, catalog, source, report };
     for (i, key) in config.http.keys.iter().enumerate() {
         let at = format!("/http/keys/{i}");
         let says = |right: Right| key.rights.contains(&right);
@@ -147,14 +147,14 @@ fn is_word(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-struct Check<'a> {
+struct AccessCheck<'a> {
     config: &'a Config,
     catalog: &'a Catalog,
     source: &'a Source,
     report: &'a mut Report,
 }
 
-impl Check<'_> {
+impl AccessCheck<'_> {
     fn error(&mut self, kind: &'static str, at: &str, message: String, remedy: &str) {
         self.report.error(kind, self.source.value_span(at), message, remedy);
     }

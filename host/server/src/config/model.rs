@@ -230,7 +230,7 @@ fn default_confirm_timeout_ms() -> u64 {
 /// How a system that speaks canonical messages itself is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Via {
+pub enum ViaKind {
     /// Messages are published to `busbar.out` with the type as routing key.
     Amqp,
     /// Messages are posted to `url` by the CloudEvents HTTP binding, in the form that `mode` says.
@@ -257,7 +257,7 @@ pub struct SystemConfig {
     /// `adapters/SHA256SUMS`.
     pub adapter: Option<String>,
     /// For a system that needs no adapter.
-    pub via: Option<Via>,
+    pub via: Option<ViaKind>,
     /// `via = "http"`: where to post.
     pub url: Option<String>,
     /// `via = "http"`: `binary` or `structured`.

@@ -8,9 +8,9 @@ use crate::config::credentials::Credential;
 use crate::config::finding::Report;
 use crate::config::model::CompileConfig;
 use crate::config::source::{Source, escape};
-use crate::wasm::base64_key;
 use crate::wasm::compile::read_component;
 use crate::wasm::inspect::{Inspection, inspect};
+use crate::wasm::{Entry, base64_key};
 use busbar_core::{Catalog, Problem};
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -68,7 +68,7 @@ pub fn check_adapters(
         }
         check_entries(system, &file.inspection, source, &at, report);
         check_needs(system, &file.inspection, source, &at, report);
-        let only = file.inspection.exports == ["connection"];
+        let only = file.inspection.exports == [Entry::Connection];
         connection::check(system.config.connection.as_ref(), only, source, &at, report);
         check_grants(system, &file.inspection, source, &at, report);
         check_types(system, catalog, source, &at, report);
@@ -235,16 +235,16 @@ fn check_secrets(schema: &Value, config: &Value, system: &System, source: &Sourc
 
 fn check_entries(system: &System, inspection: &Inspection, source: &Source, at: &str, report: &mut Report) {
     let needs = [
-        ("folder", system.config.folder.is_some(), "decode"),
-        ("hook", system.config.hook.is_some(), "receive"),
-        ("poll", system.config.poll.is_some(), "poll"),
-        ("out", system.config.out.is_some(), "encode"),
-        ("connection", system.config.connection.is_some(), "connection"),
+        ("folder", system.config.folder.is_some(), Entry::Decode),
+        ("hook", system.config.hook.is_some(), Entry::Receive),
+        ("poll", system.config.poll.is_some(), Entry::Poll),
+        ("out", system.config.out.is_some(), Entry::Encode),
+        ("connection", system.config.connection.is_some(), Entry::Connection),
     ];
     for (part, there, entry) in needs {
-        let exported = inspection.exports.iter().any(|e| e == entry);
+        let exported = inspection.exports.contains(&entry);
         if there && !exported {
-            let remedy = format!("it has {}; see `busbar adapter inspect`", inspection.exports.join(", "));
+            let remedy = format!("it has {}; see `busbar adapter inspect`", inspection.entries());
             report.error(
                 "no-such-entry",
                 source.key(&format!("{at}/{part}")),
@@ -254,8 +254,8 @@ fn check_entries(system: &System, inspection: &Inspection, source: &Source, at: 
         }
     }
     // One with other entries may be there for those, unless its settings say how to poll.
-    let polls = inspection.exports.iter().all(|e| e == "poll") || system.config.config.contains_key("poll");
-    if polls && inspection.exports.iter().any(|e| e == "poll") && system.config.poll.is_none() {
+    let polls = inspection.exports.iter().all(|e| *e == Entry::Poll) || system.config.config.contains_key("poll");
+    if polls && inspection.exports.contains(&Entry::Poll) && system.config.poll.is_none() {
         report.error(
             "never-polled",
             source.key(at),

@@ -1,7 +1,7 @@
 //! The checks of `busbar.toml` itself: shape, schemas, HTTP, systems.
 
 use crate::config::finding::Report;
-use crate::config::model::{Config, CredentialConfig, SystemConfig, Via};
+use crate::config::model::{Config, CredentialConfig, SystemConfig, ViaKind};
 use crate::config::source::{Source, escape};
 use busbar_core::Catalog;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
@@ -255,7 +255,7 @@ pub fn systems(config: &Config, source: &Source, report: &mut Report) {
                 format!("system `{name}` has neither `adapter` nor `via`"),
                 "name its adapter, or `via = \"http\"` or `\"amqp\"` when it speaks canonical messages itself",
             ),
-            (None, Some(Via::Http)) if system.url.as_deref().is_none_or(|u| url::Url::parse(u).is_err()) => {
+            (None, Some(ViaKind::Http)) if system.url.as_deref().is_none_or(|u| url::Url::parse(u).is_err()) => {
                 report.error(
                     "missing-key",
                     source.key(&at),
@@ -263,7 +263,7 @@ pub fn systems(config: &Config, source: &Source, report: &mut Report) {
                     "add `url = \"https://…\"`",
                 );
             }
-            (None, Some(Via::Amqp)) if config.amqp.is_none() => {
+            (None, Some(ViaKind::Amqp)) if config.amqp.is_none() => {
                 report.error(
                     "no-amqp",
                     source.key(&format!("{at}/via")),

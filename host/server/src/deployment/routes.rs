@@ -4,8 +4,9 @@ use super::adapters::unknown_type;
 use super::check::closest;
 use super::load::System;
 use crate::config::finding::Report;
-use crate::config::model::{Config, JournalMode, RouteConfig, Via};
+use crate::config::model::{Config, JournalMode, RouteConfig, ViaKind};
 use crate::config::source::Source;
+use crate::wasm::Entry;
 use busbar_core::{Catalog, Expr, Journal, Mistake, Route, Wanted};
 use std::collections::BTreeMap;
 
@@ -16,25 +17,25 @@ pub fn check_routes(
     source: &Source,
     report: &mut Report,
 ) -> Vec<Route> {
-    let check = Check { catalog, systems, source };
+    let check = RouteCheck { catalog, systems, source };
     check.shared_types(config, report);
     config.routes.iter().enumerate().map(|(i, route)| check.route(&format!("/routes/{i}"), route, report)).collect()
 }
 
-struct Check<'a> {
+struct RouteCheck<'a> {
     catalog: &'a Catalog,
     systems: &'a BTreeMap<String, System>,
     source: &'a Source,
 }
 
-impl Check<'_> {
+impl RouteCheck<'_> {
     /// All `via = "amqp"` systems listen at one exchange, where the type is the address: a type routed to
     /// two of them would reach both twice.
     fn shared_types(&self, config: &Config, report: &mut Report) {
         let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
         for (r, route) in config.routes.iter().enumerate() {
             for (i, name) in route.to.iter().enumerate() {
-                if self.systems.get(name).is_none_or(|s| s.config.via != Some(Via::Amqp)) {
+                if self.systems.get(name).is_none_or(|s| s.config.via != Some(ViaKind::Amqp)) {
                     continue;
                 }
                 for kind in &route.types {
@@ -109,24 +110,25 @@ impl Check<'_> {
             report.error("unknown-system", span, format!("no system `{name}`"), remedy);
             return;
         };
-        if system.config.via == Some(Via::Http) && route.types.iter().any(|t| self.catalog.answer_type(t).is_some()) {
+        if system.config.via == Some(ViaKind::Http) && route.types.iter().any(|t| self.catalog.answer_type(t).is_some())
+        {
             return;
         }
         let Some(file) = &system.adapter else { return };
         for kind in &route.types {
             let question = self.catalog.answer_type(kind).is_some();
             let entry = match (question, &system.config.out) {
-                (true, _) => "answer",
-                (false, Some(_)) => "encode",
-                (false, None) if system.config.connection.is_some() => "connection",
-                (false, None) => "deliver",
+                (true, _) => Entry::Answer,
+                (false, Some(_)) => Entry::Encode,
+                (false, None) if system.config.connection.is_some() => Entry::Connection,
+                (false, None) => Entry::Deliver,
             };
-            if !file.inspection.exports.iter().any(|e| e == entry) {
+            if !file.inspection.exports.contains(&entry) {
                 report.error(
                     "no-such-entry",
                     span.clone(),
                     format!("the adapter of `{name}` does not export `{entry}`"),
-                    format!("it has {}", file.inspection.exports.join(", ")),
+                    format!("it has {}", file.inspection.entries()),
                 );
                 return;
             }

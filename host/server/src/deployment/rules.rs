@@ -1,6 +1,7 @@
 //! What the configuration says to the rules of delivery.
 
 use super::{Deployment, System};
+use crate::wasm::Entry;
 use busbar_core::Policy;
 use busbar_core::engine::{BreakerPolicy, FileRules, Rate, SystemRules};
 use std::collections::BTreeSet;
@@ -43,7 +44,7 @@ pub fn system_rules(deployment: &Deployment) -> impl Iterator<Item = (String, Sy
 pub fn stating(deployment: &Deployment) -> BTreeSet<String> {
     let only_states = |system: &System| {
         let grants = &system.config.grants;
-        let makes = system.adapter.as_ref().is_some_and(|a| a.inspection.exports.iter().any(|e| e == "deliver"));
+        let makes = system.adapter.as_ref().is_some_and(|a| a.inspection.exports.contains(&Entry::Deliver));
         let nothing = grants.http.is_empty() && grants.ask.is_empty() && !grants.state && !grants.lookup;
         makes && nothing && system.config.out.is_none()
     };

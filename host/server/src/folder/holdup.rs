@@ -38,18 +38,18 @@ impl Holdup {
 }
 
 /// Lines of the log for one folder.
-pub struct Lines {
+pub struct FolderLog {
     since: Instant,
     written: u32,
 }
 
-impl Default for Lines {
+impl Default for FolderLog {
     fn default() -> Self {
         Self { since: Instant::now(), written: 0 }
     }
 }
 
-impl Lines {
+impl FolderLog {
     /// Writes one, unless there are too many.
     pub fn warn(&mut self, system: &str, what: &str, reason: &str) {
         if self.since.elapsed() >= MINUTE {

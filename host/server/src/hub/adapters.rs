@@ -1,7 +1,7 @@
 //! The port `Adapters` over the wasm runtime: one loaded adapter per system, bounded at once.
 
-use super::connection::Line;
-use crate::wasm::{self, Caller};
+use super::Line;
+use crate::wasm::{self, Caller, Entry};
 use async_trait::async_trait;
 use busbar_core::ports::{
     Adapters, Attempting, EmitSink, HookRequest, HookResponse, InputFile, OutputFile, Polled, Run,
@@ -42,7 +42,7 @@ impl WasmAdapters {
 }
 
 /// Runs one call under the system's bound and counts it.
-async fn counted<T>(slot: &Slot, entry: &'static str, call: impl Future<Output = Run<T>>) -> Run<T> {
+async fn counted<T>(slot: &Slot, entry: Entry, call: impl Future<Output = Run<T>>) -> Run<T> {
     let Ok(_permit) = slot.at_once.acquire().await else {
         return failed(Problem::new(Code::Busy, "the hub is stopping"));
     };
@@ -52,7 +52,7 @@ async fn counted<T>(slot: &Slot, entry: &'static str, call: impl Future<Output =
         Ok(_) => "ok",
         Err(failure) => failure.problem().code.as_str(),
     };
-    let system = slot.caller.system.name.clone();
+    let (system, entry) = (slot.caller.system.name.clone(), entry.as_str());
     metrics::counter!("busbar_adapter_calls_total", "system" => system.clone(), "entry" => entry, "outcome" => outcome)
         .increment(1);
     metrics::histogram!("busbar_adapter_call_seconds", "system" => system, "entry" => entry).record(started.elapsed());
@@ -68,42 +68,42 @@ impl Adapters for WasmAdapters {
     async fn deliver(&self, system: &str, attempting: Attempting) -> Run<()> {
         match self.slot(system) {
             Ok(Slot { line: Some(line), .. }) => line.deliver(attempting).await,
-            Ok(slot) => counted(slot, "deliver", wasm::deliver(&slot.caller, attempting)).await,
+            Ok(slot) => counted(slot, Entry::Deliver, wasm::deliver(&slot.caller, attempting)).await,
             Err(problem) => failed(problem),
         }
     }
 
     async fn receive(&self, system: &str, request: HookRequest) -> Run<HookResponse> {
         match self.slot(system) {
-            Ok(slot) => counted(slot, "receive", wasm::receive(&slot.caller, request)).await,
+            Ok(slot) => counted(slot, Entry::Receive, wasm::receive(&slot.caller, request)).await,
             Err(problem) => failed(problem),
         }
     }
 
     async fn decode(&self, system: &str, file: InputFile, sink: EmitSink) -> Run<()> {
         match self.slot(system) {
-            Ok(slot) => counted(slot, "decode", wasm::decode(&slot.caller, file, sink)).await,
+            Ok(slot) => counted(slot, Entry::Decode, wasm::decode(&slot.caller, file, sink)).await,
             Err(problem) => failed(problem),
         }
     }
 
     async fn answer(&self, system: &str, question: Message) -> Run<Message> {
         match self.slot(system) {
-            Ok(slot) => counted(slot, "answer", wasm::answer(&slot.caller, question)).await,
+            Ok(slot) => counted(slot, Entry::Answer, wasm::answer(&slot.caller, question)).await,
             Err(problem) => failed(problem),
         }
     }
 
     async fn poll(&self, system: &str, cursor: Option<Vec<u8>>) -> Run<Polled> {
         match self.slot(system) {
-            Ok(slot) => counted(slot, "poll", wasm::poll(&slot.caller, cursor)).await,
+            Ok(slot) => counted(slot, Entry::Poll, wasm::poll(&slot.caller, cursor)).await,
             Err(problem) => failed(problem),
         }
     }
 
     async fn encode(&self, system: &str, messages: &[Arc<Message>], file: OutputFile) -> Run<String> {
         match self.slot(system) {
-            Ok(slot) => counted(slot, "encode", wasm::encode(&slot.caller, messages, file)).await,
+            Ok(slot) => counted(slot, Entry::Encode, wasm::encode(&slot.caller, messages, file)).await,
             Err(problem) => failed(problem),
         }
     }

@@ -1,7 +1,8 @@
 //! One attempt of a delivery, over an adapter or without one. What follows from how it ended is the engine's.
 
-use super::{Committer, Filed, Outbox, Via};
-use busbar_core::engine::{Ended, Work, attempt_number};
+use super::via::single;
+use super::{Attempts, Driver, Filed, Making, Outbox, Via};
+use busbar_core::engine::{Ended, Event, Work, attempt_number};
 use busbar_core::ports::{Adapters, Attempting, Run, Store};
 use busbar_core::{Call, Code, Failure, Made, Message, NewMessage, Problem, Rules, StoredDelivery};
 use busbar_core::{files, record};
@@ -29,8 +30,33 @@ pub struct Attempter {
 }
 
 impl Attempter {
+    /// Makes what the driver wants made, each in a task of its own, and tells it how that ended.
+    pub async fn work(self: Arc<Self>, mut attempts: Attempts, driver: Arc<Driver>, stop: CancellationToken) {
+        while let Some(Some(wanted)) = stop.run_until_cancelled(attempts.recv()).await {
+            let (this, told) = (self.clone(), driver.clone());
+            driver.spawn(async move {
+                // None: the hub is stopping, and it is made after the next start.
+                if let Some(event) = this.make(wanted).await {
+                    told.feed([event]);
+                }
+            });
+        }
+    }
+
+    async fn make(&self, wanted: Making) -> Option<Event> {
+        match wanted {
+            Making::Delivery { delivery, fresh } => {
+                self.attempt(delivery, fresh).await.map(|ended| Event::Ended(Box::new(ended)))
+            }
+            Making::File { system, deliveries } => {
+                let Filed { ended, left } = self.file(&system, deliveries).await?;
+                Some(Event::Filed { system, ended, left })
+            }
+        }
+    }
+
     /// `None` when the hub stops before the attempt could begin.
-    pub async fn attempt(&self, delivery: StoredDelivery, fresh: bool) -> Option<Ended> {
+    async fn attempt(&self, delivery: StoredDelivery, fresh: bool) -> Option<Ended> {
         let recorded = if fresh { Vec::new() } else { self.recorded(&delivery).await? };
         let attempt = attempt_number(&delivery);
         // A panic costs this attempt and nothing else.
@@ -66,14 +92,14 @@ impl Attempter {
     }
 
     /// Makes a file of these. `None` when the hub stops before it could begin, or has no folder for the system.
-    pub async fn file(&self, system: &str, deliveries: Vec<Work>, committer: &Committer) -> Option<Filed> {
+    async fn file(&self, system: &str, deliveries: Vec<Work>) -> Option<Filed> {
         let outbox = self.outboxes.get(system)?;
         let mut recorded = Vec::new();
         for Work { stored, .. } in deliveries.iter().filter(|work| !work.fresh) {
             recorded.push((stored.id, self.recorded(stored).await?));
         }
         let deliveries: Vec<_> = deliveries.into_iter().map(|work| work.stored).collect();
-        let made = AssertUnwindSafe(outbox.make(deliveries.clone(), recorded, committer)).catch_unwind().await;
+        let made = AssertUnwindSafe(outbox.make(deliveries.clone(), recorded)).catch_unwind().await;
         Some(made.unwrap_or_else(|_| {
             let problem = Problem::new(Code::Internal, "the attempt ended unexpectedly");
             outbox.failed(deliveries, Failure::Hub(problem), vec![])
@@ -129,29 +155,4 @@ impl Attempter {
 /// An attempt before the message is written: nothing to be written ahead, and nothing recorded.
 pub(super) fn ahead(message: &Arc<Message>) -> Attempting {
     Attempting { delivery: 0, attempt: 1, message: message.clone(), recorded: Vec::new() }
-}
-
-/// A run without an adapter: one call, and how it ended.
-pub(super) fn single(result: Result<(), Failure>, calls: Vec<Call>) -> Run<()> {
-    Run { calls, ..Run::of(result) }
-}
-
-/// The failure that an HTTP status stands for.
-pub(super) fn status_failure(status: u16, retry_after_ms: Option<u64>, text: String) -> Failure {
-    match status {
-        401 | 403 => Failure::Unauthorized(text),
-        429 => Failure::RateLimited { reason: text, retry_after_ms },
-        408 | 425 | 500..=599 => Failure::Transient { reason: text, retry_after_ms },
-        _ => Failure::Rejected(busbar_core::Rejection { code: format!("http-{status}"), reason: text, place: None }),
-    }
-}
-
-/// A message for a log line or an error: what it is, not what it says.
-pub(super) fn named(message: &Message) -> String {
-    format!("{} {} from {}", message.r#type, message.id, message.source)
-}
-
-/// A problem that says that a part is missing.
-pub(super) fn unreachable(detail: &str) -> Problem {
-    Problem::new(Code::BrokerUnavailable, detail)
 }

@@ -1,19 +1,15 @@
 //! Connections of systems: made or waited for, made again after a pause, one session each. What happens on one is in
 //! [`super::session`].
 
-use super::session::{Serving, Waiting};
-use super::shards::Turn;
-use super::{Board, Hub, poll::pause_after};
-use crate::tcp::{Connected, Dialer, Door, Endpoint};
-use crate::wasm::{Caller, Session};
-use busbar_core::ports::{Attempting, Run};
-use busbar_core::{ErrorRecord, Failure, Policy, Problem, Shards};
-use serde::Serialize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use super::Connections;
+use super::session::Serving;
+use crate::tcp::{Dialer, Door, Endpoint, PeerSocket};
+use crate::wasm::Session;
+use busbar_core::Failure;
+use busbar_core::outcome::pause_ms;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
-use utoipa::ToSchema;
+use tokio::sync::Semaphore;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// The far end of SCADA or the SMS centre must not wait longer, however long it was away.
@@ -23,130 +19,6 @@ const GOOD: Duration = Duration::from_secs(60);
 /// A connection that held so long is worth being called what it is, after others ended in one and the same error.
 const HOLDS: Duration = Duration::from_secs(10);
 
-/// A delivery on its way to a session.
-pub struct Given {
-    pub attempting: Attempting,
-    /// Tells that a session has it; fails when nobody waits any more.
-    pub taken: oneshot::Sender<()>,
-    pub done: oneshot::Sender<Run<()>>,
-}
-
-/// Where the deliveries of a system with a connection go.
-pub struct Line {
-    queue: mpsc::Sender<Given>,
-    ready_timeout: Duration,
-    deadline: Duration,
-}
-
-impl Line {
-    /// `at_once`: deliveries at once. The other end is for [`Connections`].
-    pub fn new(at_once: usize, ready_timeout: Duration, deadline: Duration) -> (Self, Waiting) {
-        let (queue, given) = mpsc::channel(at_once.max(1));
-        (Self { queue, ready_timeout, deadline }, Arc::new(tokio::sync::Mutex::new(given)))
-    }
-
-    /// Gives a message to a session and waits until that has settled it.
-    pub async fn deliver(&self, attempting: Attempting) -> Run<()> {
-        let (taken, mut is_taken) = oneshot::channel();
-        let (done, is_done) = oneshot::channel();
-        let not_ready =
-            || ended(Failure::Transient { reason: "the connection is not ready".into(), retry_after_ms: None });
-        if self.queue.send(Given { attempting, taken, done }).await.is_err() {
-            return not_ready();
-        }
-        if tokio::time::timeout(self.ready_timeout, &mut is_taken).await.is_err() {
-            is_taken.close();
-            if is_taken.try_recv().is_err() {
-                return not_ready();
-            }
-        }
-        let unknown = |text: String| ended(Failure::UnknownOutcome(text));
-        match tokio::time::timeout(self.deadline, is_done).await {
-            Ok(Ok(run)) => run,
-            Ok(Err(_)) => unknown("the session ended before it settled the delivery".into()),
-            Err(_) => unknown(format!("not settled within {} ms (limits.deadline-ms)", self.deadline.as_millis())),
-        }
-    }
-}
-
-fn ended(failure: Failure) -> Run<()> {
-    Run::of(Err(failure))
-}
-
-/// How a system's connection is, for people.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub struct ConnectionShown {
-    /// `connecting`, `listening`, `connected` (not logged in), `ready`, `failing` (each connection ends at once in the
-    /// same error, `last-error`), or `elsewhere`: another hub has it.
-    pub state: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub peer: Option<String>,
-    pub since_ms: i64,
-    /// Code of what ended the last connection, if it ended badly.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_error: Option<String>,
-    /// What it was, in words. An adapter may quote the far end: only for those with the right to see personal data.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Connections in a row that ended badly.
-    pub failures: u32,
-    /// When the next one is made.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry_at_ms: Option<i64>,
-}
-
-/// The connections of one system.
-pub struct Connections {
-    pub hub: Arc<Hub>,
-    pub caller: Arc<Caller>,
-    pub given: Waiting,
-    /// Sessions at once of a listener.
-    pub at_once: usize,
-    pub send_timeout: Duration,
-    /// How long to wait after failures.
-    pub policy: Policy,
-    pub turn: Turn,
-    /// Deliveries of every hub need a connection there; what only listens is done by one of them.
-    pub every_hub: bool,
-    pub board: Arc<Board<ConnectionShown>>,
-    pub trouble: Trouble,
-    /// What the connection has come to, whatever is shown.
-    pub reached: Mutex<String>,
-    pub stop: CancellationToken,
-}
-
-/// An error that ends one connection after the other: it is told once, and not with each of them.
-#[derive(Default)]
-pub struct Trouble(Mutex<Option<(ErrorRecord, u32)>>);
-
-impl Trouble {
-    fn inner(&self) -> MutexGuard<'_, Option<(ErrorRecord, u32)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether it is another error than the one before.
-    pub fn is_new(&self, error: &ErrorRecord) -> bool {
-        let mut inner = self.inner();
-        let times = match &*inner {
-            // Its words may name what came, which is another thing each time.
-            Some((known, times)) if known.code == error.code => times + 1,
-            _ => 1,
-        };
-        *inner = Some((error.clone(), times));
-        times == 1
-    }
-
-    /// Whether connections end in it again and again.
-    fn lasts(&self) -> bool {
-        self.inner().as_ref().is_some_and(|(_, times)| *times > 1)
-    }
-
-    fn is_over(&self) {
-        *self.inner() = None;
-    }
-}
-
 impl Connections {
     pub async fn run(self, endpoint: Endpoint) {
         let this = Arc::new(self);
@@ -154,15 +26,6 @@ impl Connections {
             Endpoint::Connect(dialer) => this.dial(dialer).await,
             Endpoint::Listen(door) => this.listen(Arc::new(door)).await,
         }
-    }
-
-    pub fn system(&self) -> &str {
-        &self.caller.system.name
-    }
-
-    /// Whether the connection is this hub's to have.
-    pub fn is_mine(&self) -> bool {
-        if self.every_hub { *self.turn.0.borrow() != Shards::NONE } else { self.turn.is_mine(self.system()) }
     }
 
     async fn dial(&self, dialer: Dialer) {
@@ -188,7 +51,8 @@ impl Connections {
             };
             failures = if began.elapsed() >= GOOD { 0 } else { failures + 1 };
             let failure = self.ended(result);
-            let pause = pause_after(&self.policy, failures, &failure, Duration::ZERO).min(PAUSE_MAX);
+            let pause = pause_ms(&self.policy, failures, &failure, rand::random(), 0);
+            let pause = Duration::from_millis(pause).min(PAUSE_MAX);
             let retry_at_ms = self.hub.clock.now_ms() + i64::try_from(pause.as_millis()).unwrap_or_default();
             self.board.change(self.system(), |shown| {
                 (shown.failures, shown.retry_at_ms) = (failures, Some(retry_at_ms));
@@ -198,14 +62,14 @@ impl Connections {
     }
 
     async fn listen(self: &Arc<Self>, door: Arc<Door>) {
-        let places = Arc::new(Semaphore::new(self.at_once));
+        let room = Arc::new(Semaphore::new(self.at_once));
         let mut sessions = tokio::task::JoinSet::new();
         while !self.stop.is_cancelled() {
             if sessions.is_empty() {
                 self.show("listening", None);
             }
             while sessions.try_join_next().is_some() {}
-            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let Ok(permit) = room.clone().acquire_owned().await else { return };
             let stream = tokio::select! {
                 stream = door.knock() => stream,
                 () = self.stop.cancelled() => break,
@@ -215,7 +79,7 @@ impl Connections {
             }
             let (this, door) = (self.clone(), door.clone());
             sessions.spawn(async move {
-                let _place = place;
+                let _permit = permit;
                 let result = match door.greet(stream).await {
                     Ok(connected) => this.serve(&mut None, connected).await,
                     Err(reason) => Err(Failure::Transient { reason, retry_after_ms: None }),
@@ -227,14 +91,14 @@ impl Connections {
     }
 
     /// Talks over one connection until it ends; `session` is there again for the next one while it is sound.
-    async fn serve(&self, session: &mut Option<Session>, (socket, peer): Connected) -> Result<(), Failure> {
-        let mut held = match session.take() {
-            Some(held) => held,
+    async fn serve(&self, session: &mut Option<Session>, (socket, peer): PeerSocket) -> Result<(), Failure> {
+        let mut own = match session.take() {
+            Some(own) => own,
             None => Session::open(self.caller.clone()).await.map_err(Failure::Hub)?,
         };
         self.show("connected", Some(&peer));
         tracing::info!(system = self.system(), peer, "connected");
-        let mut serving = Serving::new(self, &mut held, socket, peer.clone());
+        let mut serving = Serving::new(self, &mut own, socket, peer.clone());
         let result = {
             let mut running = std::pin::pin!(serving.run());
             match tokio::time::timeout(HOLDS, &mut running).await {
@@ -246,73 +110,10 @@ impl Connections {
             }
         };
         serving.end().await;
-        if held.is_sound() {
-            *session = Some(held);
+        if own.is_sound() {
+            *session = Some(own);
         }
         result
-    }
-
-    /// Writes down how a connection ended, and gives the failure that the pause is made for.
-    fn ended(&self, result: Result<(), Failure>) -> Failure {
-        let closed = || Failure::Transient { reason: "the connection was closed".into(), retry_after_ms: None };
-        let code = result.as_ref().err().map(|failure| failure.problem().code.as_str());
-        let system = self.system().to_string();
-        metrics::gauge!("busbar_connection_ready", "system" => system.clone()).set(0.0);
-        metrics::counter!("busbar_connections_ended_total", "system" => system, "outcome" => code.unwrap_or("closed"))
-            .increment(1);
-        let error = result.as_ref().err().map(|failure| failure.problem().record());
-        self.board.change(self.system(), |shown| {
-            shown.last_error = error.as_ref().map(|error| error.code.clone());
-            shown.reason = error.map(|error| error.detail);
-        });
-        if self.trouble.lasts() {
-            self.show("failing", None);
-        }
-        match result {
-            // What the far end says may be about a customer: the detail of such a failure is in the journal.
-            Err(failure) => {
-                let reason = match &failure {
-                    Failure::Transient { reason, .. } => reason.as_str(),
-                    _ => "",
-                };
-                tracing::warn!(system = self.system(), code, reason, "a connection ended");
-                // However wrong it was, the next connection may be right.
-                match failure {
-                    Failure::Transient { .. } | Failure::RateLimited { .. } => failure,
-                    other => Failure::Other(other.problem().detail),
-                }
-            }
-            Ok(()) => {
-                tracing::info!(system = self.system(), "a connection was closed");
-                closed()
-            }
-        }
-    }
-
-    /// The connection is not one of those that end at once: it is what it says.
-    fn holds(&self, peer: &str) {
-        self.trouble.is_over();
-        let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.board.change(self.system(), |shown| (shown.failures, shown.retry_at_ms) = (0, None));
-        if !reached.is_empty() {
-            self.show(&reached, Some(peer));
-        }
-    }
-
-    pub fn show(&self, state: &str, peer: Option<&str>) {
-        let now_ms = self.hub.clock.now_ms();
-        *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = state.to_string();
-        // What ended twice in the same error will hardly be ready now: that it is for a moment is no news.
-        let state = if self.trouble.lasts() && state != "elsewhere" { "failing" } else { state };
-        if state == "ready" {
-            metrics::gauge!("busbar_connection_ready", "system" => self.system().to_string()).set(1.0);
-        }
-        self.board.change(self.system(), |shown| {
-            if shown.state != state {
-                (shown.state, shown.since_ms) = (state.to_string(), now_ms);
-            }
-            shown.peer = peer.map(str::to_string);
-        });
     }
 
     async fn rest(&self, pause: Duration) {
@@ -320,14 +121,5 @@ impl Connections {
             () = tokio::time::sleep(pause) => {}
             () = self.stop.cancelled() => {}
         }
-    }
-
-    /// The named credential, to be sent.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn secret(&self, name: &str) -> Result<secrecy::SecretString, Failure> {
-        let missing = |text| Failure::Hub(Problem::new(busbar_core::Code::MissingGrant, text));
-        self.caller.effects().secret(name).map_err(missing)
     }
 }

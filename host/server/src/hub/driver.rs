@@ -1,15 +1,15 @@
 //! Drives the engine of `busbar-core`: what happens goes in as events, what it says is done here over the ports.
 
+use super::WriterThread;
 use super::entries;
-use super::{Attempter, Filed, WriterThread};
 use busbar_core::engine::{Engine, Event, Step, SystemStatus, Ticket, Work};
 use busbar_core::ports::{Chunks, Clock, Store};
 use busbar_core::{Code, Commit, Committed, Intake, Problem, Refill, Shards, StoredDelivery};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,6 +20,16 @@ const NEWS: Duration = Duration::from_secs(30);
 
 /// A handle for whoever has something to write.
 pub type Committer = Arc<Driver>;
+
+/// An attempt that the engine wants made.
+pub enum Making {
+    Delivery { delivery: StoredDelivery, fresh: bool },
+    File { system: String, deliveries: Vec<Work> },
+}
+
+/// Attempts to be made, in the engine's order. The engine cannot wait for room; what it starts at once is bounded, by
+/// `limits.concurrency` of each system.
+pub type Attempts = mpsc::UnboundedReceiver<Making>;
 
 /// The result of a commit, when it is there.
 pub struct Pending(oneshot::Receiver<Result<Committed, Problem>>);
@@ -32,45 +42,51 @@ impl Pending {
     }
 }
 
-struct Waiting {
+struct Unconfirmed {
     answer: oneshot::Sender<Result<Committed, Problem>>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// The engine with the ports that it is driven over.
 pub struct Driver {
     engine: Mutex<Engine>,
-    waiting: Mutex<HashMap<Ticket, Waiting>>,
+    waiting: Mutex<HashMap<Ticket, Unconfirmed>>,
     tickets: AtomicU64,
-    places: Arc<Semaphore>,
+    inputs: Arc<Semaphore>,
     store: Arc<dyn Store>,
     writer: WriterThread,
     clock: Arc<dyn Clock>,
-    /// Set once all parts are wired: attempts lead back here.
-    attempter: OnceLock<Arc<Attempter>>,
+    wanted: mpsc::UnboundedSender<Making>,
     wake: Notify,
     tasks: TaskTracker,
 }
 
 impl Driver {
-    pub fn new(engine: Engine, store: Arc<dyn Store>, writer: WriterThread, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self {
+    /// Whoever makes attempts takes them from the second one.
+    pub fn new(
+        engine: Engine,
+        store: Arc<dyn Store>,
+        writer: WriterThread,
+        clock: Arc<dyn Clock>,
+    ) -> (Arc<Self>, Attempts) {
+        let (wanted, attempts) = mpsc::unbounded_channel();
+        let driver = Self {
             engine: Mutex::new(engine),
             waiting: Mutex::default(),
             tickets: AtomicU64::new(1),
-            places: Arc::new(Semaphore::new(INPUTS_MAX)),
+            inputs: Arc::new(Semaphore::new(INPUTS_MAX)),
             store,
             writer,
             clock,
-            attempter: OnceLock::new(),
+            wanted,
             wake: Notify::new(),
             tasks: TaskTracker::new(),
-        })
+        };
+        (Arc::new(driver), attempts)
     }
 
     /// Starts making deliveries of these shards.
-    pub fn start(self: &Arc<Self>, attempter: Arc<Attempter>, shards: Shards, stop: CancellationToken) {
-        let _ = self.attempter.set(attempter);
+    pub fn start(self: &Arc<Self>, shards: Shards, stop: CancellationToken) {
         tokio::spawn(self.clone().keep_time(stop));
         self.feed([Event::Owns { shards }]);
     }
@@ -106,10 +122,10 @@ impl Driver {
         let mut pending = Vec::with_capacity(commits.len());
         let mut events = Vec::with_capacity(commits.len());
         for commit in commits {
-            let place = self.places.clone().acquire_owned().await.map_err(|_| stopping())?;
+            let permit = self.inputs.clone().acquire_owned().await.map_err(|_| stopping())?;
             let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
             let (answer, answered) = oneshot::channel();
-            lock(&self.waiting).insert(ticket, Waiting { answer, _place: place });
+            lock(&self.waiting).insert(ticket, Unconfirmed { answer, _permit: permit });
             pending.push(Pending(answered));
             events.push(Event::Input { ticket, patient, commit: Box::new(commit) });
         }
@@ -169,17 +185,27 @@ impl Driver {
 
     fn perform(self: &Arc<Self>, step: Step) {
         match step {
-            Step::Write(commits) => drop(self.tasks.spawn(self.clone().write(commits))),
+            Step::Write(commits) => self.spawn(self.clone().write(commits)),
             Step::Confirm { ticket, result } => {
                 if let Some(waiting) = lock(&self.waiting).remove(&ticket) {
                     // Whoever asked may be gone; what is written is written.
                     let _ = waiting.answer.send(result);
                 }
             }
-            Step::Attempt { delivery, fresh } => drop(self.tasks.spawn(self.clone().attempt(delivery, fresh))),
-            Step::File { system, deliveries } => drop(self.tasks.spawn(self.clone().file(system, deliveries))),
-            Step::Read { system, refill } => drop(self.tasks.spawn(self.clone().read(system, refill))),
+            Step::Attempt { delivery, fresh } => self.want(Making::Delivery { delivery, fresh }),
+            Step::File { system, deliveries } => self.want(Making::File { system, deliveries }),
+            Step::Read { system, refill } => self.spawn(self.clone().read(system, refill)),
         }
+    }
+
+    fn want(&self, wanted: Making) {
+        // Nobody makes attempts any more: it is made after the next start.
+        let _ = self.wanted.send(wanted);
+    }
+
+    /// Does `work` as a part of what [`Self::drained`] waits for.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        drop(self.tasks.spawn(work));
     }
 
     async fn write(self: Arc<Self>, commits: Vec<Commit>) {
@@ -210,21 +236,6 @@ impl Driver {
             tracing::warn!(system, %problem, "deliveries cannot be read");
         }
         self.feed([Event::Read { system, refill, found }]);
-    }
-
-    async fn attempt(self: Arc<Self>, delivery: StoredDelivery, fresh: bool) {
-        let Some(attempter) = self.attempter.get().cloned() else { return };
-        // None: the hub is stopping, and the delivery is made after the next start.
-        if let Some(ended) = attempter.attempt(delivery, fresh).await {
-            self.feed([Event::Ended(Box::new(ended))]);
-        }
-    }
-
-    async fn file(self: Arc<Self>, system: String, deliveries: Vec<Work>) {
-        let Some(attempter) = self.attempter.get().cloned() else { return };
-        if let Some(Filed { ended, left }) = attempter.file(&system, deliveries, &self).await {
-            self.feed([Event::Filed { system, ended, left }]);
-        }
     }
 
     async fn keep_time(self: Arc<Self>, stop: CancellationToken) {

@@ -1,7 +1,8 @@
 //! The effects of one system's adapter, done for real.
 
+use super::Committer;
 use super::oauth2::Tokens;
-use super::questions::Questions;
+use super::questions::Asker;
 use super::quota::Quota;
 use super::shards::Lease;
 use crate::config::credentials::Credential;
@@ -15,7 +16,7 @@ use busbar_core::{Call, Code, Commit, Message, Problem, Started, StatedBy};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
 
 /// A system's secrets by name. The only place that looks into them.
@@ -123,23 +124,20 @@ pub struct HubEffects {
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
     pub quota: Arc<Quota>,
-    /// Set once all parts are wired: questions lead back to adapters.
-    pub questions: Arc<OnceLock<Arc<Questions>>>,
+    pub asker: Asker,
     /// `None` outside a hub, where no other attempt follows.
     pub ahead: Option<WriteAhead>,
 }
 
 /// Writes unsafe requests down before they are sent.
 pub struct WriteAhead {
-    pub questions: Arc<OnceLock<Arc<Questions>>>,
+    pub committer: Committer,
     pub clock: Arc<dyn Clock>,
     pub lease: Arc<Lease>,
 }
 
 impl WriteAhead {
     async fn write(&self, system: &str, delivery: i64, call: &Call) -> Result<(), Problem> {
-        let starting = || Problem::new(Code::StoreUnavailable, "the hub is starting");
-        let committer = self.questions.get().map(|questions| &questions.committer).ok_or_else(starting)?;
         // The engine knows the version it expects.
         let (system, calls) = (system.to_string(), vec![call.clone()]);
         let started = vec![Started { system, delivery, expected: 0, attempt: call.attempt, calls }];
@@ -147,7 +145,7 @@ impl WriteAhead {
         let breaks = self.lease.breaks();
         let commit = Commit { started, at_ms, ..Commit::default() };
         let taken_over = || Problem::new(Code::StoreUnavailable, "another hub has taken the delivery over");
-        committer.commit(commit).await?.map(drop).map_err(|_| taken_over())?;
+        self.committer.commit(commit).await?.map(drop).map_err(|_| taken_over())?;
         // While this hub stood still another one may have asked the far end, and sent it.
         if self.lease.holds(breaks, self.clock.now_ms()) { Ok(()) } else { Err(taken_over()) }
     }
@@ -167,18 +165,14 @@ impl Effects for HubEffects {
     }
 
     async fn ask(&self, question: Message, deadline_ms: u64) -> Result<Message, AskFailure> {
-        let Some(questions) = self.questions.get() else {
-            return Err(AskFailure::Failed("the hub is starting".into()));
-        };
-        questions.ask(question, &StatedBy::System(self.system.clone()), deadline_ms).await.map_err(|problem| {
-            match problem.code {
-                Code::NoAnswerer => AskFailure::NoAnswerer(problem.detail),
-                Code::AnswerTimeout => AskFailure::Timeout,
-                Code::InvalidEvent | Code::InvalidData | Code::UnknownType | Code::NotAQuestion => {
-                    AskFailure::Refused(problem.to_string())
-                }
-                _ => AskFailure::Failed(problem.to_string()),
+        let by = StatedBy::System(self.system.clone());
+        self.asker.ask(question, by, deadline_ms).await.map_err(|problem| match problem.code {
+            Code::NoAnswerer => AskFailure::NoAnswerer(problem.detail),
+            Code::AnswerTimeout => AskFailure::Timeout,
+            Code::InvalidEvent | Code::InvalidData | Code::UnknownType | Code::NotAQuestion => {
+                AskFailure::Refused(problem.to_string())
             }
+            _ => AskFailure::Failed(problem.to_string()),
         })
     }
 

@@ -22,7 +22,7 @@ pub struct FileResult {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct SpoolLine {
     event: serde_json::Value,
     digest: String,
     deliveries: Vec<Planned>,
@@ -94,7 +94,7 @@ impl Spool {
             let new = self.rules.admit_valid(message, place)?;
             let digest = new.digest().to_string();
             let NewMessage { message, deliveries, place, journal, .. } = new;
-            let line = Line { event: message.to_structured(), digest, deliveries, place, journal };
+            let line = SpoolLine { event: message.to_structured(), digest, deliveries, place, journal };
             serde_json::to_writer(&mut *file, &line).map_err(|e| failed(&e))?;
             file.write_all(b"\n").map_err(|e| failed(&e))?;
         }
@@ -121,10 +121,10 @@ fn chunk(reader: &mut impl BufRead) -> Result<Vec<NewMessage>, Problem> {
         if read == 0 {
             break;
         }
-        let line: Line =
+        let line: SpoolLine =
             serde_json::from_slice(&text).map_err(|e| Problem::new(Code::FileUnreadable, format!("spool: {e}")))?;
         let message = Arc::new(Message::from_structured(line.event)?);
-        let Line { digest, deliveries, place, journal, .. } = line;
+        let SpoolLine { digest, deliveries, place, journal, .. } = line;
         let marks = digest.into();
         chunk.push(NewMessage { message, marks, deliveries, place, stated_by: None, journal });
     }

@@ -1,30 +1,13 @@
 //! The front door: what comes in over REST, AMQP and hooks, checked and written down before anybody
 //! is told that it arrived.
 
-use super::{Attempter, Committer, Questions, Refusals, entries};
+use super::{Hub, entries};
 use crate::ids::new_id;
-use busbar_core::ports::{Adapters, Clock, HookRequest, HookResponse, Store};
+use busbar_core::ports::{HookRequest, HookResponse};
 use busbar_core::{
     Accepted, Code, Commit, Failure, Intake, IntakeKind, IntakeOutcome, Message, NewMessage, OnDiffering, Problem,
-    Refusal, Rules, StatedBy, Stater,
+    Refusal, StatedBy, Stater,
 };
-use std::path::PathBuf;
-use std::sync::Arc;
-
-/// The hub's inner side: everything that inputs need.
-pub struct Hub {
-    pub rules: Arc<Rules>,
-    pub store: Arc<dyn Store>,
-    pub committer: Committer,
-    pub attempter: Arc<Attempter>,
-    pub adapters: Arc<dyn Adapters>,
-    pub questions: Arc<Questions>,
-    pub clock: Arc<dyn Clock>,
-    /// Of the systems that get files.
-    pub refusals: Refusals,
-    /// Folder for files that are being decoded.
-    pub spool: PathBuf,
-}
 
 /// A refused input: which message of a batch, and why.
 #[derive(Debug)]

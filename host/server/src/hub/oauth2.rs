@@ -25,11 +25,11 @@ pub struct Tokens {
     client: OAuth2,
     egress: Egress,
     // Held while a token is asked for: whoever needs one meanwhile waits for the same.
-    state: Mutex<State>,
+    state: Mutex<TokenState>,
 }
 
 #[derive(Default)]
-struct State {
+struct TokenState {
     token: Option<Token>,
     /// The newest, where the server replaces them.
     refresh: Option<SecretString>,
@@ -46,7 +46,7 @@ impl Tokens {
     /// # Errors
     /// As [`Egress::new`].
     pub fn new(name: &str, client: OAuth2) -> Result<Self, Problem> {
-        let state = State { token: None, refresh: client.refresh_token.clone() };
+        let state = TokenState { token: None, refresh: client.refresh_token.clone() };
         // The operator wrote this very address down: it may be a private one, for these requests alone.
         let host = url::Url::parse(&client.config.token_url).ok().and_then(|url| url.host_str().map(str::to_string));
         let egress = Egress::new(host.into_iter().collect(), ANSWER_BYTES_MAX, ANSWER_BYTES_MAX)?;
@@ -86,7 +86,7 @@ impl Tokens {
         let asked = Instant::now();
         let answer = self.egress.send(self.request(state.refresh.as_ref(), timeout_ms), self.client_header()).await;
         let answer = answer.map_err(|failure| self.none(&failure.text()))?;
-        let given = Given::read(&answer).map_err(|why| self.none(&why))?;
+        let given = Granted::read(&answer).map_err(|why| self.none(&why))?;
         if let Some(refresh) = given.refresh {
             self.keep(refresh.clone()).await;
             state.refresh = Some(refresh);
@@ -174,13 +174,13 @@ fn write(file: &PathBuf, refresh: &SecretString) -> std::io::Result<()> {
 
 /// RFC 6749, section 5.1.
 #[derive(Debug)]
-struct Given {
+struct Granted {
     token: SecretString,
     lifetime: Option<Duration>,
     refresh: Option<SecretString>,
 }
 
-impl Given {
+impl Granted {
     /// What the server gives; or why not, without a word of its own but the code of section 5.2.
     fn read(answer: &HttpResponse) -> Result<Self, String> {
         let body: Option<Value> = serde_json::from_slice(&answer.body).ok();

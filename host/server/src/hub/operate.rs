@@ -1,8 +1,7 @@
 //! What a person does about deliveries that are not finished.
 
 use super::Hub;
-use busbar_core::files::begun;
-use busbar_core::record::binds;
+use busbar_core::record::may_be_edited;
 use busbar_core::{
     Act, Code, Commit, DeliveryFilter, DeliveryState, DeliveryView, Message, Operation, Problem, Refusal, Shards,
     States,
@@ -30,19 +29,7 @@ impl Hub {
         self.rules.catalog.validate(&message.r#type, &data)?;
         // What is written meanwhile counts the delivery's version up, and the decision is refused.
         let calls = self.store.calls(delivery).await?;
-        if let Some(begun) = begun(&calls) {
-            let detail = format!(
-                "delivery {delivery} is in the file `{}` that is not finished, with the data as they were; retry it, or skip it",
-                begun.name
-            );
-            return Err(Problem::new(Code::NotParked, detail));
-        }
-        if view.state == DeliveryState::Ready && binds(&calls) {
-            let detail = format!(
-                "delivery {delivery} has done something already, or may have; with other data it could do it twice"
-            );
-            return Err(Problem::new(Code::NotParked, detail));
-        }
+        may_be_edited(delivery, view.state, &calls)?;
         self.operate_on(seq, &view, Act::Edit(Box::new(Message { data: data.into(), ..message })), by).await
     }
 

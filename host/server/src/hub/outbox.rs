@@ -29,6 +29,7 @@ pub struct Outbox {
     pub system: String,
     pub folder: PathBuf,
     pub store: Arc<dyn Store>,
+    pub committer: Committer,
     pub adapters: Arc<dyn Adapters>,
     pub clock: Arc<dyn Clock>,
     pub lease: Arc<Lease>,
@@ -77,12 +78,7 @@ impl Outbox {
     }
 
     /// Makes one file, or goes on with one that was begun. `recorded`: what earlier attempts did, of those that had any.
-    pub async fn make(
-        &self,
-        deliveries: Vec<StoredDelivery>,
-        recorded: Vec<(i64, Vec<Call>)>,
-        committer: &Committer,
-    ) -> Filed {
+    pub async fn make(&self, deliveries: Vec<StoredDelivery>, recorded: Vec<(i64, Vec<Call>)>) -> Filed {
         let breaks = self.lease.breaks();
         let mut part = match self.part(deliveries, &recorded).await {
             Ok(part) => part,
@@ -91,7 +87,7 @@ impl Outbox {
         let at_ms = self.clock.now_ms();
         let started = files::ahead(&part.deliveries, &part.begun, at_ms);
         let state = std::mem::take(&mut part.state);
-        let written = committer.commit(Commit { started, state, at_ms, ..Commit::default() }).await;
+        let written = self.committer.commit(Commit { started, state, at_ms, ..Commit::default() }).await;
         let taken_over = || Problem::new(Code::StoreUnavailable, "another hub has taken the deliveries over");
         let trouble = match written {
             // While this hub stood still another one may have gone on with it.
@@ -111,7 +107,7 @@ impl Outbox {
         // on with.
         let named = match trouble {
             Some(problem) => Err(Failure::Hub(problem)),
-            None => self.name(&part, committer).await,
+            None => self.name(&part).await,
         };
         self.end(part, named)
     }
@@ -179,7 +175,7 @@ impl Outbox {
     }
 
     /// Gives the file its name. What is said of its call: that it was done now, or before.
-    async fn name(&self, part: &Part, committer: &Committer) -> Result<CallOutcome, Failure> {
+    async fn name(&self, part: &Part) -> Result<CallOutcome, Failure> {
         let Begun { name, part: hidden } = &part.begun;
         let named = self.open().and_then(|folder| {
             let there = folder.has(OsStr::new(hidden))?;
@@ -197,7 +193,7 @@ impl Outbox {
                 let started = files::withdrawn(&part.deliveries, &part.begun, at_ms);
                 let commit = Commit { started, at_ms, ..Commit::default() };
                 // Until it is written, or they are another hub's, the records say that the file is there.
-                while committer.commit(commit.clone()).await.is_err() {
+                while self.committer.commit(commit.clone()).await.is_err() {
                     tokio::time::sleep(STORE_RETRY).await;
                 }
                 Err(self.unwritable(name, &std::io::Error::other("it was removed before it had its name")))

@@ -3,24 +3,12 @@
 use super::shards::Turn;
 use super::{Hub, entries};
 use crate::wasm::RESERVED;
-use busbar_core::outcome::decide;
+use busbar_core::outcome::pause_ms;
 use busbar_core::ports::{LeftOut, Run};
-use busbar_core::{
-    Commit, Failure, IntakeKind, IntakeOutcome, NewMessage, Next, OnDiffering, Policy, Problem, StateWrite,
-};
+use busbar_core::{Commit, Failure, IntakeKind, IntakeOutcome, NewMessage, OnDiffering, Policy, Problem, StateWrite};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-
-/// How long to wait after so many failures in a row of something that is never given up.
-pub fn pause_after(policy: &Policy, failures: u32, failure: &Failure, every: Duration) -> Duration {
-    let policy = Policy { attempts_max: u32::MAX, ..*policy };
-    match decide(&policy, failures, failure, rand::random(), false) {
-        Next::Retry { after_ms } => Duration::from_millis(after_ms),
-        // It will hardly pass, but nobody else would find out that it has.
-        Next::GiveUp => Duration::from_millis(policy.backoff_max_ms).max(every),
-    }
-}
 
 /// Polls one system until `stop`.
 pub struct Poller {
@@ -66,7 +54,9 @@ impl Poller {
             }
             Err(failure) => {
                 *failures = failures.saturating_add(1);
-                let pause = pause_after(&self.policy, *failures, &failure, self.every);
+                let every_ms = u64::try_from(self.every.as_millis()).unwrap_or(u64::MAX);
+                let pause = pause_ms(&self.policy, *failures, &failure, rand::random(), every_ms);
+                let pause = Duration::from_millis(pause);
                 // The detail may quote what the system said about a customer: it is in the journal.
                 tracing::warn!(system = self.system, code = outcome, failures, ?pause, "a poll failed");
                 pause

@@ -1,6 +1,6 @@
 //! Questions: one system asks, the hub finds who answers, and holds both against their schemas.
 
-use super::attempt::named;
+use super::via::named;
 use super::{Committer, Via};
 use crate::ids::new_id;
 use busbar_core::ports::{Adapters, Clock};
@@ -8,6 +8,41 @@ use busbar_core::{Call, Code, Commit, Intake, IntakeKind, IntakeOutcome, Message
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Of adapters, at once on their way to [`Questions::take`], which hands each on without waiting for its answer: room for
+/// what asks in the same moment. More wait until they are taken.
+const ON_THEIR_WAY_MAX: usize = 64;
+
+/// A question of an adapter.
+pub struct Question {
+    question: Message,
+    by: StatedBy,
+    deadline_ms: u64,
+    answer: oneshot::Sender<Result<Message, Problem>>,
+}
+
+/// Where adapters ask: those that answer are adapters as well, and are not there yet when one is made.
+#[derive(Clone)]
+pub struct Asker(mpsc::Sender<Question>);
+
+impl Asker {
+    /// Whoever answers takes the questions from the second one.
+    pub fn new() -> (Self, mpsc::Receiver<Question>) {
+        let (asker, asked) = mpsc::channel(ON_THEIR_WAY_MAX);
+        (Self(asker), asked)
+    }
+
+    /// # Errors
+    /// As [`Questions::ask`]; `answer-failed` also where nobody takes questions any more.
+    pub async fn ask(&self, question: Message, by: StatedBy, deadline_ms: u64) -> Result<Message, Problem> {
+        let nobody = || Problem::new(Code::AnswerFailed, "nobody takes the question");
+        let (answer, answered) = oneshot::channel();
+        self.0.send(Question { question, by, deadline_ms, answer }).await.map_err(|_| nobody())?;
+        answered.await.unwrap_or_else(|_| Err(nobody()))
+    }
+}
 
 /// Where questions go.
 pub struct Questions {
@@ -19,6 +54,21 @@ pub struct Questions {
 }
 
 impl Questions {
+    /// Takes the adapters' questions, each in a task of its own: a slow one holds up no other.
+    pub async fn take(self: Arc<Self>, mut asked: mpsc::Receiver<Question>, stop: CancellationToken) {
+        while let Some(Some(asked)) = stop.run_until_cancelled(asked.recv()).await {
+            let this = self.clone();
+            tokio::spawn(async move {
+                let Question { question, by, deadline_ms, mut answer } = asked;
+                tokio::select! {
+                    result = this.ask(question, &by, deadline_ms) => drop(answer.send(result)),
+                    // Whoever asked was ended meanwhile.
+                    () = answer.closed() => {}
+                }
+            });
+        }
+    }
+
     /// Asks and waits for the answer.
     ///
     /// # Errors

@@ -16,11 +16,11 @@ pub struct Quota {
     lines_max: u32,
     /// What the store had when it was last asked, and all that was written since as if it was new: never too little.
     used: Mutex<Option<StateSize>>,
-    lines: Mutex<Lines>,
+    lines: Mutex<LogMinute>,
 }
 
 #[derive(Default)]
-struct Lines {
+struct LogMinute {
     minute: i64,
     count: u32,
     left_out: u64,
@@ -99,7 +99,7 @@ impl Quota {
         if lines.minute == minute {
             return;
         }
-        let left_out = std::mem::replace(&mut *lines, Lines { minute, ..Lines::default() }).left_out;
+        let left_out = std::mem::replace(&mut *lines, LogMinute { minute, ..LogMinute::default() }).left_out;
         drop(lines);
         if left_out > 0 {
             let system = self.system.as_str();

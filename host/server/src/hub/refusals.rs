@@ -24,13 +24,13 @@ pub struct Refusals(Mutex<Kinds>);
 
 #[derive(Debug, Default)]
 struct Kinds {
-    of_today: HashMap<RefusalKind, Seen>,
+    of_today: HashMap<RefusalKind, SeenToday>,
     /// What days before have counted and not written.
     earlier: Vec<Recurred>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct SeenToday {
     day: i64,
     rows: u32,
     more: Recurred,
@@ -47,9 +47,9 @@ impl Refusals {
         let mut kinds = self.kinds();
         let none = || Recurred { intake: id.to_string(), times: 0, last_at_ms: at_ms };
         let Kinds { of_today, earlier } = &mut *kinds;
-        let seen = of_today.entry(kind.clone()).or_insert_with(|| Seen { day, rows: 0, more: none() });
+        let seen = of_today.entry(kind.clone()).or_insert_with(|| SeenToday { day, rows: 0, more: none() });
         if seen.day != day {
-            let before = std::mem::replace(seen, Seen { day, rows: 0, more: none() });
+            let before = std::mem::replace(seen, SeenToday { day, rows: 0, more: none() });
             earlier.extend(Some(before.more).filter(|more| more.times > 0));
         }
         let most = if kind.2 == Code::Unauthorized { STRANGERS_ROWS } else { ROWS };

@@ -1,10 +1,10 @@
 //! One connection at work: bytes, timers and messages go to the session, one at a time. What it states is written down
 //! before anything is sent, so that the far end's acknowledgement is never ahead of the journal.
 
-use super::connection::{Connections, Given};
 use super::entries;
+use super::line::{Connections, Given, GivenQueue};
 use crate::tcp::Socket;
-use crate::wasm::{Event, Piece, Session, Step};
+use crate::wasm::{Piece, Session, SessionEvent, SessionStep};
 use busbar_core::ports::Run;
 use busbar_core::record::maybe_sent;
 use busbar_core::{Call, Code, Commit, Failure, IntakeKind, IntakeOutcome, NewMessage, OnDiffering, Problem, Shards};
@@ -12,10 +12,9 @@ use busbar_core::{CallKind, CallOutcome};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 const READ_BYTES: usize = 16 << 10;
 /// Of what was sent or received, in the record.
@@ -25,11 +24,8 @@ const HANG_UP: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_secs(1);
 const STORE_RETRY: Duration = Duration::from_millis(250);
 
-/// Deliveries that wait for a session, shared by all sessions of a system.
-pub type Waiting = Arc<Mutex<mpsc::Receiver<Given>>>;
-
 /// A delivery that the session has.
-struct Open {
+struct GivenDelivery {
     done: oneshot::Sender<Run<()>>,
     call: Call,
     started: Instant,
@@ -43,10 +39,10 @@ pub struct Serving<'a> {
     peer: String,
     ready: bool,
     timer: Option<tokio::time::Instant>,
-    open: HashMap<i64, Open>,
+    open: HashMap<i64, GivenDelivery>,
 }
 
-enum Next {
+enum Happening {
     Read(std::io::Result<usize>),
     Timer,
     Given(Option<Given>),
@@ -65,7 +61,7 @@ impl<'a> Serving<'a> {
         let mut buffer = vec![0; READ_BYTES];
         let mut turn = self.parts.turn.0.clone();
         let mut stopping = false;
-        let mut closed = self.event(Event::Connected(self.peer.clone())).await?;
+        let mut closed = self.event(SessionEvent::Connected(self.peer.clone())).await?;
         loop {
             if closed || (stopping && self.open.is_empty()) {
                 return Ok(());
@@ -75,29 +71,29 @@ impl<'a> Serving<'a> {
             let room = self.ready && !stopping && self.open.len() < self.parts.caller.system.limits.concurrency;
             let timer = self.timer;
             let next = tokio::select! {
-                read = self.socket.read(&mut buffer) => Next::Read(read),
-                () = sleep_until(timer), if timer.is_some() => Next::Timer,
-                given = take(&self.parts.given), if room => Next::Given(given),
-                () = self.parts.stop.cancelled(), if !stopping => Next::Stop,
-                () = changed(&mut turn) => Next::Turn,
-                () = tokio::time::sleep(LOOK), if !self.open.is_empty() => Next::Look,
+                read = self.socket.read(&mut buffer) => Happening::Read(read),
+                () = sleep_until(timer), if timer.is_some() => Happening::Timer,
+                given = take(&self.parts.given), if room => Happening::Given(given),
+                () = self.parts.stop.cancelled(), if !stopping => Happening::Stop,
+                () = changed(&mut turn) => Happening::Turn,
+                () = tokio::time::sleep(LOOK), if !self.open.is_empty() => Happening::Look,
             };
             closed = match next {
-                Next::Read(Ok(0)) => return Ok(()),
-                Next::Read(Ok(count)) => {
+                Happening::Read(Ok(0)) => return Ok(()),
+                Happening::Read(Ok(count)) => {
                     let bytes = buffer.get(..count).unwrap_or_default().to_vec();
                     count_bytes(self.parts.system(), "in", count);
-                    self.event(Event::Bytes(bytes)).await?
+                    self.event(SessionEvent::Bytes(bytes)).await?
                 }
-                Next::Read(Err(error)) => return Err(lost(&error)),
-                Next::Timer => self.event(Event::Timer).await?,
-                Next::Given(Some(given)) => self.give(given).await?,
-                Next::Given(None) | Next::Stop => {
+                Happening::Read(Err(error)) => return Err(lost(&error)),
+                Happening::Timer => self.event(SessionEvent::Timer).await?,
+                Happening::Given(Some(given)) => self.give(given).await?,
+                Happening::Given(None) | Happening::Stop => {
                     stopping = true;
                     false
                 }
-                Next::Turn => !self.parts.is_mine(),
-                Next::Look => false,
+                Happening::Turn => !self.parts.is_mine(),
+                Happening::Look => false,
             };
         }
     }
@@ -127,9 +123,9 @@ impl<'a> Serving<'a> {
     }
 
     /// Whether the connection is to be closed.
-    async fn event(&mut self, event: Event) -> Result<bool, Failure> {
+    async fn event(&mut self, event: SessionEvent) -> Result<bool, Failure> {
         let received = match &event {
-            Event::Bytes(bytes) => Some(shown(bytes)),
+            SessionEvent::Bytes(bytes) => Some(shown(bytes)),
             _ => None,
         };
         self.timer = None;
@@ -164,9 +160,9 @@ impl<'a> Serving<'a> {
             let _ = done.send(Run::of(Err(Failure::Hub(problem))));
             return Ok(false);
         }
-        self.open.insert(delivery, Open { done, call, started: Instant::now() });
+        self.open.insert(delivery, GivenDelivery { done, call, started: Instant::now() });
         let maybe_sent = maybe_sent(&attempting.recorded);
-        let step = Event::Message { delivery, message: attempting.message, maybe_sent };
+        let step = SessionEvent::Message { delivery, message: attempting.message, maybe_sent };
         let (result, run) = self.session.step(step).await.split();
         match result {
             Ok(step) => {
@@ -184,7 +180,7 @@ impl<'a> Serving<'a> {
     }
 
     /// Commits, sends, settles, in this order.
-    async fn follow(&mut self, step: Step, run: Run<()>, received: Option<Value>) -> Result<bool, Failure> {
+    async fn follow(&mut self, step: SessionStep, run: Run<()>, received: Option<Value>) -> Result<bool, Failure> {
         if let Err(failure) = self.commit(run, received).await {
             self.session.forget();
             return Err(failure);
@@ -310,7 +306,7 @@ impl<'a> Serving<'a> {
     }
 
     fn settle(&mut self, delivery: i64, outcome: Result<(), Failure>) {
-        let Some(Open { done, mut call, started }) = self.open.remove(&delivery) else {
+        let Some(GivenDelivery { done, mut call, started }) = self.open.remove(&delivery) else {
             tracing::warn!(
                 system = self.parts.system(),
                 delivery,
@@ -329,7 +325,7 @@ impl<'a> Serving<'a> {
     }
 }
 
-async fn take(given: &Waiting) -> Option<Given> {
+async fn take(given: &GivenQueue) -> Option<Given> {
     given.lock().await.recv().await
 }
 

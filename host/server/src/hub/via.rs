@@ -1,6 +1,5 @@
 //! Systems that speak canonical messages themselves: no adapter in between.
 
-use super::attempt::{named, single, status_failure, unreachable};
 use super::effects::SystemSecrets;
 use crate::cloudevents;
 use crate::config::model::HttpMode;
@@ -207,4 +206,29 @@ fn call(
         started_at_ms: now_ms,
         duration_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
     }
+}
+
+/// A run without an adapter: one call, and how it ended.
+pub(super) fn single(result: Result<(), Failure>, calls: Vec<Call>) -> Run<()> {
+    Run { calls, ..Run::of(result) }
+}
+
+/// The failure that an HTTP status stands for.
+fn status_failure(status: u16, retry_after_ms: Option<u64>, text: String) -> Failure {
+    match status {
+        401 | 403 => Failure::Unauthorized(text),
+        429 => Failure::RateLimited { reason: text, retry_after_ms },
+        408 | 425 | 500..=599 => Failure::Transient { reason: text, retry_after_ms },
+        _ => Failure::Rejected(busbar_core::Rejection { code: format!("http-{status}"), reason: text, place: None }),
+    }
+}
+
+/// A message for a log line or an error: what it is, not what it says.
+pub(super) fn named(message: &Message) -> String {
+    format!("{} {} from {}", message.r#type, message.id, message.source)
+}
+
+/// A problem that says that a part is missing.
+fn unreachable(detail: &str) -> Problem {
+    Problem::new(Code::BrokerUnavailable, detail)
 }

@@ -37,13 +37,13 @@ pub fn key_digest(key: &str) -> String {
 }
 
 /// Who calls.
-pub struct Caller {
+pub struct KeyHolder {
     /// Its name, and what it may state and ask.
     pub stater: Arc<Stater>,
     rights: Vec<Right>,
 }
 
-impl Caller {
+impl KeyHolder {
     /// # Errors
     /// `forbidden`.
     pub fn require(&self, right: Right) -> Result<(), ApiProblem> {
@@ -63,7 +63,7 @@ impl Caller {
     }
 }
 
-impl FromRequestParts<Shared> for Caller {
+impl FromRequestParts<Shared> for KeyHolder {
     type Rejection = ApiProblem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiProblem> {

@@ -7,19 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-pub struct Connections {
+pub struct HttpConnections {
     most: usize,
-    open: Mutex<Open>,
+    open: Mutex<Seats>,
     freed: Notify,
 }
 
 #[derive(Default)]
-struct Open {
+struct Seats {
     last: u64,
-    seats: BTreeMap<u64, State>,
+    seats: BTreeMap<u64, SeatState>,
 }
 
-struct State {
+struct SeatState {
     /// Requests being answered.
     running: usize,
     has_asked: bool,
@@ -31,7 +31,7 @@ struct State {
 /// One connection's place, until it is dropped.
 pub struct Seat {
     number: u64,
-    connections: Arc<Connections>,
+    connections: Arc<HttpConnections>,
     /// Another one needs the place.
     pub leave: CancellationToken,
 }
@@ -39,12 +39,12 @@ pub struct Seat {
 /// As long as a request is being answered.
 pub struct Asking(Arc<Seat>);
 
-impl Connections {
+impl HttpConnections {
     pub fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, open: Mutex::default(), freed: Notify::new() })
     }
 
-    fn open(&self) -> MutexGuard<'_, Open> {
+    fn open(&self) -> MutexGuard<'_, Seats> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -66,7 +66,7 @@ impl Connections {
         }
         open.last += 1;
         let (number, leave) = (open.last, CancellationToken::new());
-        let state = State { running: 0, has_asked: false, since: number, leave: leave.clone() };
+        let state = SeatState { running: 0, has_asked: false, since: number, leave: leave.clone() };
         open.seats.insert(number, state);
         Some(Seat { number, connections: self.clone(), leave })
     }
@@ -77,7 +77,7 @@ impl Connections {
     }
 }
 
-impl Open {
+impl Seats {
     fn make_room(&mut self) -> bool {
         let idle = self.seats.iter().filter(|(_, state)| state.running == 0);
         let first = idle.min_by_key(|(_, state)| (state.has_asked, state.since)).map(|(number, _)| *number);

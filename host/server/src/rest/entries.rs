@@ -1,6 +1,6 @@
 //! What a person decides about entries of inputs: left out, or known with other content.
 
-use super::auth::Caller;
+use super::auth::KeyHolder;
 use super::{ApiProblem, Shared};
 use crate::config::model::Right;
 use axum::Json;
@@ -28,7 +28,7 @@ fn named(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
     responses((status = 200, body = EntryAccepted), (status = "4XX", body = super::problem::Body)))]
 pub async fn accept(
     State(api): State<Shared>,
-    caller: Caller,
+    caller: KeyHolder,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<EntryAccepted>, ApiProblem> {
     caller.require(Right::Operate)?;
@@ -41,7 +41,7 @@ pub async fn accept(
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn dismiss(
     State(api): State<Shared>,
-    caller: Caller,
+    caller: KeyHolder,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, ApiProblem> {
     caller.require(Right::Operate)?;

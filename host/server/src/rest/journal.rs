@@ -1,6 +1,6 @@
 //! Looking things up in the journal.
 
-use super::auth::Caller;
+use super::auth::KeyHolder;
 use super::views::{Intakes, Messages, Shower, Trace};
 use super::{ApiProblem, Shared};
 use crate::config::model::Right;
@@ -38,7 +38,7 @@ pub struct MessagesQuery {
     responses((status = 200, body = Messages), (status = "4XX", body = super::problem::Body)))]
 pub async fn messages(
     State(api): State<Shared>,
-    caller: Caller,
+    caller: KeyHolder,
     query: Result<Query<MessagesQuery>, QueryRejection>,
 ) -> Result<Json<Messages>, ApiProblem> {
     caller.require(Right::Read)?;
@@ -65,7 +65,7 @@ pub async fn messages(
     responses((status = 200, body = Trace), (status = "4XX", body = super::problem::Body)))]
 pub async fn message(
     State(api): State<Shared>,
-    caller: Caller,
+    caller: KeyHolder,
     seq: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Trace>, ApiProblem> {
     caller.require(Right::Read)?;
@@ -103,7 +103,7 @@ pub struct IntakesQuery {
     responses((status = 200, body = Intakes), (status = "4XX", body = super::problem::Body)))]
 pub async fn intakes(
     State(api): State<Shared>,
-    caller: Caller,
+    caller: KeyHolder,
     query: Result<Query<IntakesQuery>, QueryRejection>,
 ) -> Result<Json<Intakes>, ApiProblem> {
     caller.require(Right::Read)?;
@@ -115,7 +115,7 @@ pub async fn intakes(
     Ok(Json(Intakes { intakes: found.into_iter().map(|i| shower.intake(i)).collect() }))
 }
 
-fn shower<'a>(api: &'a Shared, caller: &Caller) -> Shower<'a> {
+fn shower<'a>(api: &'a Shared, caller: &KeyHolder) -> Shower<'a> {
     Shower { catalog: &api.hub.rules.catalog, personal: caller.may(Right::ReadPersonal) }
 }
 

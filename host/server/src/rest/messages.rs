@@ -1,6 +1,6 @@
 //! Messages and questions in.
 
-use super::auth::Caller;
+use super::auth::KeyHolder;
 use super::{ApiProblem, Shared};
 use crate::cloudevents;
 use crate::config::model::Right;
@@ -42,7 +42,7 @@ pub struct AcceptedMessage {
 #[utoipa::path(post, path = "/v1/messages", tag = "messages", security(("key" = ["publish"])),
     request_body(content = Value, description = "A CloudEvent", content_type = "application/cloudevents+json"),
     responses((status = 202, body = AcceptedMessages), (status = "4XX", body = super::problem::Body), (status = 503, body = super::problem::Body)))]
-pub async fn publish(State(api): State<Shared>, caller: Caller, request: Request) -> Result<Response, ApiProblem> {
+pub async fn publish(State(api): State<Shared>, caller: KeyHolder, request: Request) -> Result<Response, ApiProblem> {
     caller.require(Right::Publish)?;
     match take(&api, &caller, request).await {
         Ok(accepted) => Ok((StatusCode::ACCEPTED, Json(accepted)).into_response()),
@@ -53,7 +53,11 @@ pub async fn publish(State(api): State<Shared>, caller: Caller, request: Request
     }
 }
 
-async fn take(api: &Shared, caller: &Caller, request: Request) -> Result<AcceptedMessages, (Problem, Option<usize>)> {
+async fn take(
+    api: &Shared,
+    caller: &KeyHolder,
+    request: Request,
+) -> Result<AcceptedMessages, (Problem, Option<usize>)> {
     let (parts, body) = request.into_parts();
     let whole = |problem| (problem, None);
     let body = read(body, api.limits.body_bytes_max).await.map_err(whole)?;
@@ -100,7 +104,7 @@ pub struct Deadline {
     responses((status = 200, body = Value, content_type = "application/cloudevents+json"), (status = "4XX", body = super::problem::Body), (status = "5XX", body = super::problem::Body)))]
 pub async fn ask(
     State(api): State<Shared>,
-    caller: Caller,
+    caller: KeyHolder,
     deadline: Result<Query<Deadline>, QueryRejection>,
     request: Request,
 ) -> Result<Response, ApiProblem> {
@@ -120,7 +124,7 @@ pub async fn ask(
 }
 
 /// A question that some system answers; what became of it is written down by who asks it.
-async fn question(api: &Shared, caller: &Caller, request: Request) -> Result<Message, Problem> {
+async fn question(api: &Shared, caller: &KeyHolder, request: Request) -> Result<Message, Problem> {
     let (parts, body) = request.into_parts();
     let body = read(body, api.limits.body_bytes_max).await?;
     let question = Message::from_payload(&payload(&parts.headers, body)?)?;

@@ -1,6 +1,6 @@
 //! What operators do: look at deliveries that are failing, retry, edit or skip them, pause systems.
 
-use super::auth::Caller;
+use super::auth::KeyHolder;
 use super::messages::read;
 use super::views::{DeliveriesFound, DeliveryFound, Shower};
 use super::{ApiProblem, Shared};
@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use busbar_core::engine::Event;
-use busbar_core::{Act, Code, DeliveryFilter, DeliveryState, Problem, States, parse_json};
+use busbar_core::{Act, Code, DeliveryFilter, Problem, States, parse_json};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
@@ -50,8 +50,7 @@ impl DeliveriesQuery {
         let bad = |detail: String| Problem::new(Code::InvalidEvent, detail).at("query");
         let states = match self.state.as_deref() {
             None => usual,
-            Some("failing") => States::Failing,
-            Some(name) => States::One(DeliveryState::parse(name).ok_or_else(|| bad(format!("no state `{name}`")))?),
+            Some(name) => States::parse(name).ok_or_else(|| bad(format!("no state `{name}`")))?,
         };
         let after = self.after.as_ref().map(|a| a.parse().map_err(|_| bad(format!("`after` is no number: `{a}`"))));
         Ok(DeliveryFilter {
@@ -97,7 +96,7 @@ fn query(query: Result<Query<DeliveriesQuery>, QueryRejection>) -> Result<Delive
     responses((status = 200, body = DeliveriesFound), (status = "4XX", body = super::problem::Body)))]
 pub async fn deliveries(
     State(api): State<Shared>,
-    caller: Caller,
+    caller: KeyHolder,
     given: Result<Query<DeliveriesQuery>, QueryRejection>,
 ) -> Result<Json<DeliveriesFound>, ApiProblem> {
     caller.require(Right::Read)?;
@@ -125,7 +124,7 @@ fn number(path: Result<Path<String>, PathRejection>) -> Result<i64, Problem> {
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn retry(
     State(api): State<Shared>,
-    caller: Caller,
+    caller: KeyHolder,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<axum::http::StatusCode, ApiProblem> {
     caller.require(Right::Operate)?;
@@ -138,7 +137,7 @@ pub async fn retry(
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn skip(
     State(api): State<Shared>,
-    caller: Caller,
+    caller: KeyHolder,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<axum::http::StatusCode, ApiProblem> {
     caller.require(Right::Operate)?;
@@ -153,7 +152,7 @@ pub async fn skip(
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn edit(
     State(api): State<Shared>,
-    caller: Caller,
+    caller: KeyHolder,
     id: Result<Path<String>, PathRejection>,
     body: Body,
 ) -> Result<axum::http::StatusCode, ApiProblem> {
@@ -169,7 +168,7 @@ pub async fn edit(
     responses((status = 200, body = Operated), (status = "4XX", body = super::problem::Body)))]
 pub async fn retry_many(
     State(api): State<Shared>,
-    caller: Caller,
+    caller: KeyHolder,
     given: Result<Query<DeliveriesQuery>, QueryRejection>,
 ) -> Result<Json<Operated>, ApiProblem> {
     many(&api, &caller, given, Act::Retry).await
@@ -180,7 +179,7 @@ pub async fn retry_many(
     responses((status = 200, body = Operated), (status = "4XX", body = super::problem::Body)))]
 pub async fn skip_many(
     State(api): State<Shared>,
-    caller: Caller,
+    caller: KeyHolder,
     given: Result<Query<DeliveriesQuery>, QueryRejection>,
 ) -> Result<Json<Operated>, ApiProblem> {
     many(&api, &caller, given, Act::Skip).await
@@ -188,7 +187,7 @@ pub async fn skip_many(
 
 async fn many(
     api: &Shared,
-    caller: &Caller,
+    caller: &KeyHolder,
     given: Result<Query<DeliveriesQuery>, QueryRejection>,
     act: Act,
 ) -> Result<Json<Operated>, ApiProblem> {
@@ -220,7 +219,7 @@ async fn many(
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn pause(
     State(api): State<Shared>,
-    caller: Caller,
+    caller: KeyHolder,
     system: Result<Path<String>, PathRejection>,
 ) -> Result<axum::http::StatusCode, ApiProblem> {
     hold(&api, &caller, system, true)
@@ -231,7 +230,7 @@ pub async fn pause(
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn resume(
     State(api): State<Shared>,
-    caller: Caller,
+    caller: KeyHolder,
     system: Result<Path<String>, PathRejection>,
 ) -> Result<axum::http::StatusCode, ApiProblem> {
     hold(&api, &caller, system, false)
@@ -239,7 +238,7 @@ pub async fn resume(
 
 fn hold(
     api: &Shared,
-    caller: &Caller,
+    caller: &KeyHolder,
     system: Result<Path<String>, PathRejection>,
     paused: bool,
 ) -> Result<axum::http::StatusCode, ApiProblem> {

@@ -6,14 +6,14 @@ use std::fmt::Write;
 use utoipa::openapi::path::Operation;
 
 /// One operation of the document.
-pub struct Endpoint {
+pub struct Guarded {
     pub method: String,
     pub path: String,
     /// One of these; none of them: any key will do. `None`: no key is asked for.
     pub rights: Option<Vec<String>>,
 }
 
-impl Endpoint {
+impl Guarded {
     /// What it answers to a key with this right alone: 403, or `None` for whatever the request deserves.
     pub fn refusal(&self, right: &str) -> Option<u16> {
         let rights = self.rights.as_ref().filter(|rights| !rights.is_empty())?;
@@ -21,7 +21,7 @@ impl Endpoint {
     }
 }
 
-/// The rights of an operation; see [`Endpoint::rights`].
+/// The rights of an operation; see [`Guarded::rights`].
 pub(super) fn of(operation: &Operation) -> Option<Vec<String>> {
     let security = serde_json::to_value(operation.security.as_ref()?).unwrap_or_default();
     let rights = security.pointer("/0/key").and_then(Value::as_array).into_iter().flatten();
@@ -29,14 +29,14 @@ pub(super) fn of(operation: &Operation) -> Option<Vec<String>> {
 }
 
 /// Every operation of the document.
-pub fn endpoints() -> Vec<Endpoint> {
+pub fn endpoints() -> Vec<Guarded> {
     let document = super::routes().split_for_parts().1;
     let mut all = Vec::new();
     for (path, item) in &document.paths.paths {
         let methods = [("GET", &item.get), ("PUT", &item.put), ("POST", &item.post), ("PATCH", &item.patch)];
         for (method, operation) in methods.into_iter().chain([("DELETE", &item.delete)]) {
             let Some(operation) = operation else { continue };
-            all.push(Endpoint { method: method.into(), path: path.clone(), rights: of(operation) });
+            all.push(Guarded { method: method.into(), path: path.clone(), rights: of(operation) });
         }
     }
     all
@@ -56,7 +56,7 @@ pub fn table() -> String {
         let stranger = if endpoint.rights.is_some() { "401" } else { "yes" };
         let cell = |right: &&str| endpoint.refusal(right).map_or_else(|| "yes".into(), |status| status.to_string());
         let cells: Vec<String> = rights.iter().map(cell).collect();
-        let Endpoint { method, path, .. } = &endpoint;
+        let Guarded { method, path, .. } = &endpoint;
         let _ = writeln!(text, "| `{method} {path}` | {stranger} | {stranger} | {} |", cells.join(" | "));
     }
     text

@@ -1,6 +1,6 @@
 //! The HTTP server with its bounds: connections, header time and size, requests at once, whole time.
 
-use super::connections::{Connections, Seat};
+use super::connections::{HttpConnections, Seat};
 use super::throttle::Peer;
 use super::{ApiProblem, PROBES, Shared, probes, router};
 use crate::config::model::HttpConfig;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Requests served at once.
 #[derive(Clone)]
-pub struct Limits {
+pub struct ServeLimits {
     at_once: Arc<Semaphore>,
     timeout: Duration,
 }
@@ -48,7 +48,7 @@ pub async fn serve_probes(listener: TcpListener, api: Shared, stop: Cancellation
 }
 
 async fn serve_all(listener: TcpListener, app: Router, config: &HttpConfig, most: usize, stop: CancellationToken) {
-    let limits = Limits {
+    let limits = ServeLimits {
         at_once: Arc::new(Semaphore::new(config.concurrency_max)),
         timeout: Duration::from_millis(config.timeout_ms),
     };
@@ -61,7 +61,7 @@ async fn serve_all(listener: TcpListener, app: Router, config: &HttpConfig, most
         // Up to twice the limit the answer is a problem of ours; what is over that, hyper ends with a bare 431.
         .max_buf_size(config.header_bytes_max.saturating_mul(2))
         .max_headers(HEADERS_MAX);
-    let connections = Connections::new(most);
+    let connections = HttpConnections::new(most);
     let mut running = JoinSet::new();
     loop {
         while running.try_join_next().is_some() {}
@@ -165,7 +165,7 @@ fn check(version: Version, headers: &HeaderMap, header_bytes_max: usize) -> Resu
 }
 
 async fn bounded(
-    axum::extract::State(limits): axum::extract::State<Limits>,
+    axum::extract::State(limits): axum::extract::State<ServeLimits>,
     request: Request,
     next: middleware::Next,
 ) -> Response {

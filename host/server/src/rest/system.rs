@@ -1,6 +1,6 @@
 //! Schemas, systems, health and metrics.
 
-use super::auth::Caller;
+use super::auth::KeyHolder;
 use super::{ApiProblem, Shared};
 use crate::config::model::Right;
 use crate::folder::holdup::FilesShown;
@@ -25,7 +25,7 @@ const STORE_ANSWER_MAX: Duration = Duration::from_secs(3);
 
 /// The message types of the deployment.
 #[utoipa::path(get, path = "/v1/schemas", tag = "schemas", security(("key" = [])), responses((status = 200, body = Value)))]
-pub async fn schemas(State(api): State<Shared>, _caller: Caller) -> Json<Value> {
+pub async fn schemas(State(api): State<Shared>, _caller: KeyHolder) -> Json<Value> {
     let catalog = &api.hub.rules.catalog;
     let shown = |name: &str| json!({ "type": name, "answer": catalog.answer_type(name) });
     Json(json!({ "schemas": catalog.types().map(shown).collect::<Vec<_>>() }))
@@ -36,7 +36,7 @@ pub async fn schemas(State(api): State<Shared>, _caller: Caller) -> Json<Value> 
     responses((status = 200, body = Value, content_type = "application/schema+json"), (status = 404, body = super::problem::Body)))]
 pub async fn schema(
     State(api): State<Shared>,
-    _caller: Caller,
+    _caller: KeyHolder,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiProblem> {
     let Path(name) = name.map_err(|e| Problem::new(Code::NotFound, e.body_text()))?;
@@ -76,7 +76,7 @@ pub struct SystemShown {
 
 /// The systems of the deployment.
 #[utoipa::path(get, path = "/v1/systems", tag = "systems", security(("key" = ["read"])), responses((status = 200, body = Vec<SystemShown>)))]
-pub async fn systems(State(api): State<Shared>, caller: Caller) -> Result<Json<Vec<SystemShown>>, ApiProblem> {
+pub async fn systems(State(api): State<Shared>, caller: KeyHolder) -> Result<Json<Vec<SystemShown>>, ApiProblem> {
     caller.require(Right::Read)?;
     let mut shown: BTreeMap<String, SystemShown> = BTreeMap::new();
     let now_ms = api.hub.clock.now_ms();

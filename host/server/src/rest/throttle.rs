@@ -25,11 +25,11 @@ pub struct Peer(pub IpAddr);
 #[derive(Default)]
 pub struct Throttle {
     hasher: RandomState,
-    seen: Mutex<Seen>,
+    seen: Mutex<WrongKeys>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct WrongKeys {
     buckets: HashMap<u64, Bucket>,
     /// When the log was told last.
     said_ms: i64,
@@ -60,7 +60,7 @@ impl Throttle {
     }
 }
 
-impl Seen {
+impl WrongKeys {
     /// # Errors
     /// Milliseconds after which there is room again.
     fn take(&mut self, key: u64, rate: Rate, now_ms: i64) -> Result<(), u64> {

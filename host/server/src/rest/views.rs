@@ -97,7 +97,8 @@ pub struct DeliveriesFound {
 /// A message in a list.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
-pub struct Message {
+#[schema(as = Message)]
+pub struct MessageShown {
     /// The journal's number of the message.
     seq: String,
     id: String,
@@ -114,7 +115,7 @@ pub struct Message {
 /// A page of messages, newest first.
 #[derive(Serialize, ToSchema)]
 pub struct Messages {
-    messages: Vec<Message>,
+    messages: Vec<MessageShown>,
     /// Give it as `after` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
@@ -137,14 +138,15 @@ pub struct Trace {
     stated_by: Option<String>,
     /// The input it came in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    intake: Option<Intake>,
+    intake: Option<IntakeShown>,
     deliveries: Vec<Delivery>,
 }
 
 /// One input from outside.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
-pub struct Intake {
+#[schema(as = Intake)]
+pub struct IntakeShown {
     id: String,
     /// `file`, `hook`, `poll`, `rest`, `amqp`, `connection`, `delivery` or `question`.
     kind: String,
@@ -187,7 +189,7 @@ pub struct Intake {
 /// Inputs, newest first.
 #[derive(Serialize, ToSchema)]
 pub struct Intakes {
-    pub intakes: Vec<Intake>,
+    pub intakes: Vec<IntakeShown>,
 }
 
 /// Shows records to somebody who may or may not see personal data.
@@ -202,9 +204,9 @@ impl Shower<'_> {
         Messages { messages: found.into_iter().map(|m| self.message(m)).collect(), next }
     }
 
-    fn message(&self, view: MessageView) -> Message {
+    fn message(&self, view: MessageView) -> MessageShown {
         let MessageView { seq, message, received_at_ms, deliveries, .. } = view;
-        Message {
+        MessageShown {
             seq: seq.to_string(),
             id: message.id,
             source: message.source,
@@ -237,14 +239,14 @@ impl Shower<'_> {
     }
 
     fn delivery(&self, view: DeliveryView, with_calls: bool) -> Delivery {
-        let waits = view.state == busbar_core::DeliveryState::Ready && view.next_at_ms > 0;
+        let next_at = view.next_try_ms().map(time);
         Delivery {
             id: view.id.to_string(),
             system: view.system,
             key: view.key,
             state: view.state.as_str().to_string(),
             attempts: view.attempts,
-            next_at: waits.then(|| time(view.next_at_ms)),
+            next_at,
             updated_at: time(view.updated_at_ms),
             error: view.error.map(|error| self.error(error)),
             // The schema is the message's, which is not at hand here: nothing of it is shown without the right.
@@ -280,9 +282,9 @@ impl Shower<'_> {
         event
     }
 
-    pub fn intake(&self, view: IntakeView) -> Intake {
+    pub fn intake(&self, view: IntakeView) -> IntakeShown {
         let IntakeView { intake, calls } = view;
-        Intake {
+        IntakeShown {
             id: intake.id,
             kind: intake.kind.as_str().to_string(),
             system: intake.system,

@@ -25,31 +25,31 @@ const STATEMENTS_MAX: usize = 400;
 /// The pool that writes.
 #[derive(Clone)]
 pub struct Pool {
-    pub driver: Driver,
+    pub driver: EitherPool,
     pub health: Arc<Health>,
 }
 
 #[derive(Clone)]
-pub enum Driver {
+pub enum EitherPool {
     Sqlite(SqlitePool),
     Postgres(PgPool),
 }
 
 /// A transaction that writes.
 pub enum Tx {
-    Sqlite(Held<Sqlite>),
-    Postgres(Held<Postgres>),
+    Sqlite(HeldConnection<Sqlite>),
+    Postgres(HeldConnection<Postgres>),
 }
 
 /// A connection that a transaction has. It goes back to its pool only when that ended well. After a full disk the
 /// driver still counts the transaction that SQLite has rolled back by itself, and refuses every later one; a database
 /// that cannot be written any more may have become a replica, and the next connection leads to the new primary.
-pub struct Held<DB: Database> {
+pub struct HeldConnection<DB: Database> {
     connection: PoolConnection<DB>,
     sound: bool,
 }
 
-impl<DB: Database> Held<DB>
+impl<DB: Database> HeldConnection<DB>
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
 {
@@ -72,7 +72,7 @@ where
     }
 }
 
-impl<DB: Database> Deref for Held<DB> {
+impl<DB: Database> Deref for HeldConnection<DB> {
     type Target = DB::Connection;
 
     fn deref(&self) -> &DB::Connection {
@@ -80,13 +80,13 @@ impl<DB: Database> Deref for Held<DB> {
     }
 }
 
-impl<DB: Database> DerefMut for Held<DB> {
+impl<DB: Database> DerefMut for HeldConnection<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
         &mut self.connection
     }
 }
 
-impl<DB: Database> Drop for Held<DB> {
+impl<DB: Database> Drop for HeldConnection<DB> {
     fn drop(&mut self) {
         if !self.sound {
             self.connection.close_on_drop();
@@ -109,7 +109,7 @@ impl Pool {
                 let pool = pool.after_connect(move |connection, _| {
                     Box::pin(async move { connection.execute(sqlx::raw_sql(setup)).await.map(drop) })
                 });
-                Driver::Sqlite(pool.connect_lazy_with(options.statement_cache_capacity(STATEMENTS_MAX)))
+                EitherPool::Sqlite(pool.connect_lazy_with(options.statement_cache_capacity(STATEMENTS_MAX)))
             }
             Dialect::Postgres => {
                 let options = PgConnectOptions::from_str(url).map_err(unavailable)?;
@@ -118,7 +118,7 @@ impl Pool {
                 let pool = pool.after_connect(move |connection, _| {
                     Box::pin(async move { connection.execute(sqlx::raw_sql(setup)).await.map(drop) })
                 });
-                Driver::Postgres(pool.connect_lazy_with(options.statement_cache_capacity(STATEMENTS_MAX)))
+                EitherPool::Postgres(pool.connect_lazy_with(options.statement_cache_capacity(STATEMENTS_MAX)))
             }
         };
         Ok(Self { driver, health: Arc::default() })
@@ -127,12 +127,12 @@ impl Pool {
     pub async fn begin(&self) -> Result<Tx, Problem> {
         let begun = match &self.driver {
             // Takes the write lock at once: a later upgrade could fail half way.
-            Driver::Sqlite(pool) => match pool.acquire().await {
-                Ok(connection) => Held::begin(connection, "BEGIN IMMEDIATE").await.map(Tx::Sqlite),
+            EitherPool::Sqlite(pool) => match pool.acquire().await {
+                Ok(connection) => HeldConnection::begin(connection, "BEGIN IMMEDIATE").await.map(Tx::Sqlite),
                 Err(error) => Err(error),
             },
-            Driver::Postgres(pool) => match pool.acquire().await {
-                Ok(connection) => Held::begin(connection, "BEGIN").await.map(Tx::Postgres),
+            EitherPool::Postgres(pool) => match pool.acquire().await {
+                Ok(connection) => HeldConnection::begin(connection, "BEGIN").await.map(Tx::Postgres),
                 Err(error) => Err(error),
             },
         };
@@ -142,8 +142,8 @@ impl Pool {
     /// Removes the dead rows of the deliveries that are not finished: that table is small and changes all the time.
     pub async fn clear(&self) -> Result<(), Problem> {
         match &self.driver {
-            Driver::Sqlite(_) => Ok(()),
-            Driver::Postgres(pool) => {
+            EitherPool::Sqlite(_) => Ok(()),
+            EitherPool::Postgres(pool) => {
                 pool.execute(sqlx::raw_sql("VACUUM (SKIP_LOCKED) open")).await.map(drop).map_err(unavailable)
             }
         }
@@ -151,13 +151,13 @@ impl Pool {
 
     pub async fn close(&self) {
         match &self.driver {
-            Driver::Sqlite(pool) => pool.close().await,
-            Driver::Postgres(pool) => pool.close().await,
+            EitherPool::Sqlite(pool) => pool.close().await,
+            EitherPool::Postgres(pool) => pool.close().await,
         }
     }
 }
 
-enum Values<'a> {
+enum ColumnValues<'a> {
     Int(Vec<i64>),
     Text(Vec<Option<Cow<'a, str>>>),
 }
@@ -165,14 +165,14 @@ enum Values<'a> {
 /// Rows for one statement, as columns.
 #[derive(Default)]
 pub struct Rows<'a> {
-    columns: Vec<(&'static str, Values<'a>)>,
+    columns: Vec<(&'static str, ColumnValues<'a>)>,
     count: usize,
 }
 
 impl<'a> Rows<'a> {
     pub fn int<T>(mut self, name: &'static str, rows: &'a [T], get: impl Fn(&'a T) -> i64) -> Self {
         self.count = rows.len();
-        self.columns.push((name, Values::Int(rows.iter().map(get).collect())));
+        self.columns.push((name, ColumnValues::Int(rows.iter().map(get).collect())));
         self
     }
 
@@ -182,14 +182,14 @@ impl<'a> Rows<'a> {
 
     pub fn maybe<T>(mut self, name: &'static str, rows: &'a [T], get: impl Fn(&'a T) -> Option<&'a str>) -> Self {
         self.count = rows.len();
-        self.columns.push((name, Values::Text(rows.iter().map(|row| get(row).map(stored)).collect())));
+        self.columns.push((name, ColumnValues::Text(rows.iter().map(|row| get(row).map(stored)).collect())));
         self
     }
 
     /// Text that is JSON or base64 and so holds nothing that must be written otherwise.
     pub fn json<T>(mut self, name: &'static str, rows: &'a [T], get: impl Fn(&'a T) -> Option<&'a str>) -> Self {
         self.count = rows.len();
-        self.columns.push((name, Values::Text(rows.iter().map(|row| get(row).map(Cow::Borrowed)).collect())));
+        self.columns.push((name, ColumnValues::Text(rows.iter().map(|row| get(row).map(Cow::Borrowed)).collect())));
         self
     }
 
@@ -203,7 +203,7 @@ impl<'a> Rows<'a> {
         let mut sql = String::from("unnest(");
         for (place, (_, values)) in self.columns.iter().enumerate() {
             let comma = if place == 0 { "" } else { ", " };
-            let kind = if matches!(values, Values::Int(_)) { "bigint" } else { "text" };
+            let kind = if matches!(values, ColumnValues::Int(_)) { "bigint" } else { "text" };
             // Writing to a String cannot fail.
             let _ = write!(sql, "{comma}${}::{kind}[]", place + 1);
         }
@@ -221,8 +221,8 @@ impl<'a> Rows<'a> {
     fn bind_postgres<'q>(self, mut query: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments> {
         for (_, values) in self.columns {
             query = match values {
-                Values::Int(values) => query.bind(values),
-                Values::Text(values) => query.bind(values),
+                ColumnValues::Int(values) => query.bind(values),
+                ColumnValues::Text(values) => query.bind(values),
             };
         }
         query
@@ -237,8 +237,8 @@ impl<'a> Rows<'a> {
         for row in from..from + count {
             for (_, values) in &self.columns {
                 query = match values {
-                    Values::Int(values) => query.bind(values.get(row).copied()),
-                    Values::Text(values) => query.bind(values.get(row).and_then(Option::as_deref)),
+                    ColumnValues::Int(values) => query.bind(values.get(row).copied()),
+                    ColumnValues::Text(values) => query.bind(values.get(row).and_then(Option::as_deref)),
                 };
             }
         }

@@ -4,7 +4,7 @@
 use super::backend::Rows;
 use super::changes::Changes;
 use super::days::day_of_id;
-use super::export::{BackupLine, Export, IntakeLine, Line, MessageLine, SeenLine, StateLine, TypeLine};
+use super::export::{BackupLine, Export, ExportLine, IntakeLine, MessageLine, SeenLine, StateLine, TypeLine};
 use super::prune::Archive;
 use super::write::Write;
 use super::{SqlStore, internal};
@@ -59,7 +59,7 @@ impl SqlStore {
         let export = Export { pool: self.snapshot(), dialect: self.dialect };
         let mut out = Archive::create(file)?;
         let (last_id, operations) = (export.counter("seq").await?, export.counter("operations").await?);
-        out.line(&Line::Backup(BackupLine { version: VERSION, at_ms, last_id, operations }))?;
+        out.line(&ExportLine::Backup(BackupLine { version: VERSION, at_ms, last_id, operations }))?;
         let mut counts = Counts::default();
         let mut after = -1;
         loop {
@@ -68,7 +68,7 @@ impl SqlStore {
             after = last.seq;
             for message in page {
                 counts.message(&message);
-                out.line(&Line::Message(Box::new(message)))?;
+                out.line(&ExportLine::Message(Box::new(message)))?;
             }
         }
         after = -1;
@@ -77,17 +77,17 @@ impl SqlStore {
             let Some(last) = page.last() else { break };
             after = last.seq;
             counts.intakes += page.len() as u64;
-            page.into_iter().try_for_each(|intake| out.line(&Line::Intake(Box::new(intake))))?;
+            page.into_iter().try_for_each(|intake| out.line(&ExportLine::Intake(Box::new(intake))))?;
         }
-        export.state().await?.into_iter().try_for_each(|state| out.line(&Line::State(state)))?;
-        export.types().await?.into_iter().try_for_each(|r#type| out.line(&Line::Type(r#type)))?;
+        export.state().await?.into_iter().try_for_each(|state| out.line(&ExportLine::State(state)))?;
+        export.types().await?.into_iter().try_for_each(|r#type| out.line(&ExportLine::Type(r#type)))?;
         let mut after = (String::new(), i64::MIN);
         loop {
             let page = export.seen(&after, SEEN_ROWS).await?;
             let Some(last) = page.last() else { break };
             after = (last.id.clone(), last.pair);
             counts.dedup_records += page.len() as u64;
-            page.into_iter().try_for_each(|seen| out.line(&Line::Seen(seen)))?;
+            page.into_iter().try_for_each(|seen| out.line(&ExportLine::Seen(seen)))?;
         }
         export.pool.close().await;
         tokio::task::spawn_blocking(move || out.finish()).await.map_err(internal)??;
@@ -128,7 +128,7 @@ impl SqlStore {
         let opened = std::fs::File::open(file).and_then(zstd::Decoder::new);
         let mut lines = BufReader::new(opened.map_err(|e| not_a_backup(&e.to_string()))?).lines();
         let first = lines.next().transpose().map_err(|e| not_a_backup(&e.to_string()))?;
-        let Some(Line::Backup(head)) = first.as_deref().and_then(|text| serde_json::from_str(text).ok()) else {
+        let Some(ExportLine::Backup(head)) = first.as_deref().and_then(|text| serde_json::from_str(text).ok()) else {
             return Err(not_a_backup("its first line is another"));
         };
         if head.version != VERSION {
@@ -139,7 +139,7 @@ impl SqlStore {
             let mut page = Vec::with_capacity(LINES);
             for text in lines.by_ref().take(LINES) {
                 let text = text.map_err(|e| not_a_backup(&e.to_string()))?;
-                page.push(serde_json::from_str::<Line>(&text).map_err(|e| not_a_backup(&e.to_string()))?);
+                page.push(serde_json::from_str::<ExportLine>(&text).map_err(|e| not_a_backup(&e.to_string()))?);
             }
             if page.is_empty() {
                 break;
@@ -152,27 +152,27 @@ impl SqlStore {
         Ok(counts)
     }
 
-    async fn restore_page(&self, page: Vec<Line>, counts: &mut Counts) -> Result<()> {
+    async fn restore_page(&self, page: Vec<ExportLine>, counts: &mut Counts) -> Result<()> {
         let mut parts = Parts::default();
         for line in page {
             match line {
-                Line::Message(message) => {
+                ExportLine::Message(message) => {
                     counts.message(&message);
                     parts.days.insert(day_of_id(message.seq));
                     message.restore(&mut parts.changes)?;
                 }
-                Line::Intake(intake) => {
+                ExportLine::Intake(intake) => {
                     counts.intakes += 1;
                     parts.days.insert(day_of_id(intake.seq));
                     parts.intake(*intake)?;
                 }
-                Line::State(state) => parts.state.push(state),
-                Line::Type(r#type) => parts.types.push(r#type),
-                Line::Seen(seen) => {
+                ExportLine::State(state) => parts.state.push(state),
+                ExportLine::Type(r#type) => parts.types.push(r#type),
+                ExportLine::Seen(seen) => {
                     counts.dedup_records += 1;
                     parts.seen.push(seen);
                 }
-                Line::Backup(_) => return Err(not_a_backup("it has two first lines")),
+                ExportLine::Backup(_) => return Err(not_a_backup("it has two first lines")),
             }
         }
         let mut write = Write::begin(&self.writer, &self.days).await?;
@@ -197,7 +197,7 @@ impl SqlStore {
             let broken = |e: std::io::Error| internal(format!("{}: {e}", file.display()));
             let decoder = std::fs::File::open(&file).and_then(zstd::Decoder::new).map_err(broken)?;
             for text in BufReader::new(decoder).lines() {
-                let Ok(Line::Message(message)) = serde_json::from_str(&text.map_err(broken)?) else { continue };
+                let Ok(ExportLine::Message(message)) = serde_json::from_str(&text.map_err(broken)?) else { continue };
                 if message.seq > known {
                     let field = |name: &str| message.event[name].as_str().unwrap_or_default().to_string();
                     lacking.push((field("source"), field("id")));

@@ -20,7 +20,7 @@ const PAGE: i64 = 500;
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Line {
+pub enum ExportLine {
     /// The first line of a backup.
     Backup(BackupLine),
     Message(Box<MessageLine>),
@@ -306,6 +306,6 @@ impl MessageLine {
 }
 
 /// One line of text.
-pub fn line(line: &Line) -> Result<String> {
+pub fn line(line: &ExportLine) -> Result<String> {
     serde_json::to_string(line).map(|text| text + "\n").map_err(internal)
 }

@@ -4,7 +4,7 @@
 use super::backend::{Pool, Rows, Tx};
 use super::days::{self, first_id};
 use super::dialect::Dialect;
-use super::export::{Export, Line, line};
+use super::export::{Export, ExportLine, line};
 use super::find::Value;
 use super::read::{int, select, string};
 use super::write::Write;
@@ -96,7 +96,7 @@ impl SqlStore {
             after = last.seq;
             count += page.len() as u64;
             for message in page {
-                archive.line(&Line::Message(Box::new(message)))?;
+                archive.line(&ExportLine::Message(Box::new(message)))?;
             }
         }
         after = from;
@@ -105,7 +105,7 @@ impl SqlStore {
             let Some(last) = page.last() else { break };
             after = last.seq;
             for intake in page {
-                archive.line(&Line::Intake(Box::new(intake)))?;
+                archive.line(&ExportLine::Intake(Box::new(intake)))?;
             }
         }
         tokio::task::spawn_blocking(move || archive.finish()).await.map_err(internal)??;
@@ -317,7 +317,7 @@ impl Archive {
         Ok(Self { file: file.to_path_buf(), out })
     }
 
-    pub fn line(&mut self, content: &Line) -> Result<()> {
+    pub fn line(&mut self, content: &ExportLine) -> Result<()> {
         self.out.write_all(line(content)?.as_bytes()).map_err(internal)
     }
 

@@ -1,6 +1,7 @@
 //! What a component exports, imports and declares, found by looking at it, without running it.
 
 use super::engine::broken;
+use super::entry::Entry;
 use super::needs::{Needs, needs};
 use crate::config::model::Manifest;
 use busbar_core::Problem;
@@ -20,8 +21,7 @@ pub struct Inspection {
     /// Hex SHA-256 of the file.
     pub sha256: String,
     pub bytes: usize,
-    /// Entry points: `deliver`, `receive`, `poll`, `decode`, `encode`, `answer`, `connection`.
-    pub exports: Vec<String>,
+    pub exports: Vec<Entry>,
     /// Imported functions, `interface.function`.
     pub imports: Vec<String>,
     /// Imports that are none of `busbar:adapter`; such a component does not load.
@@ -36,6 +36,11 @@ pub struct Inspection {
 impl Inspection {
     pub fn imports_interface(&self, name: &str) -> bool {
         self.imports.iter().any(|i| i.split('.').next() == Some(name))
+    }
+
+    /// What it exports, for people.
+    pub fn entries(&self) -> String {
+        self.exports.iter().map(|entry| entry.as_str()).collect::<Vec<_>>().join(", ")
     }
 
     pub fn imports_function(&self, name: &str) -> bool {
@@ -74,7 +79,8 @@ pub fn inspect(wasm: &[u8]) -> Result<Inspection, Problem> {
     }
     for key in world.exports.keys() {
         if let Some((name, true, version)) = name_of(&resolve, key) {
-            found.exports.push(name);
+            // What this hub does not know, it never calls.
+            found.exports.extend(Entry::parse(&name));
             found.contract = version;
         }
     }

@@ -2,9 +2,10 @@
 
 use super::bindings::busbar::adapter as wit;
 use super::bindings::exports::busbar::adapter as exports;
+use super::entry::Entry;
 use super::host::show_message;
 use super::state::CallState;
-use super::warm::{Caller, Held};
+use super::warm::{Caller, StoredInstance};
 use busbar_core::CallOutcome;
 use busbar_core::ports::{Attempting, EmitSink, HookRequest, HookResponse, InputFile, OutputFile, Polled, Run};
 use busbar_core::record::{Record, Repeat};
@@ -16,7 +17,7 @@ use std::time::Duration;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 pub async fn deliver(caller: &Caller, attempting: Attempting) -> Run<()> {
-    let Some(indices) = &caller.loaded.deliver else { return no_entry("deliver") };
+    let Some(indices) = &caller.loaded.deliver else { return no_entry(Entry::Deliver) };
     let shown = show_message(&attempting.message);
     let mut state = caller.state();
     state.delivery = Some(attempting.delivery);
@@ -34,7 +35,7 @@ pub async fn deliver(caller: &Caller, attempting: Attempting) -> Run<()> {
 }
 
 pub async fn receive(caller: &Caller, request: HookRequest) -> Run<HookResponse> {
-    let Some(indices) = &caller.loaded.receive else { return no_entry("receive") };
+    let Some(indices) = &caller.loaded.receive else { return no_entry(Entry::Receive) };
     let header = |(name, value)| wit::types::Header { name, value };
     let request = exports::receive::Request {
         method: request.method,
@@ -60,7 +61,7 @@ pub async fn receive(caller: &Caller, request: HookRequest) -> Run<HookResponse>
 }
 
 pub async fn poll(caller: &Caller, cursor: Option<Vec<u8>>) -> Run<Polled> {
-    let Some(indices) = &caller.loaded.poll else { return no_entry("poll") };
+    let Some(indices) = &caller.loaded.poll else { return no_entry(Entry::Poll) };
     let mut held = caller.take(caller.state());
     let result = limited(caller.system.limits.deadline_ms, async {
         let instance = held.instance(&caller.loaded).await?;
@@ -78,7 +79,7 @@ pub async fn poll(caller: &Caller, cursor: Option<Vec<u8>>) -> Run<Polled> {
 }
 
 pub async fn decode(caller: &Caller, file: InputFile, sink: EmitSink) -> Run<()> {
-    let Some(indices) = &caller.loaded.decode else { return no_entry("decode") };
+    let Some(indices) = &caller.loaded.decode else { return no_entry(Entry::Decode) };
     let mut state = caller.state();
     state.input = Some(file);
     state.sink = Some(sink);
@@ -99,7 +100,7 @@ pub async fn decode(caller: &Caller, file: InputFile, sink: EmitSink) -> Run<()>
 }
 
 pub async fn encode(caller: &Caller, messages: &[Arc<Message>], file: OutputFile) -> Run<String> {
-    let Some(indices) = &caller.loaded.encode else { return no_entry("encode") };
+    let Some(indices) = &caller.loaded.encode else { return no_entry(Entry::Encode) };
     let shown: Vec<_> = messages.iter().map(|message| show_message(message)).collect();
     let mut state = caller.state();
     state.output = Some(file);
@@ -118,7 +119,7 @@ pub async fn encode(caller: &Caller, messages: &[Arc<Message>], file: OutputFile
 }
 
 pub async fn answer(caller: &Caller, question: Message) -> Run<Message> {
-    let Some(indices) = &caller.loaded.answer else { return no_entry("answer") };
+    let Some(indices) = &caller.loaded.answer else { return no_entry(Entry::Answer) };
     let shown = show_message(&question);
     let mut state = caller.state();
     let wanted = state.catalog().answer_type(&question.r#type).unwrap_or_default().to_string();
@@ -158,7 +159,7 @@ pub(super) async fn limited<T>(
 
 fn finish<R, T>(
     caller: &Caller,
-    held: Held,
+    held: StoredInstance,
     result: wasmtime::Result<Result<R, wit::types::Failure>>,
     convert: impl FnOnce(R, &mut CallState) -> Result<T, Problem>,
 ) -> Run<T> {
@@ -241,7 +242,6 @@ pub(super) fn rejection(rejection: wit::types::Rejection) -> Rejection {
     Rejection { code: cut(code, CODE_BYTES_MAX), reason: cut(reason, DETAIL_BYTES_MAX), place }
 }
 
-fn no_entry<T>(name: &str) -> Run<T> {
-    let problem = Problem::new(Code::NoSuchEntry, format!("the adapter does not export `{name}`"));
-    Run::of(Err(Failure::Hub(problem)))
+fn no_entry<T>(entry: Entry) -> Run<T> {
+    Run::of(Err(Failure::Hub(entry.missing())))
 }

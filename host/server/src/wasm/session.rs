@@ -2,10 +2,11 @@
 
 use super::bindings::busbar::adapter as wit;
 use super::bindings::exports::busbar::adapter::connection as exported;
+use super::entry::Entry;
 use super::host::show_message;
 use super::run::{convert_failure, cut_off, limited, trapped};
 use super::state::{CallState, limit};
-use super::warm::{Caller, Held};
+use super::warm::{Caller, StoredInstance};
 use busbar_core::ports::Run;
 use busbar_core::{Code, Failure, Message, Problem};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use wasmtime::component::ResourceAny;
 
 /// What happened to a connection.
 #[derive(Clone, Debug)]
-pub enum Event {
+pub enum SessionEvent {
     /// Address of the far end.
     Connected(String),
     Bytes(Vec<u8>),
@@ -38,7 +39,7 @@ pub type Settled = (i64, Result<(), Failure>);
 
 /// What follows; see `step` in `wit/v1`.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Step {
+pub struct SessionStep {
     pub send: Vec<Piece>,
     pub settled: Vec<Settled>,
     pub timer_ms: Option<u32>,
@@ -49,7 +50,7 @@ pub struct Step {
 /// A session of a system's adapter.
 pub struct Session {
     caller: Arc<Caller>,
-    held: Held,
+    held: StoredInstance,
     guest: exported::Guest,
     resource: ResourceAny,
     sound: bool,
@@ -62,7 +63,7 @@ impl Session {
     /// `no-such-entry`, or what ended the constructor.
     pub async fn open(caller: Arc<Caller>) -> Result<Self, Problem> {
         let Some(indices) = &caller.loaded.connection else {
-            return Err(Problem::new(Code::NoSuchEntry, "the adapter does not export `connection`"));
+            return Err(Entry::Connection.missing());
         };
         let mut held = caller.fresh(caller.state());
         let opened = limited(caller.system.limits.deadline_ms, async {
@@ -86,9 +87,9 @@ impl Session {
         self.stale = true;
     }
 
-    pub async fn step(&mut self, event: Event) -> Run<Step> {
+    pub async fn step(&mut self, event: SessionEvent) -> Run<SessionStep> {
         let mut state = self.caller.state();
-        if let Event::Message { message, .. } = &event {
+        if let SessionEvent::Message { message, .. } = &event {
             state.cause = Some(message.clone());
         }
         self.begin(state);
@@ -96,10 +97,10 @@ impl Session {
         let (store, session, resource) = (&mut held.store, guest.session(), *resource);
         let result = limited(self.caller.system.limits.deadline_ms, async {
             match event {
-                Event::Connected(peer) => session.call_on_connect(store, resource, &peer).await,
-                Event::Bytes(bytes) => session.call_on_bytes(store, resource, &bytes).await,
-                Event::Timer => session.call_on_timer(store, resource).await,
-                Event::Message { delivery, message, maybe_sent } => {
+                SessionEvent::Connected(peer) => session.call_on_connect(store, resource, &peer).await,
+                SessionEvent::Bytes(bytes) => session.call_on_bytes(store, resource, &bytes).await,
+                SessionEvent::Timer => session.call_on_timer(store, resource).await,
+                SessionEvent::Message { delivery, message, maybe_sent } => {
                     let delivery = u64::try_from(delivery).unwrap_or_default();
                     session.call_on_message(store, resource, delivery, &show_message(&message), maybe_sent).await
                 }
@@ -146,7 +147,7 @@ impl Session {
         std::mem::replace(self.held.store.data_mut(), idle)
     }
 
-    fn checked(&self, step: exported::Step) -> Result<Step, Problem> {
+    fn checked(&self, step: exported::Step) -> Result<SessionStep, Problem> {
         let most = self.caller.system.limits.body_bytes;
         let mut bytes = 0;
         let mut send = Vec::with_capacity(step.send.len());
@@ -167,7 +168,7 @@ impl Session {
             return Err(limit(format!("more than {most} bytes to be sent at once (limits.body-bytes)")));
         }
         let settled = step.settled.into_iter().map(convert_settled).collect();
-        Ok(Step { send, settled, timer_ms: step.timer_ms, ready: step.ready, close: step.close })
+        Ok(SessionStep { send, settled, timer_ms: step.timer_ms, ready: step.ready, close: step.close })
     }
 }
 

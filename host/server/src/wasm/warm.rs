@@ -16,11 +16,11 @@ pub struct Caller {
     pub system: Arc<SystemSpec>,
     effects: Arc<dyn Effects>,
     /// At most as many as the system makes calls at once.
-    idle: Mutex<Vec<Held>>,
+    idle: Mutex<Vec<StoredInstance>>,
 }
 
 /// An instance with its store. Dropped, both are gone, whatever state they are in.
-pub(super) struct Held {
+pub(super) struct StoredInstance {
     pub store: Store<CallState>,
     instance: Option<Instance>,
     calls: u32,
@@ -40,12 +40,12 @@ impl Caller {
         CallState::new(self.system.clone(), self.effects.clone())
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Held>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<StoredInstance>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An instance for one call with `state`.
-    pub(super) fn take(&self, state: CallState) -> Held {
+    pub(super) fn take(&self, state: CallState) -> StoredInstance {
         let kept = self.idle().pop();
         let mut held = match kept {
             Some(mut held) => {
@@ -59,7 +59,7 @@ impl Caller {
         held
     }
 
-    pub(super) fn fresh(&self, state: CallState) -> Held {
+    pub(super) fn fresh(&self, state: CallState) -> StoredInstance {
         let (fuel, handles) = (state.limits().host_call_bytes, state.limits().handles);
         let mut store = Store::new(&self.runtime.engine, state);
         store.limiter(|state| state);
@@ -67,11 +67,11 @@ impl Caller {
         store.set_max_component_handles(handles);
         // Each tick the guest yields to the host, whose deadline then has its say.
         store.epoch_deadline_async_yield_and_update(1);
-        Held { store, instance: None, calls: 0 }
+        StoredInstance { store, instance: None, calls: 0 }
     }
 
     /// Ends a call. `sound`: it came back, with whatever result; only then can the instance be kept.
-    pub(super) fn end(&self, mut held: Held, sound: bool) -> CallState {
+    pub(super) fn end(&self, mut held: StoredInstance, sound: bool) -> CallState {
         let Instances::Warm { calls } = self.system.instances else { return held.store.into_data() };
         held.calls += 1;
         if !sound || held.calls >= calls {
@@ -87,7 +87,7 @@ impl Caller {
     }
 }
 
-impl Held {
+impl StoredInstance {
     pub async fn instance(&mut self, loaded: &Loaded) -> wasmtime::Result<Instance> {
         match self.instance {
             Some(instance) => Ok(instance),

@@ -1,0 +1,75 @@
+//! Calls of the hub's REST interface, and what a terminal sees of their answers.
+
+use super::HubArgs;
+use anyhow::{Context, bail};
+use busbar_core::visible;
+use serde_json::Value;
+use std::borrow::Cow;
+
+pub fn show_intake(intake: &Value, json: bool) {
+    if json {
+        println!("{intake}");
+        return;
+    }
+    println!(
+        "{}  {:<8} {:<12} {:<9} {} ({} messages)",
+        word(intake, "at"),
+        word(intake, "kind"),
+        word(intake, "system"),
+        word(intake, "outcome"),
+        word(intake, "name"),
+        intake["messages"]
+    );
+    if let Some(detail) = spoken(&intake["error"]["detail"]) {
+        println!("          {}: {detail} at {}", word(&intake["error"], "code"), word(&intake["error"], "place"));
+    }
+    if let Some(last) = intake["last-at"].as_str() {
+        println!("          {} times, last at {last}", intake["times"]);
+    }
+}
+
+pub fn client() -> anyhow::Result<reqwest::Client> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(reqwest::Client::builder().build()?)
+}
+
+pub fn url(base: &str, query: &[(&str, Option<String>)]) -> anyhow::Result<url::Url> {
+    let mut url = url::Url::parse(base)?;
+    for (name, value) in query {
+        if let Some(value) = value {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+    }
+    Ok(url)
+}
+
+pub async fn call(request: reqwest::RequestBuilder, hub: &HubArgs) -> anyhow::Result<Value> {
+    let request = match &hub.key {
+        Some(key) => request.bearer_auth(key),
+        None => request,
+    };
+    let response = request.send().await.with_context(|| format!("no hub at {}; is it running? see --url", hub.url))?;
+    let status = response.status();
+    if status == reqwest::StatusCode::NO_CONTENT {
+        return Ok(Value::Null);
+    }
+    let body: Value = response.json().await.with_context(|| format!("{} answered {status} without JSON", hub.url))?;
+    if !status.is_success() {
+        let place = spoken(&body["place"]).map(|p| format!(" at {p}")).unwrap_or_default();
+        bail!("{} ({}){place}\nremedy: {}", word(&body, "detail"), word(&body, "code"), word(&body, "remedy"));
+    }
+    Ok(body)
+}
+
+/// A text as a terminal may see it.
+pub fn spoken(value: &Value) -> Option<Cow<'_, str>> {
+    value.as_str().map(visible)
+}
+
+pub fn word<'a>(value: &'a Value, name: &str) -> Cow<'a, str> {
+    spoken(&value[name]).unwrap_or_else(|| "-".into())
+}
+
+pub fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value[name].as_array().map(Vec::as_slice).unwrap_or_default()
+}
