@@ -22,5 +22,6 @@ mod out;
 mod policies;
 mod poll;
 mod publishers;
+mod questions;
 mod stories;
 mod trouble;
