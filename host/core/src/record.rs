@@ -298,4 +298,18 @@ mod tests {
         assert_eq!(kept(1), [0, 3]);
         assert_eq!(kept(0), [0, 1, 2, 3]);
     }
+
+    #[test]
+    fn other_data_are_for_what_did_nothing_or_was_found_out() {
+        let sent = [call(1, 0, post(1), NoAnswer, 0)];
+        let file = json!({ "name": "a.csv", "part": ".a.part" });
+        let begun = [Call { kind: CallKind::File, ..call(1, 0, file, NoAnswer, 0) }];
+        let refused = |state, calls: &[Call]| may_be_edited(7, state, calls).err().map(|problem| problem.code);
+        assert_eq!(refused(DeliveryState::Ready, &[]), None);
+        assert_eq!(refused(DeliveryState::Ready, &sent), Some(Code::NotParked));
+        assert_eq!(refused(DeliveryState::Parked, &sent), None, "a person says that it was found out");
+        for state in [DeliveryState::Ready, DeliveryState::Parked, DeliveryState::Dead] {
+            assert_eq!(refused(state, &begun), Some(Code::NotParked), "others are in the file");
+        }
+    }
 }

@@ -63,7 +63,12 @@ fn what_is_never_given_up_waits_ever_longer_and_no_longer_than_it_may() {
     let rejected = Failure::Rejected(Rejection { code: "no".into(), reason: String::new(), place: None });
     let waits = [1, 2, 3, 40].map(|failures| pause_ms(&POLICY, failures, &transient(None), 1.0, 0));
     let first = POLICY.backoff_first_ms;
-    assert_eq!(waits, [first, 2 * first, 4 * first, POLICY.backoff_max_ms], "more often than `attempts-max`");
+    assert_eq!(waits, [first, 2 * first, 4 * first, POLICY.backoff_max_ms]);
+    assert_eq!(
+        pause_ms(&POLICY, 40, &transient(None), 1.0, 86_400_000),
+        POLICY.backoff_max_ms,
+        "as if it were given up"
+    );
     assert_eq!(pause_ms(&POLICY, 1, &rejected, 1.0, 0), POLICY.backoff_max_ms, "it will hardly pass");
     assert_eq!(pause_ms(&POLICY, 1, &rejected, 1.0, 86_400_000), 86_400_000, "as seldom as it is asked anyway");
 }
