@@ -10,6 +10,7 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$root/target}"
 export BUSBAR_PLUGINS_TARGET_DIR="${BUSBAR_PLUGINS_TARGET_DIR:-$root/plugins/target}"
 tools="${BUSBAR_TOOLS_DIR:-$CARGO_TARGET_DIR/tools}"
 deny_version=0.20.2
+tarpaulin_version=0.37.5
 filter="${1:-}"
 begun=$SECONDS
 
@@ -85,6 +86,19 @@ simulation() {
   cargo test --locked --release --package busbar-core --features simulation --test simulation -- "$@"
 }
 
+# Of what decides about deliveries: fewer lines than 95 of a hundred are a failure. Broken rules are lines as well, and run as such.
+coverage() {
+  if ! "$tools/bin/cargo-tarpaulin" --version 2>/dev/null | grep -q " $tarpaulin_version$"; then
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_TARGET_DIR="$tools/target" \
+      cargo install --quiet cargo-tarpaulin --version "$tarpaulin_version" --locked --root "$tools"
+    rm -rf "$tools/target"
+  fi
+  BUSBAR_SIM_SEEDS=2000 "$tools/bin/cargo-tarpaulin" tarpaulin --engine llvm --locked --skip-clean --target-dir "$CARGO_TARGET_DIR/coverage" \
+    --package busbar-core --features simulation --test simulation --fail-under 95 --out Stdout \
+    --include-files 'host/core/src/commit*' 'host/core/src/commit/*' 'host/core/src/engine*' 'host/core/src/engine/*' \
+    'host/core/src/record.rs' 'host/core/src/lanes.rs'
+}
+
 if [ -n "$filter" ]; then
   step "tests"
   cargo test --locked --workspace -- "$filter"
@@ -102,6 +116,8 @@ else
   cargo test --locked --workspace --test it -- judges:: --nocapture
   step "simulation: every promise over 100,000 seeds, and every broken rule noticed"
   simulation --nocapture
+  step "how much of the rules that is, line by line (the first time five minutes)"
+  coverage
   # One after another: they measure, and use the whole machine.
   step "neighbours of hostile adapters, and faults on real servers"
   cargo test --locked --workspace --test it -- hostile::neighbours faults:: --nocapture --test-threads=1

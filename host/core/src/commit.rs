@@ -125,6 +125,8 @@ pub struct Kept {
 pub struct Plan {
     /// The next id to give out, of the block that was reserved.
     pub next: i64,
+    /// The first id after that block.
+    end: i64,
     /// What is known after the batch: `changed` deliveries of `open` are to be written.
     pub facts: Facts,
     pub seen: Vec<Seen>,

@@ -2,7 +2,7 @@
 //! with it, and the simulation takes its copies for what a crash leaves.
 
 use crate::calls::Call;
-use crate::commit::{Facts, KeyLane, Known, Names, Open, Pair, Plan, finished};
+use crate::commit::{Facts, KeyLane, Known, Names, Open, Pair, Plan, finished, ids_max};
 use crate::intakes::*;
 use crate::journal::*;
 use crate::leases;
@@ -57,7 +57,7 @@ impl MemoryJournal {
 
     /// What there is to know for a batch.
     pub(crate) fn plan(&self, batch: &[Commit]) -> Plan {
-        Plan::new(self.last + 1, self.facts(&Names::of(batch)))
+        Plan::new(self.last + 1, batch.iter().map(ids_max).sum(), self.facts(&Names::of(batch)))
     }
 
     fn facts(&self, names: &Names<'_>) -> Facts {
@@ -133,7 +133,7 @@ impl MemoryJournal {
         let operations = std::mem::take(&mut plan.operations);
         self.operations += operations;
         self.last = plan.next - 1 + operations;
-        plan.next = self.last + 1;
+        plan.skip(operations);
     }
 
     fn put(&mut self, open: &Open) {

@@ -122,7 +122,7 @@ pub fn since_decision(calls: Vec<Call>, judged: u32) -> Vec<Call> {
 
 /// Whether earlier attempts did something, or may have, by what they sent: with other data it would be another request,
 /// which the record does not know, and the far end may do both.
-pub fn binds(calls: &[Call]) -> bool {
+fn binds(calls: &[Call]) -> bool {
     let is_safe = |call: &Call| {
         let method = call.request.get("method").and_then(Value::as_str).unwrap_or_default();
         Repeat::of(method, false) == Repeat::Safe

@@ -10,9 +10,21 @@ fn kept(journal: Journal, call: &Call) -> bool {
 }
 
 impl Plan {
-    /// `next`: the first of as many ids as [`ids_max`] counts.
-    pub fn new(next: i64, facts: Facts) -> Self {
-        Self { next, facts, ..Self::default() }
+    /// `next`: the first of `reserved` ids, as many as [`ids_max`] counts.
+    pub fn new(next: i64, reserved: usize, facts: Facts) -> Self {
+        let reserved = i64::try_from(reserved).unwrap_or(i64::MAX);
+        Self { next, end: next.saturating_add(reserved), facts, ..Self::default() }
+    }
+
+    /// Whether no more ids were given out than were reserved: those behind them are another batch's.
+    pub fn keeps_to_its_ids(&self) -> bool {
+        self.next <= self.end
+    }
+
+    /// Leaves ids out that were taken besides.
+    pub fn skip(&mut self, ids: i64) {
+        self.next += ids;
+        self.end += ids;
     }
 
     fn id(&mut self) -> i64 {

@@ -100,7 +100,7 @@ impl World {
 
     /// The adapter makes its one unsafe request; the rule of recorded calls says whether it is sent.
     fn effect(&mut self, hub: usize, attempt: &mut Attempt) -> Held<Option<Result<(), Failure>>> {
-        match attempt.record.verdict(&request(&attempt.delivery), Repeat::Unsafe) {
+        match attempt.record.verdict(&request(&attempt.delivery), Repeat::of("POST", false)) {
             Verdict::Answer(_) if self.effects.contains_key(&attempt.delivery.id) => Ok(Some(self.trap_after())),
             Verdict::Answer(answer) => {
                 let text = format!("delivery {}: {answer}", attempt.delivery.id);

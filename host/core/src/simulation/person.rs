@@ -3,7 +3,7 @@
 use super::plan::Kind;
 use super::world::{Ev, Held, Moment, TicketOf, World};
 use crate::journal::{Act, DeliveryState, Operation};
-use crate::record::binds;
+use crate::record::may_be_edited;
 use crate::{Commit, Message, Shards, StoredDelivery};
 use serde_json::Value;
 
@@ -54,7 +54,7 @@ impl World {
             _ if executed && asks_around && !ready => Act::Skip,
             0 => Act::Skip,
             // Other data are another request: not for what was done, or may have been.
-            1..4 if poison && !(ready && binds(&self.journal.calls(delivery.id))) => {
+            1..4 if poison && may_be_edited(delivery.id, delivery.state, &self.journal.calls(delivery.id)).is_ok() => {
                 Act::Edit(Box::new(Message { data: Value::Bool(true).into(), ..Message::clone(&delivery.message) }))
             }
             _ if poison && self.quiet => Act::Skip,

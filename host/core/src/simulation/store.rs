@@ -1,7 +1,7 @@
 //! The store, with everything that may become of a write or a read on its way.
 
 use super::plan::LEASE_MS;
-use super::world::{Ev, Held, Moment, World};
+use super::world::{Broken, Ev, Held, Moment, World};
 use crate::ports::Claim;
 use crate::{Code, Commit, Problem, Refill, Shards};
 
@@ -66,6 +66,12 @@ impl World {
                 self.applied(hub, life, started, attempted, operation)?;
             }
             results.push(result);
+        }
+        if !plan.keeps_to_its_ids() {
+            return Err(Broken::new(
+                "a batch gives out no more ids than were reserved",
+                format!("up to {}", plan.next),
+            ));
         }
         let told = match fate {
             Fate::Told => Ok(results),

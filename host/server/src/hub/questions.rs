@@ -67,6 +67,9 @@ impl Questions {
                 }
             });
         }
+        // Whoever asks now is told that nobody takes it: a receiver that is only dropped leaves lying what was on its way.
+        asked.close();
+        while asked.recv().await.is_some() {}
     }
 
     /// Asks and waits for the answer.

@@ -38,6 +38,9 @@ pub struct Changes {
 impl Changes {
     /// `texts`: what the database has of the deliveries that the plan knew.
     pub fn of(plan: Plan, mut texts: HashMap<i64, Texts>) -> Result<Self> {
+        if !plan.keeps_to_its_ids() {
+            return Err(internal("a batch gave out more ids than were reserved for it"));
+        }
         let Plan { facts, seen, messages, intakes, decided, recurred, calls, state, operations, .. } = plan;
         let mut changes = Self { intakes, decided, recurred, state, operations, ..Self::default() };
         for Seen { seq, message, pair, content } in seen {

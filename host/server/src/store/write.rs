@@ -89,7 +89,7 @@ impl Write {
     async fn plan(&mut self, ids: usize, at_ms: i64, names: Names<'_>) -> Result<(Plan, HashMap<i64, Texts>)> {
         let next = self.reserve(ids, at_ms).await?;
         let Found { facts, texts } = self.find(names).await?;
-        Ok((Plan::new(next, facts), texts))
+        Ok((Plan::new(next, ids, facts), texts))
     }
 
     /// Takes a block of ids of the day, and with it the writers' lock; returns the first one.
