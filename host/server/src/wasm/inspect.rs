@@ -22,6 +22,9 @@ pub struct Inspection {
     pub sha256: String,
     pub bytes: usize,
     pub exports: Vec<Entry>,
+    /// Entries of a later contract: this hub never calls them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown_exports: Vec<String>,
     /// Imported functions, `interface.function`.
     pub imports: Vec<String>,
     /// Imports that are none of `busbar:adapter`; such a component does not load.
@@ -40,7 +43,9 @@ impl Inspection {
 
     /// What it exports, for people.
     pub fn entries(&self) -> String {
-        self.exports.iter().map(|entry| entry.as_str()).collect::<Vec<_>>().join(", ")
+        let unknown = self.unknown_exports.iter().map(|name| format!("{name} (unknown to this hub)"));
+        let known = self.exports.iter().map(|entry| entry.as_str().to_string());
+        known.chain(unknown).collect::<Vec<_>>().join(", ")
     }
 
     pub fn imports_function(&self, name: &str) -> bool {
@@ -79,8 +84,10 @@ pub fn inspect(wasm: &[u8]) -> Result<Inspection, Problem> {
     }
     for key in world.exports.keys() {
         if let Some((name, true, version)) = name_of(&resolve, key) {
-            // What this hub does not know, it never calls.
-            found.exports.extend(Entry::parse(&name));
+            match Entry::parse(&name) {
+                Some(entry) => found.exports.push(entry),
+                None => found.unknown_exports.push(name),
+            }
             found.contract = version;
         }
     }
