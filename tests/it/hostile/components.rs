@@ -303,3 +303,29 @@ async fn a_component_that_was_swapped_is_not_taken() {
     put(&file, b"no component");
     assert!(says(&hub, "check").contains("not valid wasm"));
 }
+
+#[test]
+fn an_entry_of_a_later_contract_is_told() {
+    let (mut types, mut functions) = (TypeSection::new(), FunctionSection::new());
+    let (mut exports, mut code) = (ExportSection::new(), CodeSection::new());
+    types.ty().function([], []);
+    functions.function(0);
+    exports.export("busbar:adapter/later@1.1.0#go", ExportKind::Func, 0);
+    let mut nothing = Function::new([]);
+    nothing.instruction(&Instruction::End);
+    code.function(&nothing);
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&exports).section(&code);
+    let mut bytes = module.finish();
+    let mut resolve = wit_parser::Resolve::default();
+    let text = "package busbar:adapter@1.1.0; interface later { go: func(); } world w { export later; }";
+    let package = resolve.push_str("later.wit", text).unwrap();
+    let world = resolve.select_world(&[package], Some("w")).unwrap();
+    let utf8 = wit_component::StringEncoding::UTF8;
+    wit_component::embed_component_metadata(&mut bytes, &resolve, world, utf8).unwrap();
+    let wasm = wit_component::ComponentEncoder::default().module(&bytes).unwrap().encode().unwrap();
+    let found = inspect(&wasm).unwrap();
+    assert!(found.exports.is_empty());
+    assert_eq!(found.unknown_exports, ["later"]);
+    assert_eq!(found.entries(), "later (unknown to this hub)");
+}
