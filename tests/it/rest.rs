@@ -2,6 +2,7 @@
 
 mod bad;
 pub mod bounds;
+mod desk;
 mod journal;
 mod malformed;
 mod rights;

@@ -6,6 +6,7 @@ mod plan;
 
 pub use names::Names;
 
+use crate::audit::{AuditEntry, AuditRecord, Decider, Deed, Hold, chained};
 use crate::calls::{Call, CallOutcome};
 use crate::error::ErrorRecord;
 use crate::intakes::*;
@@ -65,6 +66,8 @@ pub struct Facts {
     /// Unfinished deliveries by key. All of them where the batch parks or releases one; else enough to tell whether
     /// there is a ready one, and whether there is a held one.
     pub lanes: HashMap<KeyLane, BTreeMap<i64, DeliveryState>>,
+    /// Number and hash of the last entry of the audit, where the batch adds to it.
+    pub audited: (i64, String),
 }
 
 /// A delivery that is not finished, or was not when the batch began.
@@ -138,6 +141,9 @@ pub struct Plan {
     /// By the number of the delivery or intake, attempt and ordinal.
     pub calls: BTreeMap<(i64, u32, u32), Call>,
     pub state: BTreeMap<(String, String), Option<Vec<u8>>>,
+    pub audit: Vec<AuditEntry>,
+    /// What persons held up and let go on, in this order, and when.
+    pub holds: Vec<(i64, Hold)>,
     /// Decisions and releases: each takes an id besides, so that hubs see that something has changed.
     pub operations: i64,
 }

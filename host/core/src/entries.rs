@@ -40,6 +40,7 @@ impl Origin {
             detail: entry.reason.clone(),
             place: entry.place.clone(),
             by_adapter: true,
+            answer: None,
         };
         self.entry(named("left-out", &parts), IntakeOutcome::LeftOut, error, at_ms)
     }

@@ -155,6 +155,7 @@ impl Problem {
             detail: self.detail.clone(),
             place: self.place.clone(),
             by_adapter: self.own_code.is_some(),
+            answer: None,
         }
     }
 }
@@ -169,6 +170,10 @@ pub struct ErrorRecord {
     /// Code and text are an adapter's own.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub by_adapter: bool,
+    /// Of an attempt: what the far end said last, as the status of its answer, or in a word why there was none:
+    /// `503`, `no-answer`, `unreachable`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub answer: Option<String>,
 }
 
 impl ErrorRecord {

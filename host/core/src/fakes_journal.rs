@@ -1,6 +1,7 @@
 //! The journal as plain tables in memory: it gathers facts and writes plans, as the SQL store does. The SQL store is compared
 //! with it, and the simulation takes its copies for what a crash leaves.
 
+use crate::audit::{AuditEntry, Hold, Pause};
 use crate::calls::Call;
 use crate::commit::{Facts, KeyLane, Known, Names, Open, Pair, Plan, finished, ids_max};
 use crate::intakes::*;
@@ -24,6 +25,8 @@ pub struct MemoryJournal {
     calls: BTreeMap<(i64, u32, u32), Call>,
     pub(crate) state: BTreeMap<(String, String), Vec<u8>>,
     pub(crate) intakes: BTreeMap<i64, Intake>,
+    pub(crate) audit: Vec<AuditEntry>,
+    pub(crate) pauses: BTreeMap<String, Pause>,
     leases: BTreeMap<u32, (String, i64)>,
     hubs: BTreeMap<String, i64>,
 }
@@ -62,6 +65,7 @@ impl MemoryJournal {
 
     fn facts(&self, names: &Names<'_>) -> Facts {
         let mut facts = Facts::default();
+        facts.audited = self.audit.last().map(|last| (last.record.seq, last.hash.clone())).unwrap_or_default();
         for new in &names.messages {
             let pair = new.pair();
             facts.known.extend(self.known.get(&pair).map(|known| (pair, *known)));
@@ -115,7 +119,7 @@ impl MemoryJournal {
         for (seq, decided) in plan.decided.drain(..) {
             if let Some(intake) = self.intakes.get_mut(&seq) {
                 intake.outcome = decided.outcome;
-                intake.by = Some(decided.by);
+                intake.by = Some(decided.decider.by);
             }
         }
         for (seq, recurred) in std::mem::take(&mut plan.recurred) {
@@ -130,10 +134,23 @@ impl MemoryJournal {
                 None => drop(self.state.remove(&key)),
             }
         }
+        self.audit.append(&mut plan.audit);
+        plan.holds.drain(..).for_each(|(at_ms, hold)| self.hold(at_ms, hold));
         let operations = std::mem::take(&mut plan.operations);
         self.operations += operations;
         self.last = plan.next - 1 + operations;
         plan.skip(operations);
+    }
+
+    /// A pause stands as it was made first.
+    fn hold(&mut self, at_ms: i64, hold: Hold) {
+        let Hold { system, paused, decider } = hold;
+        if !paused {
+            self.pauses.remove(&system);
+            return;
+        }
+        let pause = Pause { system: system.clone(), by: decider.by, at_ms, comment: decider.comment };
+        self.pauses.entry(system).or_insert(pause);
     }
 
     fn put(&mut self, open: &Open) {

@@ -1,6 +1,8 @@
 //! The store in memory: the reference that the SQL store is compared with, and what tests use.
 
+use crate::audit::{AuditEntry, AuditFilter, Pause};
 use crate::calls::Call;
+use crate::cause::{Cause, FailureFilter, FailureGroup};
 use crate::error::Problem;
 use crate::fakes_journal::{KeptMessage, MemoryJournal};
 use crate::intakes::*;
@@ -55,6 +57,11 @@ impl MemoryJournal {
         }
     }
 
+    fn cause(&self, d: &StoredDelivery) -> Option<Cause> {
+        let error = self.deliveries.get(&d.id)?.error.as_ref()?;
+        Some(Cause::of(&d.system, &self.messages.get(&d.message_seq)?.message.r#type, error))
+    }
+
     fn fits(&self, filter: &DeliveryFilter, d: &StoredDelivery) -> bool {
         let same = |wanted: &Option<String>, is: Option<&str>| wanted.is_none() || wanted.as_deref() == is;
         let code = self.deliveries.get(&d.id).and_then(|row| row.error.as_ref()).map(|e| e.code.as_str());
@@ -65,7 +72,13 @@ impl MemoryJournal {
             && same(&filter.r#type, self.messages.get(&d.message_seq).map(|m| m.message.r#type.as_str()))
             && same(&filter.code, code)
             && same(&filter.key, d.key.as_deref())
+            && filter.cause.is_none_or(|cause| self.cause(d).is_some_and(|is| is.id() == cause))
+            && self.deliveries.get(&d.id).is_some_and(|row| within(row.updated_at_ms, filter.since_ms, filter.until_ms))
     }
+}
+
+fn within(at_ms: i64, since_ms: Option<i64>, until_ms: Option<i64>) -> bool {
+    since_ms.is_none_or(|since| at_ms >= since) && until_ms.is_none_or(|until| at_ms < until)
 }
 
 #[async_trait]
@@ -143,6 +156,7 @@ impl Store for MemoryStore {
                 && same(&filter.id, &m.id)
                 && same(&filter.subject, m.subject.as_deref().unwrap_or_default())
                 && filter.before.is_none_or(|before| *seq < before)
+                && within(row.received_at_ms, filter.since_ms, filter.until_ms)
                 && ((filter.system.is_none() && filter.state.is_none())
                     || deliveries()
                         .any(|d| same(&filter.system, &d.system) && filter.state.is_none_or(|s| s == d.state)))
@@ -164,6 +178,48 @@ impl Store for MemoryStore {
         });
         let view = |(seq, intake): (&i64, &Intake)| IntakeView { intake: intake.clone(), calls: data.calls(*seq) };
         Ok(found.take(filter.limit as usize).map(view).collect())
+    }
+
+    async fn failures(&self, filter: &FailureFilter) -> Result<Vec<FailureGroup>, Problem> {
+        let data = self.data();
+        let mut groups: BTreeMap<(Cause, &str), FailureGroup> = BTreeMap::new();
+        for d in data.deliveries().filter(|d| States::Failing.has(d.state, data.cause(d).is_some())) {
+            let (Some(cause), Some(row)) = (data.cause(d), data.deliveries.get(&d.id)) else { continue };
+            let same = |wanted: &Option<String>, is: &String| wanted.as_ref().is_none_or(|wanted| wanted == is);
+            if !same(&filter.system, &cause.system) || !same(&filter.r#type, &cause.r#type) {
+                continue;
+            }
+            let at_ms = row.updated_at_ms;
+            let group = groups.entry((cause.clone(), d.state.as_str())).or_insert(FailureGroup {
+                cause,
+                state: d.state,
+                count: 0,
+                first_ms: at_ms,
+                last_ms: at_ms,
+            });
+            group.count += 1;
+            group.first_ms = group.first_ms.min(at_ms);
+            group.last_ms = group.last_ms.max(at_ms);
+        }
+        Ok(groups.into_values().collect())
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, Problem> {
+        Ok(self.data().pauses.values().cloned().collect())
+    }
+
+    async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, Problem> {
+        let data = self.data();
+        let fits = |entry: &&AuditEntry| {
+            let r = &entry.record;
+            filter.system.as_ref().is_none_or(|system| *system == r.system)
+                && filter.delivery.is_none_or(|id| r.delivery == Some(id))
+                && filter.by.as_ref().is_none_or(|by| *by == r.by)
+                && filter.deed.is_none_or(|deed| deed == r.deed)
+                && filter.before.is_none_or(|before| r.seq < before)
+                && within(r.at_ms, filter.since_ms, filter.until_ms)
+        };
+        Ok(data.audit.iter().rev().filter(fits).take(filter.limit as usize).cloned().collect())
     }
 
     async fn depths(&self) -> Result<Vec<Depth>, Problem> {

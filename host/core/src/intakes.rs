@@ -1,5 +1,6 @@
 //! Inputs that are not themselves messages, and what became of them.
 
+use crate::audit::{Decider, Deed};
 use crate::calls::Call;
 use crate::error::ErrorRecord;
 use crate::journal::Accepted;
@@ -189,11 +190,14 @@ pub struct Decided {
     pub intake: String,
     /// `Accepted` or `Dismissed`.
     pub outcome: IntakeOutcome,
-    /// Name of the key or person.
-    pub by: String,
+    pub decider: Decider,
 }
 
 impl Decided {
+    pub fn deed(&self) -> Deed {
+        if self.outcome == IntakeOutcome::Accepted { Deed::Accept } else { Deed::Dismiss }
+    }
+
     /// Whether an intake of this outcome waits for a decision.
     pub fn fits(&self, outcome: IntakeOutcome) -> bool {
         outcome == IntakeOutcome::Differing

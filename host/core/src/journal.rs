@@ -1,5 +1,6 @@
 //! Records of the journal: what the store keeps of messages, deliveries, calls and intakes.
 
+use crate::audit::{Decider, Deed, Hold};
 use crate::calls::Call;
 use crate::error::ErrorRecord;
 use crate::intakes::{Decided, Intake, Recurred};
@@ -160,6 +161,7 @@ pub struct Commit {
     /// All of them or none.
     pub started: Vec<Started>,
     pub operation: Option<Operation>,
+    pub hold: Option<Hold>,
     pub at_ms: i64,
 }
 
@@ -174,8 +176,7 @@ pub struct Operation {
     /// was decided is about something else.
     pub state: DeliveryState,
     pub seen: u32,
-    /// Name of the key or person.
-    pub by: String,
+    pub decider: Decider,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -190,11 +191,11 @@ pub enum Act {
 }
 
 impl Act {
-    pub fn name(&self) -> &'static str {
+    pub fn deed(&self) -> Deed {
         match self {
-            Self::Retry => "retry",
-            Self::Edit(_) => "edit",
-            Self::Skip => "skip",
+            Self::Retry => Deed::Retry,
+            Self::Edit(_) => Deed::Edit,
+            Self::Skip => Deed::Skip,
         }
     }
 
@@ -270,6 +271,9 @@ pub struct MessageFilter {
     pub id: Option<String>,
     pub system: Option<String>,
     pub state: Option<DeliveryState>,
+    /// Only those received since, and before.
+    pub since_ms: Option<i64>,
+    pub until_ms: Option<i64>,
     /// Only those with a smaller `seq`: newest first.
     pub before: Option<i64>,
     pub limit: u32,
@@ -315,7 +319,12 @@ pub struct DeliveryFilter {
     pub r#type: Option<String>,
     /// Code of the error.
     pub code: Option<String>,
+    /// Id of the [cause](crate::Cause).
+    pub cause: Option<i64>,
     pub key: Option<String>,
+    /// Only those that something happened to since, and until then.
+    pub since_ms: Option<i64>,
+    pub until_ms: Option<i64>,
     /// Only those with a larger id.
     pub after: i64,
     pub limit: u32,

@@ -6,7 +6,9 @@
 
 mod acks;
 mod admit;
+pub mod audit;
 mod calls;
+mod cause;
 mod chain;
 pub mod commit;
 mod data;
@@ -37,7 +39,9 @@ mod typed;
 
 pub use acks::{Ack, Acks};
 pub use admit::Rules;
+pub use audit::{AuditEntry, AuditFilter, AuditRecord, Decider, Deed, Hold, Pause};
 pub use calls::{Call, CallKind, CallOutcome};
+pub use cause::{Cause, FailureFilter, FailureGroup, answer_of, cause_text, parse_cause};
 pub use chain::{CHAIN, chain};
 pub use data::Data;
 pub use entries::{Origin, id_of_its_own};

@@ -65,7 +65,7 @@ mutants! {
     RetryUnknown "a call with unknown outcome is repeated blindly";
     RefusalIsForEver "a refusal that was recorded is the answer of every later attempt";
     ForgetRecord "recorded calls are not handed to the next attempt";
-    SendBeforeAhead "an unsafe call is sent before it is written ahead";
+    SendUnwritten "an unsafe call is sent without being written ahead";
     WriteFailedEffects "what a failed attempt stated is written";
     MiscountAttempts "an attempt that a crash cut off is not counted";
     KeyedGoesDead "a delivery with a key that failed for good does not hold its key";

@@ -1,7 +1,9 @@
 //! The ports: what the rules need of the world. The server implements them over real systems, and
 //! [`crate::fakes`] in memory; both pass the same contract suites (tests/it/contracts).
 
+use crate::audit::{AuditEntry, AuditFilter, Pause};
 use crate::calls::Call;
+use crate::cause::{FailureFilter, FailureGroup};
 use crate::error::Problem;
 use crate::intakes::*;
 use crate::journal::*;
@@ -76,6 +78,15 @@ pub trait Store: Send + Sync {
     async fn intakes(&self, filter: &IntakeFilter) -> Result<Vec<IntakeView>, Problem>;
 
     async fn depths(&self) -> Result<Vec<Depth>, Problem>;
+
+    /// Deliveries that fail or failed for good, by cause and state: `parked`, `dead`, and `ready` after a failure.
+    async fn failures(&self, filter: &FailureFilter) -> Result<Vec<FailureGroup>, Problem>;
+
+    /// Systems that persons hold up.
+    async fn pauses(&self) -> Result<Vec<Pause>, Problem>;
+
+    /// Decisions, newest first.
+    async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, Problem>;
 }
 
 /// What a system keeps in its state; a few bytes more or less.

@@ -29,6 +29,11 @@ impl Repeat {
             Self::Unsafe
         }
     }
+
+    /// Whether a delivery's request is sent only after it is written that it will be: what came of it nobody may hear of.
+    pub fn is_written_ahead(self) -> bool {
+        self == Self::Unsafe && !broken(Mutant::SendUnwritten)
+    }
 }
 
 /// What to do with a request.

@@ -8,7 +8,7 @@ use crate::egress::Egress;
 use crate::files::Watch;
 use crate::folder::holdup::FilesShown;
 use crate::hub::{
-    Asker, Attempter, Board, ConnectionShown, Connections, Driver, GivenQueue, Hub, HubEffects, Lease, Line, Outbox,
+    Asker, Attempter, Board, ConnectionShown, Connections, Driver, GivenQueue, Hub, HubEffects, Line, Outbox, Pauses,
     Poller, Questions, Quota, Refusals, Sharing, SystemClock, SystemSecrets, Trouble, Turn, Via, ViaAmqp, ViaHttp,
     WasmAdapters, WriteAhead, WriterThread,
 };
@@ -21,6 +21,7 @@ use crate::tcp::Endpoint;
 use crate::wasm::{Caller, Compiler, Loaded, Runtime, SystemSpec};
 use anyhow::Context;
 use busbar_core::engine::Engine;
+use busbar_core::leases::Lease;
 use busbar_core::ports::{Adapters, Clock, Store, Transport};
 use busbar_core::{Rules, Shards};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -102,9 +103,12 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         adapters,
         questions: questions.clone(),
         clock: base.clock.clone(),
+        pauses: Arc::new(Pauses::new(driver.clone(), base.store.clone())),
         spool: deployment.folder.join("data/spool"),
         refusals: Refusals::default(),
     });
+    // Before the first attempt.
+    hub.pauses.follow().await.context("reading which systems are held up")?;
     let api = api(&deployment, &base, &hub, &store, metrics)?;
     let leases = CancellationToken::new();
     tokio::spawn(questions.take(asked, leases.clone()));
@@ -189,6 +193,7 @@ fn housekeeping(
     tasks.spawn(store.clone().keep_asking(stop.clone()));
     tasks.spawn(hub.clone().keep_refusals(stop.clone()));
     tasks.spawn(watcher(deployment, store.clone(), base).run(stop.clone()));
+    tasks.spawn(hub.pauses.clone().run(stop.clone()));
     let attempter = hub.attempter.clone();
     tasks.spawn(async move { attempter.clear_up().await });
     tasks

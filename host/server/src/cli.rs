@@ -16,6 +16,7 @@ mod bench;
 mod build;
 mod cases;
 mod client;
+mod desk;
 mod entries;
 mod fuzz;
 mod journal;
@@ -31,6 +32,7 @@ mod run;
 mod script;
 mod sessions;
 mod settings;
+mod since;
 mod toolchain;
 
 pub use cases::{Input, read_case, run_case, run_scripted};
@@ -62,6 +64,16 @@ enum Command {
     Send(client::SendArgs),
     /// Look into the journal of a running hub.
     Messages(client::MessagesArgs),
+    /// The systems of a running hub, and how each is doing.
+    Systems(desk::SystemsArgs),
+    /// Hold a system's deliveries up, at every hub and over restarts, until it is resumed.
+    Pause(desk::HoldArgs),
+    /// Let a paused system's deliveries go on.
+    Resume(desk::HoldArgs),
+    /// Why deliveries fail now, grouped by cause; `busbar parked --cause …` lists and mends a group.
+    Failures(desk::FailuresArgs),
+    /// Who decided what, when and why, and what became of it.
+    Audit(desk::AuditArgs),
     /// Deliveries that failed for good: list, retry, edit or skip them.
     Parked(parked::ParkedArgs),
     /// Build, look at and try adapters.
@@ -129,6 +141,11 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => run::check(&args, json).await,
         Command::Send(args) => client::send(args, json).await,
         Command::Messages(args) => client::messages(args, json).await,
+        Command::Systems(args) => desk::systems(args, json).await,
+        Command::Pause(args) => desk::hold(args, "pause", json).await,
+        Command::Resume(args) => desk::hold(args, "resume", json).await,
+        Command::Failures(args) => desk::failures(args, json).await,
+        Command::Audit(args) => desk::audit(args, json).await,
         Command::Parked(args) => parked::parked(args, json).await,
         Command::Adapter(AdapterCommand::New(args)) => new::new(&args, json),
         Command::Adapter(AdapterCommand::Build(args)) => build::build(&args, json),

@@ -13,6 +13,7 @@ mod line;
 mod oauth2;
 mod operate;
 mod outbox;
+mod pauses;
 mod poll;
 mod questions;
 mod quota;
@@ -32,11 +33,12 @@ pub use file::FileResult;
 pub use intake::reused_problem;
 pub use line::{ConnectionShown, Connections, GivenQueue, Line, Trouble};
 pub use outbox::{Filed, Outbox};
+pub use pauses::Pauses;
 pub use poll::Poller;
 pub use questions::{Asker, Questions};
 pub use quota::Quota;
 pub use refusals::Refusals;
-pub use shards::{Lease, Sharing, Turn};
+pub use shards::{Sharing, Turn};
 pub use via::{Via, ViaAmqp, ViaHttp};
 pub use writer::WriterThread;
 
@@ -55,6 +57,7 @@ pub struct Hub {
     pub adapters: Arc<dyn Adapters>,
     pub questions: Arc<Questions>,
     pub clock: Arc<dyn Clock>,
+    pub pauses: Arc<Pauses>,
     /// Of the systems that get files.
     pub refusals: Refusals,
     /// Folder for files that are being decoded.

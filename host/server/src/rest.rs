@@ -3,6 +3,7 @@
 mod auth;
 mod connections;
 mod described;
+mod desk;
 mod entries;
 mod hooks;
 mod journal;
@@ -135,6 +136,8 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(system::systems))
         .routes(routes!(system::healthz))
         .routes(routes!(operations::deliveries))
+        .routes(routes!(desk::failures))
+        .routes(routes!(desk::audit))
         .routes(routes!(operations::retry))
         .routes(routes!(operations::skip))
         .routes(routes!(operations::edit))

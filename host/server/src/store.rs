@@ -10,6 +10,7 @@ pub mod bench;
 mod changes;
 mod claim;
 mod days;
+mod desk;
 mod dialect;
 mod export;
 mod facts;
@@ -84,6 +85,7 @@ impl SqlStore {
         let store = Self { writer, reader, dialect, days: Arc::default() };
         let writer = store.writer.clone();
         whole(async move { migrate(&writer).await.map_err(not_migrated) }).await?;
+        store.count_causes().await?;
         Ok(store)
     }
 
@@ -121,6 +123,22 @@ impl SqlStore {
                 Some(known.map_or(stated.clone(), |known| known.into_iter().filter(|t| stated.contains(t)).collect()));
         }
         Ok(known.map_or(vec![None], |types| types.into_iter().map(Some).collect()))
+    }
+
+    /// A filter by time with the ids that such messages can have: the first one beside it, and none behind the last one.
+    /// `None`: there are no such messages.
+    async fn within(&self, filter: &MessageFilter) -> Result<Option<(MessageFilter, Option<i64>)>, Problem> {
+        let mut filter = filter.clone();
+        if filter.since_ms.is_none() && filter.until_ms.is_none() {
+            return Ok(Some((filter, None)));
+        }
+        let (sql, values) = find::ids_within(filter.since_ms, filter.until_ms);
+        let rows = read::select(&self.reader, sql, values).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let ids = (read::field::<Option<i64>>(row, "first")?, read::field::<Option<i64>>(row, "last")?);
+        let (Some(first), Some(last)) = ids else { return Ok(None) };
+        filter.before = Some(filter.before.unwrap_or(i64::MAX).min(last.saturating_add(1)));
+        Ok(Some((filter, Some(first))))
     }
 
     /// Waits for what is being written and closes every connection.
@@ -345,8 +363,9 @@ impl Store for SqlStore {
     }
 
     async fn messages(&self, filter: &MessageFilter) -> Result<Vec<MessageView>, Problem> {
-        let types = self.types(filter).await?;
-        read::messages(&self.reader, self.dialect, find::messages(filter, &types)).await
+        let Some((filter, first_id)) = self.within(filter).await? else { return Ok(vec![]) };
+        let types = self.types(&filter).await?;
+        read::messages(&self.reader, self.dialect, find::messages(&filter, &types, first_id)).await
     }
 
     async fn message(&self, seq: i64) -> Result<Option<MessageView>, Problem> {
@@ -370,6 +389,18 @@ impl Store for SqlStore {
 
     async fn depths(&self) -> Result<Vec<Depth>, Problem> {
         read::depths(&self.reader).await
+    }
+
+    async fn failures(&self, filter: &FailureFilter) -> Result<Vec<FailureGroup>, Problem> {
+        desk::failures(&self.reader, filter).await
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, Problem> {
+        desk::pauses(&self.reader).await
+    }
+
+    async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, Problem> {
+        desk::audit(&self.reader, filter).await
     }
 }
 

@@ -161,8 +161,8 @@ fn operation(delivery: i64, act: Act) -> Commit {
 }
 
 fn operation_seen(delivery: i64, act: Act, state: DeliveryState, seen: u32) -> Commit {
-    let (system, by) = ("billing".into(), "Оператор".into());
-    let operation = Operation { delivery, system, shard: 0, act, state, seen, by };
+    let (system, decider) = ("billing".into(), operator());
+    let operation = Operation { delivery, system, shard: 0, act, state, seen, decider };
     Commit { operation: Some(operation), at_ms: 3_000, ..Commit::default() }
 }
 
@@ -196,7 +196,12 @@ fn failed() -> ErrorRecord {
         detail: "нет такого «счёта»".into(),
         place: Some("/data/account".into()),
         by_adapter: true,
+        answer: None,
     }
+}
+
+fn operator() -> Decider {
+    Decider { by: "Оператор".into(), comment: Some("Звонили: «да»".into()) }
 }
 
 /// Commits one and expects it to be written.

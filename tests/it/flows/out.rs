@@ -5,13 +5,14 @@ use crate::hub::{Hub, payment, wait_for};
 use busbar_core::engine::{BreakerPolicy, Engine, Event, FileRules, SystemRules};
 use busbar_core::fakes::MemoryStore;
 use busbar_core::files::{Begun, ahead};
+use busbar_core::leases::Lease;
 use busbar_core::ports::Store;
 use busbar_core::{
-    Act, Commit, DeliveryFilter, DeliveryState, DeliveryView, Message, NewMessage, Operation, Planned, Policy, Shards,
-    StateWrite, States,
+    Act, Commit, Decider, DeliveryFilter, DeliveryState, DeliveryView, Message, NewMessage, Operation, Planned, Policy,
+    Shards, StateWrite, States,
 };
 use busbar_server::config::model::{Grants, Limits};
-use busbar_server::hub::{Attempter, Driver, Lease, Outbox, SystemClock, WasmAdapters, WriterThread};
+use busbar_server::hub::{Attempter, Driver, Outbox, SystemClock, WasmAdapters, WriterThread};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -329,7 +330,7 @@ async fn what_was_begun_as_a_file_is_not_delivered_in_another_way_before_a_perso
             act: Act::Retry,
             state: view.state,
             seen: view.version,
-            by: "person".into(),
+            decider: Decider::new("person"),
         };
         let commit = Commit { operation: Some(operation), ..Commit::default() };
         assert!(works.driver.commit(commit).await.unwrap().is_ok());

@@ -16,6 +16,8 @@ pub struct Names<'a> {
     parked: BTreeSet<i64>,
     pub operated: BTreeSet<i64>,
     intakes: BTreeSet<&'a str>,
+    /// Whether a person decides something.
+    pub decides: bool,
 }
 
 impl<'a> Names<'a> {
@@ -60,6 +62,7 @@ impl<'a> Names<'a> {
             self.deliveries.insert(operation.delivery);
             self.operated.insert(operation.delivery);
         }
+        self.decides |= commit.operation.is_some() || commit.decided.is_some() || commit.hold.is_some();
     }
 
     /// Ids of intakes that may be there: those that are named, and the entries that known messages with other content come

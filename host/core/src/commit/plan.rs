@@ -9,6 +9,12 @@ fn kept(journal: Journal, call: &Call) -> bool {
     journal == Journal::Full || !matches!(call.outcome, CallOutcome::Ok | CallOutcome::Recorded)
 }
 
+/// A decision about nothing yet.
+fn about(deed: Deed) -> AuditRecord {
+    let (by, system) = (String::new(), String::new());
+    AuditRecord { seq: 0, at_ms: 0, by, deed, system, delivery: None, intake: None, comment: None }
+}
+
 impl Plan {
     /// `next`: the first of `reserved` ids, as many as [`ids_max`] counts.
     pub fn new(next: i64, reserved: usize, facts: Facts) -> Self {
@@ -60,7 +66,15 @@ impl Plan {
             && let Some((seq, outcome)) = self.facts.intakes.get_mut(&decided.intake)
         {
             *outcome = decided.outcome;
-            self.decided.push((*seq, decided));
+            self.decided.push((*seq, decided.clone()));
+            let about = AuditRecord { intake: Some(decided.intake.clone()), ..about(decided.deed()) };
+            self.audit(&decided.decider, commit.at_ms, about);
+        }
+        if let Some(hold) = commit.hold {
+            let deed = if hold.paused { Deed::Pause } else { Deed::Resume };
+            let about = AuditRecord { system: hold.system.clone(), ..about(deed) };
+            self.audit(&hold.decider, commit.at_ms, about);
+            self.holds.push((commit.at_ms, hold));
         }
         if let Some(recurred) = commit.recurred {
             self.recur(recurred);
@@ -325,7 +339,7 @@ impl Plan {
         let id = operation.delivery;
         let Some(open) = self.facts.open.get_mut(&id) else { return };
         let was = open.state;
-        open.by = Some(operation.by);
+        open.by = Some(operation.decider.by.clone());
         open.updated_at_ms = at_ms;
         open.tries = 0;
         open.next_at_ms = 0;
@@ -334,14 +348,26 @@ impl Plan {
         if was != DeliveryState::Ready || broken(Mutant::ReadyIsJudged) {
             open.judged = Some(open.attempts);
         }
+        let about = AuditRecord { system: operation.system, delivery: Some(id), ..about(operation.act.deed()) };
         let skip = operation.act == Act::Skip;
         if let Act::Edit(message) = operation.act {
             open.edited = Some(message);
         }
+        self.audit(&operation.decider, at_ms, about);
         self.set_state(id, if skip { DeliveryState::Skipped } else { DeliveryState::Ready });
         if skip && (was == DeliveryState::Parked || (was == DeliveryState::Ready && operated)) {
             self.release_behind(id);
         }
+    }
+
+    /// Adds a decision to the audit, behind the last one.
+    fn audit(&mut self, decider: &Decider, at_ms: i64, about: AuditRecord) {
+        let (seq, before) = &self.facts.audited;
+        let (by, comment) = (decider.by.clone(), decider.comment.clone());
+        let record = AuditRecord { seq: seq + 1, at_ms, by, comment, ..about };
+        let hash = chained(before, &record.text());
+        self.facts.audited = (record.seq, hash.clone());
+        self.audit.push(AuditEntry { record, hash });
     }
 
     fn hold_behind(&mut self, id: i64) {

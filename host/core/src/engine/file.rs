@@ -2,7 +2,7 @@
 //! due then; it is one attempt for the breaker and for the rate.
 
 use super::Step;
-use super::system::SystemEngine;
+use super::system::{SystemEngine, Work};
 use crate::journal::Shards;
 use crate::mutant::{Mutant, broken};
 
@@ -52,7 +52,9 @@ impl SystemEngine {
         }
         self.starts();
         self.running.extend(jobs.iter().map(|job| (job.id, job.load.clone())));
-        let deliveries = jobs.into_iter().map(|job| job.load).collect();
+        let forgets = broken(Mutant::ForgetRecord);
+        let load = |work: Work| Work { fresh: work.fresh || forgets, ..work };
+        let deliveries = jobs.into_iter().map(|job| load(job.load)).collect();
         steps.push(Step::File { system: self.name.clone(), deliveries });
         None
     }

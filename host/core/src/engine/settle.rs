@@ -3,7 +3,8 @@
 use super::system::{SystemEngine, Work};
 use super::write::{Queued, WriteOf};
 use super::{Ended, Engine};
-use crate::error::Code;
+use crate::cause::answer_of;
+use crate::error::{Code, ErrorRecord};
 use crate::journal::*;
 use crate::mutant::{Mutant, broken};
 use crate::outcome::{Failure, Next, decide};
@@ -88,7 +89,8 @@ impl SystemEngine {
                     }
                     Next::GiveUp => (DeliveryState::Dead, 0),
                 };
-                (state, next_at_ms, Some(failure.problem().record()))
+                let answer = answer_of(&ended.calls);
+                (state, next_at_ms, Some(ErrorRecord { answer, ..failure.problem().record() }))
             }
         };
         Attempted {

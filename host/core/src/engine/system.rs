@@ -180,7 +180,7 @@ impl SystemEngine {
             self.starts();
             let Work { stored, fresh } = job.load.clone();
             self.running.insert(job.id, job.load);
-            steps.push(Step::Attempt { delivery: stored, fresh });
+            steps.push(Step::Attempt { delivery: stored, fresh: fresh || broken(Mutant::ForgetRecord) });
         }
     }
 

@@ -5,7 +5,6 @@ use super::far::Answer;
 use super::plan::{Kind, event};
 use super::world::{Broken, Ev, Held, Moment, TicketOf, World};
 use crate::engine::{Ended, Event, attempt_number};
-use crate::mutant::{Mutant, broken};
 use crate::record::{Record, Repeat, Verdict, since_decision};
 use crate::{
     Call, Code, Commit, Failure, Journal, Marks, NewMessage, Problem, Rejection, Started, StateWrite, StoredDelivery,
@@ -18,7 +17,7 @@ pub struct Attempt {
     pub delivery: StoredDelivery,
     pub system: usize,
     pub number: u32,
-    tenure: u64,
+    breaks: u64,
     record: Record,
     calls: Vec<Call>,
 }
@@ -44,13 +43,18 @@ impl World {
         let id = delivery.id;
         let number = attempt_number(&delivery);
         let h = self.hub(hub)?;
-        let attempt =
-            Attempt { delivery, system, number, tenure: h.tenure, record: Record::default(), calls: Vec::new() };
+        let attempt = Attempt {
+            delivery,
+            system,
+            number,
+            breaks: h.lease.breaks(),
+            record: Record::default(),
+            calls: Vec::new(),
+        };
         h.attempts.insert(id, attempt);
         let life = h.life;
-        let reads = !fresh && !broken(Mutant::ForgetRecord);
         let delay = self.dice.delay(3, 80, self.plan.faults.late);
-        let (moment, ev) = match reads {
+        let (moment, ev) = match !fresh {
             true => (Moment::World, Ev::TakeCalls { hub, life, delivery: id }),
             false => (Moment::Process { hub, life }, Ev::Go { delivery: id, go: Go::Recorded(Vec::new()) }),
         };
@@ -100,7 +104,8 @@ impl World {
 
     /// The adapter makes its one unsafe request; the rule of recorded calls says whether it is sent.
     fn effect(&mut self, hub: usize, attempt: &mut Attempt) -> Held<Option<Result<(), Failure>>> {
-        match attempt.record.verdict(&request(&attempt.delivery), Repeat::of("POST", false)) {
+        let repeat = Repeat::of("POST", false);
+        match attempt.record.verdict(&request(&attempt.delivery), repeat) {
             Verdict::Answer(_) if self.effects.contains_key(&attempt.delivery.id) => Ok(Some(self.trap_after())),
             Verdict::Answer(answer) => {
                 let text = format!("delivery {}: {answer}", attempt.delivery.id);
@@ -112,7 +117,16 @@ impl World {
                 self.ask(hub, attempt).map(|()| None)
             }
             Verdict::Unknown => Ok(Some(Err(Failure::UnknownOutcome(String::new())))),
-            Verdict::Send => self.write_ahead(hub, attempt).map(|()| None),
+            Verdict::Send => {
+                let call = self.call(attempt, CallOutcome::NoAnswer);
+                attempt.calls.push(call.clone());
+                let next = if repeat.is_written_ahead() {
+                    self.write_ahead(hub, attempt, call)
+                } else {
+                    self.send(hub, attempt)
+                };
+                next.map(|()| None)
+            }
         }
     }
 
@@ -136,31 +150,23 @@ impl World {
         }
     }
 
-    fn write_ahead(&mut self, hub: usize, attempt: &mut Attempt) -> Held {
-        let call = self.call(attempt, CallOutcome::NoAnswer);
+    fn write_ahead(&mut self, hub: usize, attempt: &Attempt, call: Call) -> Held {
         let stored = &attempt.delivery;
         let started = Started {
             system: stored.system.clone(),
             delivery: stored.id,
             expected: 0,
             attempt: attempt.number,
-            calls: vec![call.clone()],
+            calls: vec![call],
         };
         let commit = Commit { started: vec![started], at_ms: self.now, ..Commit::default() };
-        attempt.calls.push(call);
-        if broken(Mutant::SendBeforeAhead) {
-            self.send(hub, attempt)?;
-        }
         self.input(hub, TicketOf::Ahead { delivery: attempt.delivery.id }, false, commit)
     }
 
     fn ahead(&mut self, hub: usize, attempt: &mut Attempt, written: bool) -> Held<Option<Result<(), Failure>>> {
-        if broken(Mutant::SendBeforeAhead) {
-            return Ok(None);
-        }
         // A hub whose lease was over meanwhile sends nothing more: another may have asked already.
-        let same = self.hub(hub)?.tenure == attempt.tenure || broken(Mutant::OutliveLease);
-        if written && same {
+        let now = self.now;
+        if written && self.hub(hub)?.lease.holds(attempt.breaks, now) {
             return self.send(hub, attempt).map(|()| None);
         }
         settle(attempt, CallOutcome::NotSent, None);

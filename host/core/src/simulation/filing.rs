@@ -4,7 +4,6 @@ use super::plan::Kind;
 use super::world::{Ev, Held, Moment, TicketOf, World};
 use crate::engine::{Ended, Event, Work, attempt_number};
 use crate::files::{Begun, ahead, at_fault, call, unfinished};
-use crate::mutant::{Mutant, broken};
 use crate::record::since_decision;
 use crate::{Call, CallOutcome, Code, Commit, Failure, Problem, Rejection, StateWrite, StoredDelivery};
 
@@ -15,7 +14,7 @@ pub struct Filing {
     begun: Option<Begun>,
     /// An earlier attempt began it.
     resumed: bool,
-    tenure: u64,
+    breaks: u64,
 }
 
 /// What it goes on with.
@@ -34,10 +33,10 @@ impl World {
         let read: Vec<i64> = deliveries.iter().filter(|work| !work.fresh).map(|work| work.stored.id).collect();
         let deliveries = deliveries.into_iter().map(|work| work.stored).collect();
         let h = self.hub(hub)?;
-        let (life, tenure) = (h.life, h.tenure);
-        h.files.insert(system, Filing { deliveries, left: Vec::new(), begun: None, resumed: false, tenure });
+        let (life, breaks) = (h.life, h.lease.breaks());
+        h.files.insert(system, Filing { deliveries, left: Vec::new(), begun: None, resumed: false, breaks });
         let delay = self.dice.delay(3, 80, self.plan.faults.late);
-        let ev = match read.is_empty() || broken(Mutant::ForgetRecord) {
+        let ev = match read.is_empty() {
             true => return self.file_later(hub, system, FileGo::Recorded(Vec::new())),
             false => Ev::TakeRecords { hub, life, system, deliveries: read },
         };
@@ -127,17 +126,14 @@ impl World {
     fn write_file_ahead(&mut self, hub: usize, system: usize, filing: &Filing) -> Held {
         let Some(begun) = &filing.begun else { return Ok(()) };
         let started = ahead(&filing.deliveries, begun, self.now);
-        if broken(Mutant::SendBeforeAhead) {
-            return self.file_later(hub, system, FileGo::Named);
-        }
         let commit = Commit { started, at_ms: self.now, ..Commit::default() };
         self.input(hub, TicketOf::FileAhead { system }, false, commit)
     }
 
     fn written_ahead(&mut self, hub: usize, system: usize, filing: &Filing, written: Option<bool>) -> Held<End> {
         // A hub whose lease was over meanwhile gives no names any more: another may have done so already.
-        let same = self.hub(hub)?.tenure == filing.tenure || broken(Mutant::OutliveLease);
-        if written == Some(true) && same {
+        let now = self.now;
+        if written == Some(true) && self.hub(hub)?.lease.holds(filing.breaks, now) {
             return self.file_later(hub, system, FileGo::Named).map(|()| None);
         }
         // Where it may be written ahead all the same, the part must stay.

@@ -8,6 +8,7 @@ use super::watch::Sight;
 use super::world::{Broken, Ev, Held, Moment, TicketOf, World};
 use crate::engine::{Engine, Event, Step, Ticket};
 use crate::journal::OnDiffering;
+use crate::leases::Lease;
 use crate::ports::Claimed;
 use crate::{Acks, Commit, Committed, Problem, Shards};
 use std::collections::HashMap;
@@ -22,9 +23,7 @@ pub struct Hub {
     pub engine: Engine,
     pub stopping: bool,
     pub stalled_until: i64,
-    pub lease_end: i64,
-    /// Counts the times that the lease was over: what was begun before is not gone on with after.
-    pub tenure: u64,
+    pub lease: Lease,
     pub owned: Shards,
     alone: bool,
     pub attempts: HashMap<i64, Attempt>,
@@ -46,9 +45,8 @@ impl Hub {
             engine: Engine::new([]),
             stopping: false,
             stalled_until: 0,
-            lease_end: i64::MIN,
+            lease: Lease::none(),
             owned: Shards::NONE,
-            tenure: 0,
             alone: true,
             attempts: HashMap::new(),
             files: HashMap::new(),
@@ -292,7 +290,7 @@ impl World {
         let h = self.hub(hub)?;
         let lease_end = sent_ms + LEASE_MS - MARGIN_MS;
         let Some(claimed) = claimed.filter(|_| now < lease_end) else { return Ok(()) };
-        h.lease_end = lease_end;
+        h.lease.renew(lease_end);
         h.owned = claimed.shards;
         h.alone = claimed.hubs < 2;
         self.agenda.push(Moment::Process { hub, life }, lease_end, Ev::Lapse);
@@ -303,11 +301,11 @@ impl World {
     pub fn mind_lease(&mut self, hub: usize) -> Held {
         let now = self.now;
         let h = self.hub(hub)?;
-        if now < h.lease_end || h.owned == Shards::NONE {
+        if h.lease.runs(now) || h.owned == Shards::NONE {
             return Ok(());
         }
         h.owned = Shards::NONE;
-        h.tenure += 1;
+        h.lease.end();
         self.feed(hub, [Event::Owns { shards: Shards::NONE }])
     }
 

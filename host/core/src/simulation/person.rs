@@ -2,6 +2,7 @@
 
 use super::plan::Kind;
 use super::world::{Ev, Held, Moment, TicketOf, World};
+use crate::audit::Decider;
 use crate::journal::{Act, DeliveryState, Operation};
 use crate::record::may_be_edited;
 use crate::{Commit, Message, Shards, StoredDelivery};
@@ -70,7 +71,7 @@ impl World {
                 act: act.clone(),
                 state: delivery.state,
                 seen: delivery.version,
-                by: "person".into(),
+                decider: Decider::new("person"),
             };
             let alive: Vec<_> = (0..self.hubs.len()).filter(|n| self.hubs.get(*n).is_some_and(|h| h.alive)).collect();
             let Some(hub) = self.dice.pick(&alive) else { return Ok(()) };

@@ -30,7 +30,7 @@ pub struct Sight {
 pub struct Running {
     pub hub: usize,
     life: u64,
-    tenure: u64,
+    breaks: u64,
     system: usize,
     key: Option<String>,
     pub delivery: i64,
@@ -106,7 +106,7 @@ impl World {
     /// Whether it is made by a hub that has the lease for it.
     fn is_leased(&self, running: &Running) -> bool {
         let hub = self.hubs.get(running.hub);
-        hub.is_some_and(|h| h.life == running.life && h.tenure == running.tenure && h.lease_end > self.now)
+        hub.is_some_and(|h| h.life == running.life && h.lease.breaks() == running.breaks && h.lease.runs(self.now))
     }
 
     /// A hub begins an attempt: of one delivery, or of a file of several.
@@ -145,8 +145,8 @@ impl World {
                 return broken("deliveries of a key run one at a time", text);
             }
         }
-        let (life, tenure) = (self.hub(hub)?.life, self.hub(hub)?.tenure);
-        self.watch.running.push(Running { hub, life, tenure, system, key, delivery: id });
+        let (life, breaks) = (self.hub(hub)?.life, self.hub(hub)?.lease.breaks());
+        self.watch.running.push(Running { hub, life, breaks, system, key, delivery: id });
         self.in_time(hub, system, delivery, text)
     }
 
@@ -324,7 +324,7 @@ impl World {
         }
         let h = self.hub(hub)?;
         let owned = h.owned;
-        if h.life != life || h.lease_end <= now {
+        if h.life != life || !h.lease.runs(now) {
             return Ok(());
         }
         let files = self.plan.system_named(&operation.system).is_some_and(|system| self.makes_files(system));

@@ -2,6 +2,7 @@
 
 use super::HubArgs;
 use super::rest::{call, client, list, show_intake, spoken, url, word};
+use super::since::Since;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -72,6 +73,12 @@ struct MessagesMeant {
     /// With a delivery in this state: `ready`, `done`, `parked`, `waiting`, `dead` or `skipped`.
     #[arg(long)]
     state: Option<String>,
+    /// Received since a time with its offset, or so long ago: `2026-11-29T18:00:00+03:00`, `30m`, `12h`, `7d`.
+    #[arg(long)]
+    since: Option<Since>,
+    /// Received before this time.
+    #[arg(long)]
+    until: Option<Since>,
     /// `next` of the page before.
     #[arg(long)]
     after: Option<String>,
@@ -144,6 +151,8 @@ pub async fn messages(args: MessagesArgs, json: bool) -> anyhow::Result<ExitCode
                 ("id", f.id),
                 ("system", f.system),
                 ("state", f.state),
+                ("since", f.since.as_ref().map(Since::text)),
+                ("until", f.until.as_ref().map(Since::text)),
                 ("after", f.after),
                 ("limit", f.limit.map(|l| l.to_string())),
             ];

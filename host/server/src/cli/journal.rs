@@ -102,7 +102,7 @@ pub async fn journal(command: JournalCommand, json: bool) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-async fn open(folder: &Path) -> anyhow::Result<(Deployment, SqlStore)> {
+pub async fn open(folder: &Path) -> anyhow::Result<(Deployment, SqlStore)> {
     let deployment = load(folder)?;
     let store = SqlStore::open(&store_url(&deployment)).await.context("opening the store")?;
     Ok((deployment, store))

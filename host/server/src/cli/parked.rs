@@ -2,6 +2,7 @@
 
 use super::HubArgs;
 use super::rest::{call, client, list, spoken, url, word};
+use super::since::Since;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -31,6 +32,9 @@ enum ParkedCommand {
         id: String,
         /// File with the data as JSON; `-` reads standard input.
         data: String,
+        /// Why: kept with the decision.
+        #[arg(long)]
+        comment: Option<String>,
     },
 }
 
@@ -44,6 +48,9 @@ struct Which {
     /// How many a second.
     #[arg(long, default_value_t = 50)]
     rate: u32,
+    /// Why: kept with each decision.
+    #[arg(long)]
+    comment: Option<String>,
 }
 
 #[derive(Args)]
@@ -57,6 +64,15 @@ struct DeliveriesMeant {
     /// Only with this code of the error.
     #[arg(long)]
     code: Option<String>,
+    /// Only with this cause, as `busbar failures` names it.
+    #[arg(long)]
+    cause: Option<String>,
+    /// Only those that something happened to since a time with its offset, or so long ago: `2026-11-29T18:00:00+03:00`, `12h`.
+    #[arg(long)]
+    since: Option<Since>,
+    /// Before this time.
+    #[arg(long)]
+    until: Option<Since>,
     /// Only with this ordering key.
     #[arg(long)]
     ordering_key: Option<String>,
@@ -72,6 +88,9 @@ impl DeliveriesMeant {
             ("system", self.system.clone()),
             ("type", self.r#type.clone()),
             ("code", self.code.clone()),
+            ("cause", self.cause.clone()),
+            ("since", self.since.as_ref().map(Since::text)),
+            ("until", self.until.as_ref().map(Since::text)),
             ("key", self.ordering_key.clone()),
             ("state", self.state.clone()),
         ]
@@ -84,13 +103,15 @@ pub async fn parked(args: ParkedArgs, json: bool) -> anyhow::Result<ExitCode> {
         None => show(&args, &base, json).await,
         Some(ParkedCommand::Retry(which)) => operate(&args, which, &base, "retry", json).await,
         Some(ParkedCommand::Skip(which)) => operate(&args, which, &base, "skip", json).await,
-        Some(ParkedCommand::Edit { id, data }) => {
+        Some(ParkedCommand::Edit { id, data, comment }) => {
             let mut text = String::new();
             match data.as_str() {
                 "-" => drop(std::io::stdin().read_to_string(&mut text)?),
                 path => text = std::fs::read_to_string(path).with_context(|| path.to_string())?,
             }
-            let request = client()?.post(format!("{base}/{id}/edit")).header("content-type", "application/json");
+            let request = client()?
+                .post(url(&format!("{base}/{id}/edit"), &[("comment", comment.clone())])?)
+                .header("content-type", "application/json");
             call(request.body(text), &args.hub).await?;
             said(json, "edit", 1);
             Ok(ExitCode::SUCCESS)
@@ -151,7 +172,8 @@ async fn operate(args: &ParkedArgs, which: &Which, base: &str, act: &str, json: 
         anyhow::bail!("name deliveries, or give a filter and --all: busbar parked --system billing {act} --all");
     }
     for id in &which.ids {
-        call(client()?.post(format!("{base}/{id}/{act}")), &args.hub).await?;
+        let address = url(&format!("{base}/{id}/{act}"), &[("comment", which.comment.clone())])?;
+        call(client()?.post(address), &args.hub).await?;
     }
     let mut done = which.ids.len() as u64;
     let (mut after, mut refused) = (None, 0);
@@ -162,6 +184,7 @@ async fn operate(args: &ParkedArgs, which: &Which, base: &str, act: &str, json: 
             ("after", after.clone()),
             ("limit", Some("200".into())),
             ("rate-per-second", Some(which.rate.to_string())),
+            ("comment", which.comment.clone()),
         ]);
         let answer = call(client()?.post(url(&format!("{base}/{act}"), &query)?), &args.hub).await?;
         done += answer["done"].as_u64().unwrap_or(0);

@@ -3,7 +3,8 @@
 use super::Hub;
 use busbar_core::ports::LeftOut;
 use busbar_core::{
-    Code, Commit, Committed, Decided, Intake, IntakeFilter, IntakeOutcome, Message, Origin, Problem, id_of_its_own,
+    Code, Commit, Committed, Decided, Decider, Intake, IntakeFilter, IntakeOutcome, Message, Origin, Problem,
+    id_of_its_own,
 };
 
 /// What an adapter left out of `intake`, as intakes of their own; and counts it there.
@@ -36,14 +37,14 @@ impl Hub {
     ///
     /// # Errors
     /// `not-found`, `not-open`, whatever admission says, `store-unavailable`.
-    pub async fn accept_entry(&self, intake: &str, by: &str) -> Result<String, Problem> {
+    pub async fn accept_entry(&self, intake: &str, decider: &Decider) -> Result<String, Problem> {
         let entry = self.entry(intake).await?;
         let event =
             entry.event.ok_or_else(|| not_open(&entry.id, entry.outcome, "it carries no message to be accepted"))?;
         let mut admitted = self.rules.admit(Message::from_structured(event.clone())?, None)?;
         let id = id_of_its_own(&admitted.message.id, admitted.digest());
         admitted = self.rules.admit(Message { id: id.clone(), ..Message::from_structured(event)? }, None)?;
-        let decided = self.decided(intake, IntakeOutcome::Accepted, by);
+        let decided = self.decided(intake, IntakeOutcome::Accepted, decider);
         let commit = Commit { decided: Some(decided), ..self.plain(vec![admitted]) };
         self.decide(commit, entry.outcome).await.map(|()| id)
     }
@@ -52,14 +53,14 @@ impl Hub {
     ///
     /// # Errors
     /// `not-found`, `not-open`, `store-unavailable`.
-    pub async fn dismiss_entry(&self, intake: &str, by: &str) -> Result<(), Problem> {
+    pub async fn dismiss_entry(&self, intake: &str, decider: &Decider) -> Result<(), Problem> {
         let entry = self.entry(intake).await?;
-        let decided = self.decided(intake, IntakeOutcome::Dismissed, by);
+        let decided = self.decided(intake, IntakeOutcome::Dismissed, decider);
         self.decide(Commit { decided: Some(decided), ..self.plain(Vec::new()) }, entry.outcome).await
     }
 
-    fn decided(&self, intake: &str, outcome: IntakeOutcome, by: &str) -> Decided {
-        Decided { intake: intake.to_string(), outcome, by: by.to_string() }
+    fn decided(&self, intake: &str, outcome: IntakeOutcome, decider: &Decider) -> Decided {
+        Decided { intake: intake.to_string(), outcome, decider: decider.clone() }
     }
 
     async fn entry(&self, id: &str) -> Result<Intake, Problem> {
@@ -73,8 +74,7 @@ impl Hub {
         let decided = commit.decided.clone();
         let result = self.committer.commit(commit).await?;
         let outcome = if result.is_ok() { "ok" } else { "refused" };
-        let act =
-            if decided.as_ref().is_some_and(|d| d.outcome == IntakeOutcome::Accepted) { "accept" } else { "dismiss" };
+        let act = decided.as_ref().map_or("", |decided| decided.deed().as_str());
         metrics::counter!("busbar_operations_total", "act" => act, "outcome" => outcome).increment(1);
         let id = decided.map(|decided| decided.intake).unwrap_or_default();
         result.map(drop).map_err(|_| not_open(&id, was, "somebody may have decided meanwhile"))

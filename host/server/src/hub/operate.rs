@@ -3,8 +3,8 @@
 use super::Hub;
 use busbar_core::record::may_be_edited;
 use busbar_core::{
-    Act, Code, Commit, DeliveryFilter, DeliveryState, DeliveryView, Message, Operation, Problem, Refusal, Shards,
-    States,
+    Act, Code, Commit, Decider, DeliveryFilter, DeliveryState, DeliveryView, Message, Operation, Problem, Refusal,
+    Shards, States,
 };
 
 impl Hub {
@@ -12,9 +12,9 @@ impl Hub {
     ///
     /// # Errors
     /// `not-found`, `not-parked`, `store-unavailable`.
-    pub async fn operate(&self, delivery: i64, act: Act, by: &str) -> Result<(), Problem> {
+    pub async fn operate(&self, delivery: i64, act: Act, decider: &Decider) -> Result<(), Problem> {
         let (seq, view) = self.delivery(delivery).await?;
-        self.operate_on(seq, &view, act, by).await
+        self.operate_on(seq, &view, act, decider).await
     }
 
     /// Puts other data in place of the message's for this delivery, and makes it again.
@@ -22,7 +22,7 @@ impl Hub {
     /// # Errors
     /// As [`Self::operate`], and `invalid-data` with the place, when the schema refuses it. `not-parked` also where the
     /// delivery is tried again by itself and something was done by it, or may have been.
-    pub async fn edit(&self, delivery: i64, data: serde_json::Value, by: &str) -> Result<(), Problem> {
+    pub async fn edit(&self, delivery: i64, data: serde_json::Value, decider: &Decider) -> Result<(), Problem> {
         let (seq, view) = self.delivery(delivery).await?;
         let missing = || Problem::new(Code::NotFound, "the delivery's message is not in the journal any more");
         let message = self.store.message(seq).await?.ok_or_else(missing)?.message;
@@ -30,7 +30,7 @@ impl Hub {
         // What is written meanwhile counts the delivery's version up, and the decision is refused.
         let calls = self.store.calls(delivery).await?;
         may_be_edited(delivery, view.state, &calls)?;
-        self.operate_on(seq, &view, Act::Edit(Box::new(Message { data: data.into(), ..message })), by).await
+        self.operate_on(seq, &view, Act::Edit(Box::new(Message { data: data.into(), ..message })), decider).await
     }
 
     /// One delivery with its message's `seq`.
@@ -52,7 +52,7 @@ impl Hub {
     ///
     /// # Errors
     /// `not-parked`, `under-way`, `another-hub`, `store-unavailable`.
-    pub async fn operate_on(&self, seq: i64, view: &DeliveryView, act: Act, by: &str) -> Result<(), Problem> {
+    pub async fn operate_on(&self, seq: i64, view: &DeliveryView, act: Act, decider: &Decider) -> Result<(), Problem> {
         let operation = Operation {
             delivery: view.id,
             system: view.system.clone(),
@@ -60,9 +60,9 @@ impl Hub {
             act,
             state: view.state,
             seen: view.version,
-            by: by.to_string(),
+            decider: decider.clone(),
         };
-        let name = operation.act.name();
+        let name = operation.act.deed().as_str();
         let commit = Commit { operation: Some(operation), at_ms: self.clock.now_ms(), ..Commit::default() };
         let result = self.committer.commit(commit).await?;
         let outcome = if result.is_ok() { "ok" } else { "refused" };

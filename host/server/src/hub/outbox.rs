@@ -1,13 +1,14 @@
 //! Files out: the deliveries that the engine puts together become one file, by the adapter's `encode`. What is done in which
 //! order, so that there is never a second file, [`busbar_core::files`] says.
 
-use super::{Board, Committer, Lease};
+use super::{Board, Committer};
 use crate::folder::Folder;
 use crate::folder::holdup::{FilesShown, HeldShown};
 use crate::ids::new_id;
 use crate::wasm::RESERVED;
 use busbar_core::engine::{Ended, attempt_number};
 use busbar_core::files::{self, Begun};
+use busbar_core::leases::Lease;
 use busbar_core::ports::{Adapters, Clock, Store};
 use busbar_core::{Call, CallOutcome, Code, Commit, Failure, Problem, StateWrite, StoredDelivery};
 use serde::{Deserialize, Serialize};

@@ -3,10 +3,10 @@
 
 use super::Driver;
 use busbar_core::engine::Event;
+use busbar_core::leases::Lease;
 use busbar_core::ports::{Claim, Claimed, Clock, Store};
 use busbar_core::{Problem, Shards};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -17,44 +17,6 @@ const NEWS: Duration = Duration::from_millis(200);
 const LEASE_MS: i64 = 8_000;
 /// A lease that could not be renewed counts as lost so long before it ends: attempts may still be running.
 const MARGIN_MS: i64 = 3_000;
-
-/// How long what this hub has is its own, and whether that was so without a break.
-#[derive(Debug)]
-pub struct Lease {
-    /// Grows whenever everything was given up.
-    breaks: AtomicU64,
-    until_ms: AtomicI64,
-}
-
-impl Lease {
-    /// Of a hub that has the store to itself.
-    pub fn for_ever() -> Self {
-        Self { breaks: AtomicU64::new(0), until_ms: AtomicI64::new(i64::MAX) }
-    }
-
-    /// Of a hub that has nothing yet.
-    pub fn none() -> Self {
-        Self { breaks: AtomicU64::new(0), until_ms: AtomicI64::new(i64::MIN) }
-    }
-
-    pub fn breaks(&self) -> u64 {
-        self.breaks.load(Ordering::SeqCst)
-    }
-
-    /// Whether it holds, and has held since [`Self::breaks`] said `breaks`.
-    pub fn holds(&self, breaks: u64, now_ms: i64) -> bool {
-        self.breaks() == breaks && now_ms < self.until_ms.load(Ordering::SeqCst)
-    }
-
-    fn renew(&self, until_ms: i64) {
-        self.until_ms.store(until_ms, Ordering::SeqCst);
-    }
-
-    fn end(&self) {
-        self.renew(i64::MIN);
-        self.breaks.fetch_add(1, Ordering::SeqCst);
-    }
-}
 
 /// Which hub polls a system, or lets days go: two at once would do it twice.
 #[derive(Clone)]

@@ -1,6 +1,7 @@
 //! Looking things up in the journal.
 
 use super::auth::KeyHolder;
+use super::desk::instant;
 use super::views::{Intakes, Messages, Shower, Trace};
 use super::{ApiProblem, Shared};
 use crate::config::model::Right;
@@ -27,6 +28,10 @@ pub struct MessagesQuery {
     system: Option<String>,
     /// in this state: `ready`, `done`, `parked`, `waiting`, `dead` or `skipped`.
     state: Option<String>,
+    /// Received at or after this time, with its offset.
+    since: Option<String>,
+    /// Received before this time.
+    until: Option<String>,
     /// `next` of the page before.
     after: Option<String>,
     /// 50 where absent, 500 at most.
@@ -53,6 +58,8 @@ pub async fn messages(
         id: query.id,
         system: query.system,
         state: state.transpose()?,
+        since_ms: instant("since", query.since.as_ref())?,
+        until_ms: instant("until", query.until.as_ref())?,
         before: before.transpose()?,
         limit,
     };

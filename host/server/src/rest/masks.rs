@@ -215,6 +215,7 @@ mod tests {
             detail: "Pelageya".into(),
             place: Some("Pelageya".into()),
             by_adapter,
+            answer: Some("422".into()),
         };
         let seen = |record| serde_json::to_string(&error(record)).unwrap_or_default();
         for hidden in [

@@ -1,6 +1,7 @@
 //! What operators do: look at deliveries that are failing, retry, edit or skip them, pause systems.
 
 use super::auth::KeyHolder;
+use super::desk::{WhyQuery, because, decider, instant};
 use super::messages::read;
 use super::views::{DeliveriesFound, DeliveryFound, Shower};
 use super::{ApiProblem, Shared};
@@ -9,8 +10,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use busbar_core::engine::Event;
-use busbar_core::{Act, Code, DeliveryFilter, Problem, States, parse_json};
+use busbar_core::{Act, Code, DeliveryFilter, Problem, States, parse_cause, parse_json};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
@@ -34,7 +34,13 @@ pub struct DeliveriesQuery {
     r#type: Option<String>,
     /// Code of the error.
     code: Option<String>,
+    /// Cause of the failure, as `/v1/failures` names it.
+    cause: Option<String>,
     key: Option<String>,
+    /// Something happened to it at or after this time, with its offset; of a failing one that is its last failure.
+    since: Option<String>,
+    /// Before this time.
+    until: Option<String>,
     /// `next` of the page before.
     after: Option<String>,
     /// 50 where absent, 500 at most.
@@ -42,6 +48,8 @@ pub struct DeliveriesQuery {
     /// Of an operation on many: how many a second; 50 where absent, 1000 at most.
     #[serde(rename = "rate-per-second")]
     rate_per_second: Option<u32>,
+    /// Of an operation on many: why, in the person's own words, at most 1,000 bytes.
+    comment: Option<String>,
 }
 
 impl DeliveriesQuery {
@@ -52,6 +60,7 @@ impl DeliveriesQuery {
             None => usual,
             Some(name) => States::parse(name).ok_or_else(|| bad(format!("no state `{name}`")))?,
         };
+        let cause = self.cause.as_ref().map(|c| parse_cause(c).ok_or_else(|| bad(format!("no cause `{c}`"))));
         let after = self.after.as_ref().map(|a| a.parse().map_err(|_| bad(format!("`after` is no number: `{a}`"))));
         Ok(DeliveryFilter {
             id: None,
@@ -59,6 +68,9 @@ impl DeliveriesQuery {
             system: self.system.clone(),
             r#type: self.r#type.clone(),
             code: self.code.clone(),
+            cause: cause.transpose()?,
+            since_ms: instant("since", self.since.as_ref())?,
+            until_ms: instant("until", self.until.as_ref())?,
             key: self.key.clone(),
             after: after.transpose()?.unwrap_or(0),
             limit: self.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX),
@@ -120,46 +132,49 @@ fn number(path: Result<Path<String>, PathRejection>) -> Result<i64, Problem> {
 
 /// Make a delivery again: one that failed for good, or one that waits to be tried again, now and whatever its system
 /// wished. Those that wait behind it follow when it is done.
-#[utoipa::path(post, path = "/v1/deliveries/{id}/retry", tag = "deliveries", security(("key" = ["operate"])), params(("id" = String, Path, description = "The delivery's number")),
+#[utoipa::path(post, path = "/v1/deliveries/{id}/retry", tag = "deliveries", security(("key" = ["operate"])), params(("id" = String, Path, description = "The delivery's number"), WhyQuery),
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn retry(
     State(api): State<Shared>,
     caller: KeyHolder,
     id: Result<Path<String>, PathRejection>,
+    why: Result<Query<WhyQuery>, QueryRejection>,
 ) -> Result<axum::http::StatusCode, ApiProblem> {
     caller.require(Right::Operate)?;
-    api.hub.operate(number(id)?, Act::Retry, caller.name()).await?;
+    api.hub.operate(number(id)?, Act::Retry, &decider(&caller, why)?).await?;
     Ok(axum::http::StatusCode::NO_CONTENT)
 }
 
 /// Never make this delivery; those that wait behind it go on.
-#[utoipa::path(post, path = "/v1/deliveries/{id}/skip", tag = "deliveries", security(("key" = ["operate"])), params(("id" = String, Path, description = "The delivery's number")),
+#[utoipa::path(post, path = "/v1/deliveries/{id}/skip", tag = "deliveries", security(("key" = ["operate"])), params(("id" = String, Path, description = "The delivery's number"), WhyQuery),
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn skip(
     State(api): State<Shared>,
     caller: KeyHolder,
     id: Result<Path<String>, PathRejection>,
+    why: Result<Query<WhyQuery>, QueryRejection>,
 ) -> Result<axum::http::StatusCode, ApiProblem> {
     caller.require(Right::Operate)?;
-    api.hub.operate(number(id)?, Act::Skip, caller.name()).await?;
+    api.hub.operate(number(id)?, Act::Skip, &decider(&caller, why)?).await?;
     Ok(axum::http::StatusCode::NO_CONTENT)
 }
 
 /// Make a delivery again with this data in place of the message's. It is held against the schema of the message's type
 /// first. The message itself stays as it was received. One that is tried again by itself must not have done anything.
-#[utoipa::path(post, path = "/v1/deliveries/{id}/edit", tag = "deliveries", security(("key" = ["operate"])), params(("id" = String, Path, description = "The delivery's number")),
+#[utoipa::path(post, path = "/v1/deliveries/{id}/edit", tag = "deliveries", security(("key" = ["operate"])), params(("id" = String, Path, description = "The delivery's number"), WhyQuery),
     request_body(content = serde_json::Value, description = "The data", content_type = "application/json"),
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn edit(
     State(api): State<Shared>,
     caller: KeyHolder,
     id: Result<Path<String>, PathRejection>,
+    why: Result<Query<WhyQuery>, QueryRejection>,
     body: Body,
 ) -> Result<axum::http::StatusCode, ApiProblem> {
     caller.require(Right::Operate)?;
-    let id = number(id)?;
+    let (id, decider) = (number(id)?, decider(&caller, why)?);
     let body = read(body, api.limits.body_bytes_max).await?;
-    api.hub.edit(id, parse_json(&body)?, caller.name()).await?;
+    api.hub.edit(id, parse_json(&body)?, &decider).await?;
     Ok(axum::http::StatusCode::NO_CONTENT)
 }
 
@@ -196,12 +211,13 @@ async fn many(
     let rate = query.rate_per_second.unwrap_or(RATE_DEFAULT).clamp(1, RATE_MAX);
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
     let filter = query.filter(States::GaveUp)?;
+    let decider = because(caller, query.comment)?;
     let found = api.hub.store.deliveries(&filter).await?;
     let next = next(&filter, found.last().map(|(_, view)| view.id), found.len());
     let mut operated = Operated { done: 0, refused: Vec::new(), next };
     for (seq, view) in found {
         ticks.tick().await;
-        match api.hub.operate_on(seq, &view, act.clone(), caller.name()).await {
+        match api.hub.operate_on(seq, &view, act.clone(), &decider).await {
             Ok(()) => operated.done += 1,
             Err(problem) if REFUSALS.contains(&problem.code) => operated.refused.push(OperationRefused {
                 id: view.id.to_string(),
@@ -214,40 +230,39 @@ async fn many(
     Ok(Json(operated))
 }
 
-/// Start no deliveries of this system until it is resumed, or the hub is started again. Nothing is lost meanwhile.
-#[utoipa::path(post, path = "/v1/systems/{system}/pause", tag = "systems", security(("key" = ["operate"])), params(("system" = String, Path, description = "The system's name")),
+/// Start no deliveries of this system, at any hub, until it is resumed: a restart does not end it. Nothing is lost meanwhile.
+#[utoipa::path(post, path = "/v1/systems/{system}/pause", tag = "systems", security(("key" = ["operate"])), params(("system" = String, Path, description = "The system's name"), WhyQuery),
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn pause(
     State(api): State<Shared>,
     caller: KeyHolder,
     system: Result<Path<String>, PathRejection>,
+    why: Result<Query<WhyQuery>, QueryRejection>,
 ) -> Result<axum::http::StatusCode, ApiProblem> {
-    hold(&api, &caller, system, true)
+    hold(&api, &caller, system, why, true).await
 }
 
 /// Go on with a paused system.
-#[utoipa::path(post, path = "/v1/systems/{system}/resume", tag = "systems", security(("key" = ["operate"])), params(("system" = String, Path, description = "The system's name")),
+#[utoipa::path(post, path = "/v1/systems/{system}/resume", tag = "systems", security(("key" = ["operate"])), params(("system" = String, Path, description = "The system's name"), WhyQuery),
     responses((status = 204), (status = "4XX", body = super::problem::Body)))]
 pub async fn resume(
     State(api): State<Shared>,
     caller: KeyHolder,
     system: Result<Path<String>, PathRejection>,
+    why: Result<Query<WhyQuery>, QueryRejection>,
 ) -> Result<axum::http::StatusCode, ApiProblem> {
-    hold(&api, &caller, system, false)
+    hold(&api, &caller, system, why, false).await
 }
 
-fn hold(
+async fn hold(
     api: &Shared,
     caller: &KeyHolder,
     system: Result<Path<String>, PathRejection>,
+    why: Result<Query<WhyQuery>, QueryRejection>,
     paused: bool,
 ) -> Result<axum::http::StatusCode, ApiProblem> {
     caller.require(Right::Operate)?;
     let Path(system) = system.map_err(|e| Problem::new(Code::NotFound, e.body_text()))?;
-    if !api.driver.statuses().contains_key(&system) {
-        return Err(Problem::new(Code::NotFound, format!("no system `{system}`")).into());
-    }
-    tracing::info!(system, paused, by = caller.name().to_string(), "a system was paused or resumed");
-    api.driver.feed([Event::Pause { system, paused }]);
+    api.hub.hold(&system, paused, &decider(caller, why)?).await?;
     Ok(axum::http::StatusCode::NO_CONTENT)
 }

@@ -1,6 +1,8 @@
 //! Schemas, systems, health and metrics.
 
 use super::auth::KeyHolder;
+use super::masks;
+use super::views::time;
 use super::{ApiProblem, Shared};
 use crate::config::model::Right;
 use crate::folder::holdup::FilesShown;
@@ -11,7 +13,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use busbar_core::engine::SystemStatus;
-use busbar_core::{Code, Problem};
+use busbar_core::{Code, Pause, Problem};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -61,6 +63,9 @@ pub struct SystemShown {
     held_until_ms: Option<i64>,
     /// A person holds its deliveries up.
     paused: bool,
+    /// Who does, since when, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pause: Option<PauseShown>,
     /// Deliveries by state.
     deliveries: BTreeMap<String, i64>,
     /// Bounds of `limits` that are nearly reached, or are: `state-keys`, `state-bytes`.
@@ -72,6 +77,24 @@ pub struct SystemShown {
     /// Of a system with a folder, in or out: what is held up there.
     #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<FilesShown>,
+}
+
+/// Who holds a system's deliveries up.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct PauseShown {
+    by: String,
+    at: String,
+    /// `***` without the right `read-personal`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
+}
+
+impl PauseShown {
+    fn new(pause: Pause, personal: bool) -> Self {
+        let comment = pause.comment.map(|comment| if personal { comment } else { masks::hidden() });
+        Self { by: pause.by, at: time(pause.at_ms), comment }
+    }
 }
 
 /// The systems of the deployment.
@@ -105,6 +128,11 @@ pub async fn systems(State(api): State<Shared>, caller: KeyHolder) -> Result<Jso
             .entry(depth.system.clone())
             .or_insert_with(|| SystemShown { name: depth.system, ..SystemShown::default() });
         system.deliveries.insert(depth.state.as_str().to_string(), depth.count);
+    }
+    for pause in api.hub.store.pauses().await? {
+        if let Some(system) = shown.get_mut(&pause.system) {
+            system.pause = Some(PauseShown::new(pause, caller.may(Right::ReadPersonal)));
+        }
     }
     for (name, system) in &mut shown {
         system.nearly_reached = api.bounds.of(name);

@@ -23,11 +23,20 @@ pub struct Error {
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<String>,
+    /// What the far end said last: the status of its answer, or in a word why there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<String>,
 }
 
 impl From<ErrorRecord> for Error {
     fn from(from: ErrorRecord) -> Self {
-        Self { code: from.code, detail: from.detail, place: from.place }
+        Self { code: from.code, detail: from.detail, place: from.place, answer: from.answer }
+    }
+}
+
+impl Error {
+    pub fn code_and_place(self) -> (String, Option<String>) {
+        (self.code, self.place)
     }
 }
 

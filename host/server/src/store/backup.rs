@@ -4,11 +4,14 @@
 use super::backend::Rows;
 use super::changes::Changes;
 use super::days::day_of_id;
-use super::export::{BackupLine, Export, ExportLine, IntakeLine, MessageLine, SeenLine, StateLine, TypeLine};
+use super::desk;
+use super::export::{
+    AuditLine, BackupLine, Export, ExportLine, IntakeLine, MessageLine, SeenLine, StateLine, TypeLine,
+};
 use super::prune::Archive;
 use super::write::Write;
-use super::{SqlStore, internal};
-use busbar_core::{Code, Depth, ErrorRecord, Problem};
+use super::{SqlStore, internal, read};
+use busbar_core::{AuditEntry, Code, Depth, ErrorRecord, Pause, Problem};
 use serde::Serialize;
 use sqlx::Executor;
 use sqlx::any::AnyPoolOptions;
@@ -88,6 +91,19 @@ impl SqlStore {
             after = (last.id.clone(), last.pair);
             counts.dedup_records += page.len() as u64;
             page.into_iter().try_for_each(|seen| out.line(&ExportLine::Seen(seen)))?;
+        }
+        desk::pauses(&export.pool).await?.into_iter().try_for_each(|pause| out.line(&ExportLine::Pause(pause)))?;
+        let mut after = 0;
+        loop {
+            let page = desk::audit_after(&export.pool, after).await?;
+            after += page.len() as i64;
+            if page.is_empty() {
+                break;
+            }
+            for (record, hash, _) in page {
+                let record = read::record(&record)?;
+                out.line(&ExportLine::Audit(AuditLine { record, hash }))?;
+            }
         }
         export.pool.close().await;
         tokio::task::spawn_blocking(move || out.finish()).await.map_err(internal)??;
@@ -172,6 +188,10 @@ impl SqlStore {
                     counts.dedup_records += 1;
                     parts.seen.push(seen);
                 }
+                ExportLine::Pause(pause) => parts.pauses.push(pause),
+                ExportLine::Audit(line) => {
+                    parts.changes.audit.push(AuditEntry { record: line.record, hash: line.hash });
+                }
                 ExportLine::Backup(_) => return Err(not_a_backup("it has two first lines")),
             }
         }
@@ -227,6 +247,7 @@ struct Parts {
     state: Vec<StateLine>,
     types: Vec<TypeLine>,
     seen: Vec<SeenLine>,
+    pauses: Vec<Pause>,
 }
 
 impl Parts {
@@ -254,7 +275,8 @@ impl Write {
             .int("seq", &parts.seen, |s| s.seq)
             .int("content", &parts.seen, |s| s.content)
             .int("type", &parts.seen, |s| s.r#type);
-        self.tx.insert("seen", seen, "").await
+        self.tx.insert("seen", seen, "").await?;
+        self.pauses(&parts.pauses).await
     }
 
     /// Ends a restore: ids go on behind the backup's, and what was in flight is parked, with the time of that.
@@ -279,7 +301,8 @@ impl Write {
                 "DELETE FROM depths WHERE state NOT IN ('done', 'skipped'); \
                  INSERT INTO depths (system, state, total) SELECT system, state, count(*) FROM open GROUP BY system, state",
             )
-            .await
+            .await?;
+        self.recount().await
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Changes {
     /// By the number of the delivery or intake, attempt and ordinal.
     pub calls: Vec<((i64, u32, u32), String)>,
     pub state: BTreeMap<(String, String), Option<Vec<u8>>>,
+    pub audit: Vec<AuditEntry>,
+    pub holds: Vec<(i64, Hold)>,
     pub operations: i64,
     pub deliveries: Vec<OpenRow>,
     /// Hashes of the types that came up.
@@ -41,8 +43,9 @@ impl Changes {
         if !plan.keeps_to_its_ids() {
             return Err(internal("a batch gave out more ids than were reserved for it"));
         }
-        let Plan { facts, seen, messages, intakes, decided, recurred, calls, state, operations, .. } = plan;
-        let mut changes = Self { intakes, decided, recurred, state, operations, ..Self::default() };
+        let Plan { facts, seen, messages, intakes, decided, recurred, calls, state, audit, holds, operations, .. } =
+            plan;
+        let mut changes = Self { intakes, decided, recurred, state, audit, holds, operations, ..Self::default() };
         for Seen { seq, message, pair, content } in seen {
             let r#type = changes.type_hash(&message.r#type);
             changes.seen.push(SeenRow { seq, message, pair, content, r#type });

@@ -28,6 +28,8 @@ pub enum ExportLine {
     State(StateLine),
     Type(TypeLine),
     Seen(SeenLine),
+    Pause(Pause),
+    Audit(AuditLine),
 }
 
 /// When a backup was made, and what was given out until then.
@@ -119,6 +121,14 @@ pub struct SeenLine {
     pub seq: i64,
     pub content: i64,
     pub r#type: i64,
+}
+
+/// A decision as it is chained.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AuditLine {
+    pub record: AuditRecord,
+    pub hash: String,
 }
 
 /// Reads the journal in order.
@@ -268,6 +278,8 @@ impl MessageLine {
         let message = Arc::new(Message::from_structured(event)?);
         for delivery in self.deliveries {
             changes.record(delivery.id, delivery.calls)?;
+            let cause = delivery.error.as_ref().map(|error| Cause::of(&delivery.system, &message.r#type, error));
+            let cause = cause.map(|cause| (cause.id(), cause));
             changes.deliveries.push(OpenRow {
                 id: delivery.id,
                 message_seq: self.seq,
@@ -286,6 +298,8 @@ impl MessageLine {
                 edited: delivery.edited.map(|event| event.to_string()),
                 by: delivery.by,
                 was: None,
+                cause,
+                was_cause: 0,
             });
         }
         changes.type_hash(&message.r#type);

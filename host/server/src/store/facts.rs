@@ -40,6 +40,9 @@ impl Write {
             found.open(record)?;
         }
         self.known_finished(&names, &mut found.facts).await?;
+        if names.decides {
+            found.facts.audited = self.audited().await?;
+        }
         let whole = names.whole_lanes(&found.facts);
         self.whole(&whole, &mut found).await?;
         let rest: Vec<_> = names.lanes.into_iter().filter(|lane| !whole.contains(lane)).collect();

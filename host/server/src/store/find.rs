@@ -14,9 +14,9 @@ pub enum Value {
 pub type Query = (String, Vec<Value>);
 
 #[derive(Default)]
-struct Conditions {
+pub struct Conditions {
     all: Vec<String>,
-    values: Vec<Value>,
+    pub values: Vec<Value>,
 }
 
 fn text(text: &str) -> Value {
@@ -24,27 +24,41 @@ fn text(text: &str) -> Value {
 }
 
 impl Conditions {
-    fn value(&mut self, value: Value) -> String {
+    pub fn value(&mut self, value: Value) -> String {
         self.values.push(value);
         format!("${}", self.values.len())
     }
 
     /// `first`: whether an index is to be used for it.
-    fn equal(&mut self, first: bool, column: &str, value: &Option<String>) {
+    pub fn equal(&mut self, first: bool, column: &str, value: &Option<String>) {
         if let Some(value) = value {
             let value = self.value(text(value));
             self.all.push(if first { format!("{column} = {value}") } else { format!("({column} || '') = {value}") });
         }
     }
 
-    fn below(&mut self, column: &str, before: Option<i64>) {
+    pub fn below(&mut self, column: &str, before: Option<i64>) {
         if let Some(before) = before {
             let before = self.value(Value::Int(before));
             self.all.push(format!("{column} < {before}"));
         }
     }
 
-    fn clause(&mut self) -> String {
+    pub fn and(&mut self, condition: String) {
+        self.all.push(condition);
+    }
+
+    /// Since a time, and before another.
+    pub fn within(&mut self, column: &str, since_ms: Option<i64>, until_ms: Option<i64>) {
+        for (at_ms, is) in [(since_ms, ">="), (until_ms, "<")] {
+            if let Some(at_ms) = at_ms {
+                let at_ms = self.value(Value::Int(at_ms));
+                self.all.push(format!("{column} {is} {at_ms}"));
+            }
+        }
+    }
+
+    pub fn clause(&mut self) -> String {
         let all = std::mem::take(&mut self.all);
         if all.is_empty() { String::new() } else { format!("WHERE {}", all.join(" AND ")) }
     }
@@ -74,28 +88,44 @@ pub fn by_message(filter: &MessageFilter) -> bool {
     filter.id.is_some() || filter.subject.is_some()
 }
 
+/// The minute of a time.
+pub fn minute_of(at_ms: i64) -> i64 {
+    at_ms.div_euclid(60_000)
+}
+
+/// The ids that messages of this time can have: two numbers, or none where there are no such messages.
+pub fn ids_within(since_ms: Option<i64>, until_ms: Option<i64>) -> Query {
+    let mut conditions = Conditions::default();
+    let until = until_ms.map(|until_ms| minute_of(until_ms.saturating_sub(1)).saturating_add(1));
+    conditions.within("minute", since_ms.map(minute_of), until);
+    let clause = conditions.clause();
+    (format!("SELECT min(first) AS first, max(last) AS last FROM minutes {clause}"), conditions.values)
+}
+
 /// A page of messages, newest first. `types`: those to look at one by one, because the indexes of systems and sources
 /// are by type; `None` where no index of these is used.
-pub fn messages(filter: &MessageFilter, types: &[Option<String>]) -> Query {
+pub fn messages(filter: &MessageFilter, types: &[Option<String>], first_id: Option<i64>) -> Query {
     let mut conditions = Conditions::default();
     let by_message = by_message(filter);
     let pages: Vec<String> = match (&filter.system, filter.state) {
-        (None, None) => types.iter().map(|t| of_messages(&mut conditions, filter, "", t)).collect(),
-        _ if by_message => vec![of_messages(&mut conditions, filter, BOTH, &None)],
+        (None, None) => types.iter().map(|t| of_messages(&mut conditions, filter, first_id, "", t)).collect(),
+        _ if by_message => vec![of_messages(&mut conditions, filter, first_id, BOTH, &None)],
         (None, Some(DeliveryState::Done)) => {
-            types.iter().map(|t| of_messages(&mut conditions, filter, DONE, t)).collect()
+            types.iter().map(|t| of_messages(&mut conditions, filter, first_id, DONE, t)).collect()
         }
         (system, state) => {
             let mut pages = Vec::new();
             if !state.is_some_and(finished) {
-                pages.push(of_deliveries(&mut conditions, filter, "open", &None));
+                pages.push(of_deliveries(&mut conditions, filter, first_id, "open", &None));
             }
             match (system, state) {
                 (Some(_), None | Some(DeliveryState::Done)) => {
-                    pages.extend(types.iter().map(|t| of_deliveries(&mut conditions, filter, "deliveries", t)));
+                    pages.extend(
+                        types.iter().map(|t| of_deliveries(&mut conditions, filter, first_id, "deliveries", t)),
+                    );
                 }
                 _ if state.is_none_or(finished) => {
-                    pages.push(of_deliveries(&mut conditions, filter, "deliveries", &None));
+                    pages.push(of_deliveries(&mut conditions, filter, first_id, "deliveries", &None));
                 }
                 _ => {}
             }
@@ -123,7 +153,13 @@ const BOTH: &str = "open deliveries";
 const DONE: &str = "deliveries";
 
 /// Starts at messages and looks at the deliveries of each, in `tables`.
-fn of_messages(conditions: &mut Conditions, filter: &MessageFilter, tables: &str, of_type: &Option<String>) -> String {
+fn of_messages(
+    conditions: &mut Conditions,
+    filter: &MessageFilter,
+    first_id: Option<i64>,
+    tables: &str,
+    of_type: &Option<String>,
+) -> String {
     if let Some(id) = &filter.id {
         let id = conditions.value(text(id));
         conditions.all.push(format!("m.seq IN (SELECT seen.seq FROM seen WHERE seen.id = {id})"));
@@ -141,6 +177,11 @@ fn of_messages(conditions: &mut Conditions, filter: &MessageFilter, tables: &str
         }
         before => conditions.below("m.seq", before),
     }
+    if let Some(first) = first_id {
+        let first = conditions.value(Value::Int(if walks { first.saturating_neg() } else { first }));
+        conditions.and(if walks { format!("(-m.seq) <= {first}") } else { format!("m.seq >= {first}") });
+    }
+    conditions.within("m.received_at_ms", filter.since_ms, filter.until_ms);
     if !tables.is_empty() {
         let outer = std::mem::take(&mut conditions.all);
         let mut own = vec![OWN.to_string()];
@@ -164,7 +205,13 @@ fn of_messages(conditions: &mut Conditions, filter: &MessageFilter, tables: &str
 }
 
 /// Starts at deliveries, of one type where `of_type` is given.
-fn of_deliveries(conditions: &mut Conditions, filter: &MessageFilter, table: &str, of_type: &Option<String>) -> String {
+fn of_deliveries(
+    conditions: &mut Conditions,
+    filter: &MessageFilter,
+    first_id: Option<i64>,
+    table: &str,
+    of_type: &Option<String>,
+) -> String {
     let by_system = of_type.is_some();
     conditions.equal(by_system, "d.system", &filter.system);
     conditions.equal(by_system, "d.type", if by_system { of_type } else { &filter.r#type });
@@ -173,7 +220,13 @@ fn of_deliveries(conditions: &mut Conditions, filter: &MessageFilter, table: &st
         conditions.all.push(format!("d.state = '{}'", state.as_str()));
     }
     conditions.below("d.message_seq", filter.before);
-    let from = match &filter.source {
+    if let Some(first) = first_id {
+        let first = conditions.value(Value::Int(first));
+        conditions.and(format!("d.message_seq >= {first}"));
+    }
+    let timed = filter.since_ms.or(filter.until_ms).map(|_| String::new());
+    conditions.within("m.received_at_ms", filter.since_ms, filter.until_ms);
+    let from = match filter.source.as_ref().or(timed.as_ref()) {
         Some(_) => format!("{table} d JOIN messages m ON m.seq = d.message_seq"),
         None => format!("{table} d"),
     };
@@ -215,6 +268,16 @@ pub fn deliveries(filter: &DeliveryFilter) -> Query {
     conditions.equal(false, "d.type", &filter.r#type);
     conditions.equal(false, "d.code", &filter.code);
     conditions.equal(false, "d.key", &filter.key);
+    conditions.within("d.updated_at_ms", filter.since_ms, filter.until_ms);
+    if let Some(cause) = filter.cause {
+        // Finished ones have none.
+        let cause = conditions.value(Value::Int(cause));
+        conditions.and(if table == "open" {
+            format!("d.cause = {cause} AND d.cause <> 0")
+        } else {
+            format!("{cause} = 0")
+        });
+    }
     let after = conditions.value(Value::Int(filter.after));
     conditions.all.push(format!("d.id > {after}"));
     let limit = conditions.value(Value::Int(filter.limit.into()));

@@ -12,10 +12,10 @@ macro_rules! migrations {
 
 type File = (&'static str, &'static str, &'static str);
 
-const SQLITE: [File; 6] = migrations!("sqlite":
-    "0001" "journal", "0002" "entries", "0003" "failing", "0004" "clock", "0005" "stated_by", "0006" "bounds");
-const POSTGRES: [File; 6] = migrations!("postgres":
-    "0001" "journal", "0002" "entries", "0003" "failing", "0004" "clock", "0005" "stated_by", "0006" "bounds");
+const SQLITE: [File; 7] = migrations!("sqlite":
+    "0001" "journal", "0002" "entries", "0003" "failing", "0004" "clock", "0005" "stated_by", "0006" "bounds", "0007" "desk");
+const POSTGRES: [File; 7] = migrations!("postgres":
+    "0001" "journal", "0002" "entries", "0003" "failing", "0004" "clock", "0005" "stated_by", "0006" "bounds", "0007" "desk");
 
 pub fn sqlite() -> Migrator {
     migrator(&SQLITE)

@@ -131,7 +131,7 @@ impl SqlStore {
                 }
             }
         }
-        Ok(())
+        self.in_transaction(move |tx| forget_day(tx, day)).await
     }
 
     /// Empties the messages that were kept only until their deliveries were finished. Returns how many.
@@ -227,6 +227,15 @@ impl SqlStore {
 async fn execute(mut tx: Tx, sql: &str, pairs: &[(String, i64)]) -> Result<()> {
     let rows = Rows::default().text("id", pairs, |p| p.0.as_str()).int("pair", pairs, |p| p.1);
     let result = tx.execute(sql, rows).await;
+    tx.end(result).await
+}
+
+/// What is kept about a day's messages besides, and causes of which nothing is left.
+async fn forget_day(mut tx: Tx, day: i64) -> Result<()> {
+    let (first, next) = (first_id(day), first_id(day + 1));
+    let sql =
+        format!("DELETE FROM minutes WHERE first >= {first} AND last < {next}; DELETE FROM causes WHERE total <= 0");
+    let result = tx.run(&sql).await;
     tx.end(result).await
 }
 

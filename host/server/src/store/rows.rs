@@ -3,7 +3,7 @@
 use super::internal;
 use super::text::read;
 use busbar_core::commit::{Open, short_hash};
-use busbar_core::{DeliveryState, Message, Problem, Shards};
+use busbar_core::{Cause, DeliveryState, ErrorRecord, Message, Problem, Shards};
 use serde::Serialize;
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 use std::collections::BTreeMap;
@@ -85,6 +85,9 @@ pub struct OpenRow {
     pub by: Option<String>,
     /// Its state in the database; new ones are not there.
     pub was: Option<DeliveryState>,
+    /// Why it fails, with the id of that; and what the database says there, or 0.
+    pub cause: Option<(i64, Cause)>,
+    pub was_cause: i64,
 }
 
 /// What no rule asks for: it stays in the database as it is, unless it is replaced.
@@ -95,6 +98,7 @@ pub struct Texts {
     code: Option<String>,
     edited: Option<String>,
     by: Option<String>,
+    cause: i64,
 }
 
 /// A row of `open` as the database gives it.
@@ -115,6 +119,7 @@ pub struct OpenRecord {
     code: Option<String>,
     edited: Option<String>,
     by_whom: Option<String>,
+    cause: i64,
 }
 
 /// By hand: the derive macro would have both drivers compiled a second time, for the compiler's own use.
@@ -143,13 +148,14 @@ where
             code: row.try_get("code")?,
             edited: row.try_get("edited")?,
             by_whom: row.try_get("by_whom")?,
+            cause: row.try_get("cause")?,
         })
     }
 }
 
 impl OpenRecord {
     pub const COLUMNS: &str = "open.id, open.message_seq, open.type, open.system, open.key, open.state, open.attempts, \
-        open.tries, open.next_at_ms, open.updated_at_ms, open.operated, open.version, open.error, open.code, open.edited, open.by_whom";
+        open.tries, open.next_at_ms, open.updated_at_ms, open.operated, open.version, open.error, open.code, open.edited, open.by_whom, open.cause";
 
     pub fn parts(self) -> Result<(Open, Texts), Problem> {
         let state = parse_state(&self.state)?;
@@ -173,7 +179,7 @@ impl OpenRecord {
             changed: false,
         };
         let (r#type, code, by) = (read(self.r#type), self.code.map(read), self.by_whom.map(read));
-        Ok((open, Texts { r#type, error: self.error, code, edited: self.edited, by }))
+        Ok((open, Texts { r#type, error: self.error, code, edited: self.edited, by, cause: self.cause }))
     }
 }
 
@@ -189,8 +195,13 @@ pub fn parse_state(text: &str) -> Result<DeliveryState, Problem> {
 impl OpenRow {
     /// A planned delivery with what only the database knows of it, where it is there.
     pub fn planned(open: Open, found: Option<Texts>) -> Result<Self, Problem> {
-        let Texts { r#type, error, code, edited, by } = found.unwrap_or_default();
-        let new = open.new.map(|message| message.r#type.clone());
+        let Texts { r#type, error, code, edited, by, cause: was_cause } = found.unwrap_or_default();
+        let r#type = open.new.map_or(r#type, |message| message.r#type.clone());
+        let failed = match &open.error {
+            Some(error) => error.clone(),
+            None => error.as_deref().map(serde_json::from_str).transpose().map_err(internal)?,
+        };
+        let cause = failed.map(|error: ErrorRecord| Cause::of(&open.system, &r#type, &error));
         let (error, code) = match open.error {
             None => (error, code),
             Some(error) => (record(error.as_ref())?, error.map(|e| e.code)),
@@ -198,7 +209,7 @@ impl OpenRow {
         Ok(Self {
             id: open.id,
             message_seq: open.message_seq,
-            r#type: new.unwrap_or(r#type),
+            r#type,
             system: open.system,
             key: open.key,
             state: open.state,
@@ -213,6 +224,8 @@ impl OpenRow {
             edited: open.edited.map(|message| message.to_structured().to_string()).or(edited),
             by: open.by.or(by),
             was: open.was,
+            cause: cause.map(|cause| (cause.id(), cause)),
+            was_cause,
         })
     }
 

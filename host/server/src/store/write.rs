@@ -4,9 +4,10 @@ use super::backend::{Pool, Rows, Tx};
 use super::changes::Changes;
 use super::days::Days;
 use super::facts::Found;
+use super::find::minute_of;
 use super::health::Health;
 use super::internal;
-use super::rows::{OpenRow, Texts, record};
+use super::rows::{MessageRow, OpenRow, Texts, record};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use busbar_core::commit::{Names, Plan, finished, ids_max, messages_ids_max};
@@ -127,6 +128,8 @@ impl Write {
         self.calls(&changes.calls).await?;
         self.state(changes.state).await?;
         self.deliveries(changes.deliveries).await?;
+        self.audit(&changes.audit).await?;
+        self.holds(&changes.holds).await?;
         let operations: Vec<_> = Some(changes.operations).filter(|n| *n > 0).into_iter().collect();
         // Each takes an id as well: hubs see at their next write that something has changed.
         let sql = "UPDATE counters SET value = value + r.more FROM {rows} WHERE counters.name IN ('operations', 'seq')";
@@ -157,12 +160,32 @@ impl Write {
             .json("attributes", rows, |r| Some(&r.attributes))
             .json("data", rows, |r| r.data.as_deref());
         self.tx.insert("messages", messages, "").await?;
+        self.minutes(rows).await?;
         let new = |hash: &i64| self.days.is_new_type(*hash) && !self.new_types.contains(hash);
         let types: Vec<_> = changes.types.iter().filter(|(_, hash)| new(hash)).collect();
         let values = Rows::default().int("hash", &types, |t| *t.1).text("name", &types, |t| t.0);
         self.tx.insert("types", values, "ON CONFLICT (hash) DO NOTHING").await?;
         self.new_types.extend(types.into_iter().map(|(_, hash)| *hash));
         Ok(())
+    }
+
+    /// Which ids the messages of a minute have.
+    async fn minutes(&mut self, messages: &[MessageRow]) -> Result<()> {
+        let mut minutes: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
+        for MessageRow { seq, received_at_ms, .. } in messages {
+            let (first, last) = minutes.entry(minute_of(*received_at_ms)).or_insert((*seq, *seq));
+            (*first, *last) = ((*first).min(*seq), (*last).max(*seq));
+        }
+        let minutes: Vec<_> = minutes.into_iter().collect();
+        let values = Rows::default().int("minute", &minutes, |m| m.0).int("first", &minutes, |m| m.1.0).int(
+            "last",
+            &minutes,
+            |m| m.1.1,
+        );
+        let widen = "ON CONFLICT (minute) DO UPDATE SET \
+                     first = CASE WHEN excluded.first < minutes.first THEN excluded.first ELSE minutes.first END, \
+                     last = CASE WHEN excluded.last > minutes.last THEN excluded.last ELSE minutes.last END";
+        self.tx.insert("minutes", values, widen).await
     }
 
     async fn intakes(&mut self, intakes: &[(i64, Intake)]) -> Result<()> {
@@ -199,7 +222,7 @@ impl Write {
         let values = Rows::default()
             .int("seq", decided, |r| r.0)
             .text("outcome", decided, |r| r.1.outcome.as_str())
-            .text("by_whom", decided, |r| &r.1.by);
+            .text("by_whom", decided, |r| &r.1.decider.by);
         let sql = "UPDATE intakes SET outcome = r.outcome, by_whom = r.by_whom FROM {rows} WHERE intakes.seq = r.seq";
         self.tx.execute(sql, values).await
     }
@@ -255,6 +278,7 @@ impl Write {
         );
         let add = "ON CONFLICT (system, state) DO UPDATE SET total = depths.total + excluded.total";
         self.tx.insert("depths", values, add).await?;
+        self.causes(&rows).await?;
 
         let (ended, open): (Vec<&OpenRow>, Vec<_>) = rows.iter().partition(|row| finished(row.state));
         let gone: Vec<_> = ended.iter().filter(|row| row.was.is_some()).map(|row| row.id).collect();
@@ -266,7 +290,7 @@ impl Write {
         let values = unfinished(&new).int("shard", &new, |r| r.shard());
         self.tx.insert("open", values, "").await?;
         let sql = "UPDATE open SET state = r.state, attempts = r.attempts, tries = r.tries, \
-                   next_at_ms = r.next_at_ms, updated_at_ms = r.updated_at_ms, operated = r.operated, version = r.version, \
+                   next_at_ms = r.next_at_ms, updated_at_ms = r.updated_at_ms, operated = r.operated, version = r.version, cause = r.cause, \
                    error = r.error, code = r.code, edited = r.edited, by_whom = r.by_whom \
                    FROM {rows} WHERE open.id = r.id";
         self.tx.execute(sql, unfinished(&old)).await
@@ -278,6 +302,7 @@ fn unfinished<'a>(rows: &'a [&'a OpenRow]) -> Rows<'a> {
         .int("tries", rows, |r| r.tries.into())
         .int("operated", rows, |r| r.judged.map_or(0, |judged| i64::from(judged) + 1))
         .int("version", rows, |r| r.version.into())
+        .int("cause", rows, |r| r.cause.as_ref().map_or(0, |(id, _)| *id))
 }
 
 /// The columns of both `open` and `deliveries`.

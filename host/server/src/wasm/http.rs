@@ -67,7 +67,7 @@ impl CallState {
         self.record(CallKind::Http, shown, None, CallOutcome::NoAnswer, started);
         let result = match self.permitted(&request) {
             Ok(()) => {
-                if repeat == Repeat::Unsafe {
+                if repeat.is_written_ahead() {
                     self.write_ahead().await?;
                 }
                 self.effects.http(request).await

@@ -297,6 +297,7 @@ pub async fn unusual_text_comes_back(store: AnyStore) {
             detail: odd.to_string(),
             place: Some(odd.to_string()),
             by_adapter: true,
+            answer: Some(odd.to_string()),
         };
         new.deliveries[0].error = Some(error.clone());
         let expected = new.message.clone();
@@ -319,6 +320,10 @@ pub async fn unusual_text_comes_back(store: AnyStore) {
             ..DeliveryFilter::default()
         };
         assert_eq!(store.deliveries(&by_code).await.unwrap().len(), 1);
+        let groups = store.failures(&FailureFilter::default()).await.unwrap();
+        let group = groups.iter().find(|group| group.cause.answer.as_deref() == Some(*odd)).unwrap();
+        let by_cause = DeliveryFilter { cause: Some(group.cause.id()), limit: 9, ..DeliveryFilter::default() };
+        assert_eq!(store.deliveries(&by_cause).await.unwrap().len(), 1);
         let noted = &intakes(&store).await[0];
         assert_eq!((noted.intake.name.as_str(), &noted.calls), (*odd, &vec![asked]));
         let asked_for = MessageFilter { subject: Some(odd.to_string()), ..MessageFilter::default() };

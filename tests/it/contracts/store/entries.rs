@@ -12,7 +12,7 @@ async fn with(store: &AnyStore, outcome: &str) -> Vec<Intake> {
 }
 
 fn decided(intake: &str, outcome: IntakeOutcome) -> Commit {
-    let decided = Decided { intake: intake.into(), outcome, by: "Оператор".into() };
+    let decided = Decided { intake: intake.into(), outcome, decider: operator() };
     Commit { decided: Some(decided), at_ms: 5_000, ..Commit::default() }
 }
 

@@ -60,6 +60,27 @@ fn some_entry(dice: &mut Dice, round: usize) -> Intake {
     Origin::delivery(dice.of(SYSTEMS)).left_out(&entry, round as i64)
 }
 
+fn some_hold(dice: &mut Dice) -> Hold {
+    let comment = dice.of(&[None, Some("\0?")]).map(Into::into);
+    Hold {
+        system: dice.of(SYSTEMS).into(),
+        paused: dice.one_in(2),
+        decider: Decider { by: dice.of(&["a", "b"]).into(), comment },
+    }
+}
+
+fn some_failure(dice: &mut Dice) -> ErrorRecord {
+    let place = dice.of(&[None, Some("/lines/1"), Some("/lines/2"), Some("/sum")]).map(Into::into);
+    let answer = dice.of(&[None, Some("409"), Some("no-answer")]).map(Into::into);
+    ErrorRecord {
+        code: dice.of(&["rejected", "transient"]).into(),
+        place,
+        answer,
+        by_adapter: dice.one_in(2),
+        ..failed()
+    }
+}
+
 /// Those of a file are started together, or none of them.
 fn some_started(deliveries: &[Shown]) -> Vec<Started> {
     let mut started: Vec<Started> = Vec::new();
@@ -92,7 +113,7 @@ fn some_commit(dice: &mut Dice, round: usize, shown: &[Shown]) -> Commit {
         decided: dice.one_in(6).then(|| Decided {
             intake: some_entry(dice, round).id,
             outcome: dice.of(&[IntakeOutcome::Dismissed, IntakeOutcome::Dismissed, IntakeOutcome::Accepted]),
-            by: "Оператор".into(),
+            decider: operator(),
         }),
         intake: dice.one_in(3).then(|| Intake {
             system: dice.of(SYSTEMS).into(),
@@ -102,7 +123,9 @@ fn some_commit(dice: &mut Dice, round: usize, shown: &[Shown]) -> Commit {
         on_differing: dice.of(&[None, Some(OnDiffering::Keep), Some(OnDiffering::Refuse)]),
         state: (0..dice.below(3)).map(|_| write(dice)).collect(),
         calls: (0..dice.below(3)).map(|n| call(1, n as u32)).collect(),
-        at_ms: round as i64,
+        // The minutes of a journal are not in the order of its ids.
+        at_ms: round as i64 * 20_000 - dice.of(&[0, 0, 0, 400_000]),
+        hold: dice.one_in(5).then(|| some_hold(dice)),
         ..Commit::default()
     };
     match dice.below(if shown.is_empty() { 1 } else { 8 }) {
@@ -112,7 +135,7 @@ fn some_commit(dice: &mut Dice, round: usize, shown: &[Shown]) -> Commit {
                 expected: expected + dice.of(&[0, 0, 0, 0, 1]),
                 next_at_ms: dice.below(5) as i64,
                 tries: dice.below(3) as u32,
-                error: dice.one_in(2).then(failed),
+                error: dice.one_in(2).then(|| some_failure(dice)),
                 ..attempted(delivery, dice.of(STATES), attempts + 1)
             });
         }
@@ -131,8 +154,8 @@ fn some_commit(dice: &mut Dice, round: usize, shown: &[Shown]) -> Commit {
                 1 => edited,
                 _ => Act::Skip,
             };
-            let (system, by) = ("billing".into(), "Оператор".into());
-            commit.operation = Some(Operation { delivery, system, shard: 0, act, state, seen, by });
+            let (system, decider) = ("billing".into(), operator());
+            commit.operation = Some(Operation { delivery, system, shard: 0, act, state, seen, decider });
         }
         _ => {}
     }
@@ -240,8 +263,53 @@ async fn told(store: &AnyStore) -> String {
         }
     }
     told.push(format!("{:?}", store.depths().await.unwrap()));
+    told.extend(desk(store, &deliveries).await);
     told.extend(every_intake(store).await.into_iter().map(|view| format!("{view:?}")));
     told.join("\n")
+}
+
+/// What people on duty look at. `known`: ids of all deliveries, in their order.
+async fn desk(store: &AnyStore, known: &[i64]) -> Vec<String> {
+    let mut told = vec![format!("{:?}", store.pauses().await.unwrap())];
+    let rank = |id: i64| known.binary_search(&id).unwrap() as i64;
+    for system in SYSTEMS.iter().map(|system| Some(system.to_string())).chain([None]) {
+        let groups = store.failures(&FailureFilter { system: system.clone(), r#type: None }).await.unwrap();
+        for group in groups {
+            let states = States::One(group.state);
+            let cause = Some(group.cause.id());
+            let filter = DeliveryFilter { states, cause, limit: 1_000, ..DeliveryFilter::default() };
+            let found = store.deliveries(&filter).await.unwrap();
+            assert_eq!(group.count, found.len() as u64, "{group:?}");
+            let found: Vec<_> = found.into_iter().map(|(_, view)| rank(view.id)).collect();
+            told.push(format!("{group:?} {found:?}"));
+        }
+        for deed in [None, Some(Deed::Pause), Some(Deed::Edit)] {
+            let filter = AuditFilter { system: system.clone(), deed, limit: 1_000, ..AuditFilter::default() };
+            for mut entry in store.audit(&filter).await.unwrap() {
+                entry.record.delivery = entry.record.delivery.map(rank);
+                // What is hashed has a store's own ids in it.
+                entry.hash.clear();
+                told.push(format!("{entry:?}"));
+            }
+        }
+    }
+    for (since_ms, until_ms) in [(Some(100_000), Some(400_000)), (None, Some(60_000)), (Some(9_000_000), None)] {
+        for (system, source) in
+            [(None, None), (Some("crm"), None), (None, Some("/demo/crm")), (Some("crm"), Some("/demo/crm"))]
+        {
+            let (system, source) = (system.map(Into::into), source.map(Into::into));
+            let filter = MessageFilter { system, source, since_ms, until_ms, ..MessageFilter::default() };
+            told.push(format!("{filter:?} {:?}", ids(store, filter.clone()).await));
+        }
+        let filter =
+            DeliveryFilter { since_ms, until_ms, states: States::Failing, limit: 1_000, ..DeliveryFilter::default() };
+        let found = store.deliveries(&filter).await.unwrap().into_iter().map(|(_, view)| rank(view.id));
+        told.push(format!("{filter:?} {:?}", found.collect::<Vec<_>>()));
+        let filter = AuditFilter { since_ms, until_ms, limit: 1_000, ..AuditFilter::default() };
+        let found = store.audit(&filter).await.unwrap().into_iter().map(|entry| entry.record.seq);
+        told.push(format!("{filter:?} {:?}", found.collect::<Vec<_>>()));
+    }
+    told
 }
 
 async fn every_intake(store: &AnyStore) -> Vec<IntakeView> {
