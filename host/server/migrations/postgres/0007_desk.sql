@@ -2,6 +2,10 @@
 ALTER TABLE open ADD COLUMN cause BIGINT NOT NULL DEFAULT 0;
 CREATE INDEX open_by_cause ON open (cause, id) WHERE cause <> 0;
 CREATE INDEX open_cause_times ON open (cause, state, updated_at_ms) WHERE cause <> 0;
+-- What does not go on by itself, by message: `store/find.rs` asks in the same words.
+CREATE INDEX open_held_newest ON open (state, message_seq) WHERE state IN ('parked', 'waiting', 'dead');
+CREATE INDEX open_held_of ON open (system, state, message_seq) WHERE state IN ('parked', 'waiting', 'dead');
+CREATE INDEX open_held_typed ON open (system, type, state, message_seq) WHERE state IN ('parked', 'waiting', 'dead');
 CREATE TABLE causes (
     cause BIGINT NOT NULL,
     state TEXT COLLATE "C" NOT NULL,

@@ -15,6 +15,12 @@ const BATCH: usize = 256;
 const RUNS: usize = 31;
 const ACCOUNTS: usize = 5_000;
 const AT_MS: i64 = 1_790_000_000_000;
+/// Milliseconds from one message that comes in to the next.
+const EVERY_MS: i64 = 20;
+/// Of so many that come in one has a delivery that fails for good,
+const FAILS_EACH: usize = 10;
+/// for one of so many causes.
+const CAUSES: usize = 12;
 
 /// Fills one journal beside `url` for each of `sizes` messages (SQLite: `<url>.<size>`, PostgreSQL: the schema
 /// `bench_<size>`; they must be empty) and times searches of 50 messages and traces in all of them by turns, so that
@@ -103,7 +109,18 @@ fn relayed(n: usize) -> Commit {
     let out = Planned { system: "portal".into(), key: key.clone(), ..Planned::default() };
     let made = Made { messages: vec![new("receipt.issued.v1", "/bench/till", n, out)], calls: vec![] };
     let planned = Planned { system: "till".into(), key, made: Some(made), ..Planned::default() };
-    Commit { messages: vec![new("payment.received.v1", "/bench/bank", n, planned)], at_ms: AT_MS, ..Commit::default() }
+    let mut new = new("payment.received.v1", "/bench/bank", n, planned);
+    if n.is_multiple_of(FAILS_EACH) {
+        let place = Some(format!("/lines/{n}"));
+        let code = format!("cause-{}", n / FAILS_EACH % CAUSES);
+        let error = Some(ErrorRecord { code, place, by_adapter: true, ..ErrorRecord::default() });
+        new.deliveries.push(Planned { system: "billing".into(), error, ..Planned::default() });
+    }
+    Commit { messages: vec![new], at_ms: at_ms(n), ..Commit::default() }
+}
+
+fn at_ms(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(0).saturating_mul(EVERY_MS).saturating_add(AT_MS)
 }
 
 fn account(n: usize) -> String {
@@ -153,6 +170,18 @@ fn searches() -> Vec<(&'static str, MessageFilter)> {
             MessageFilter { source: text("/bench/till"), r#type: text("payment.received.v1"), ..any() },
         ),
         ("by subject and system", MessageFilter { system: text("portal"), ..few() }),
+        // The smallest journal that is worth a measurement has a minute of messages.
+        ("by a time", MessageFilter { since_ms: Some(AT_MS), until_ms: Some(AT_MS + 60_000), ..any() }),
+        (
+            "by a time and a system",
+            MessageFilter {
+                since_ms: Some(AT_MS),
+                until_ms: Some(AT_MS + 60_000),
+                system: text("portal"),
+                r#type: text("receipt.issued.v1"),
+                ..any()
+            },
+        ),
     ]
 }
 
@@ -161,11 +190,28 @@ enum Task {
     Search(Box<MessageFilter>),
     /// The newest messages, one after another, with all that happened to them.
     Trace,
+    /// Why deliveries fail.
+    Failures,
+    /// Fifty deliveries that fail, for this cause or for any.
+    Failing(Option<i64>),
+}
+
+fn failing(cause: Option<i64>) -> DeliveryFilter {
+    DeliveryFilter { states: States::Failing, cause, limit: 50, ..DeliveryFilter::default() }
 }
 
 fn tasks() -> Vec<(&'static str, Task)> {
     let searches = searches().into_iter().map(|(name, filter)| (name, Task::Search(Box::new(filter))));
-    searches.chain([("trace", Task::Trace)]).collect()
+    let place = Some("/lines/0".to_string());
+    let error = ErrorRecord { code: "cause-7".into(), place, by_adapter: true, ..ErrorRecord::default() };
+    let cause = Cause::of("billing", "payment.received.v1", &error).id();
+    let others = [
+        ("trace", Task::Trace),
+        ("failures by cause", Task::Failures),
+        ("failing", Task::Failing(None)),
+        ("failing for one cause", Task::Failing(Some(cause))),
+    ];
+    searches.chain(others).collect()
 }
 
 /// Medians in milliseconds, by store.
@@ -174,7 +220,7 @@ async fn measure(stores: &[SqlStore], task: &Task) -> Result<Vec<f64>> {
     for run in 0..RUNS {
         for (store, times) in stores.iter().zip(&mut times) {
             let seq = match task {
-                Task::Search(_) => None,
+                Task::Search(_) | Task::Failures | Task::Failing(_) => None,
                 Task::Trace => {
                     let newest = MessageFilter { limit: 1 + run as u32, ..MessageFilter::default() };
                     store.messages(&newest).await?.last().map(|view| view.seq)
@@ -184,6 +230,8 @@ async fn measure(stores: &[SqlStore], task: &Task) -> Result<Vec<f64>> {
             match task {
                 Task::Search(filter) => drop(store.messages(filter).await?),
                 Task::Trace => drop(store.message(seq.unwrap_or_default()).await?),
+                Task::Failures => drop(store.failures(&FailureFilter::default()).await?),
+                Task::Failing(cause) => drop(store.deliveries(&failing(*cause)).await?),
             }
             times.push(began.elapsed());
         }

@@ -115,17 +115,21 @@ pub fn messages(filter: &MessageFilter, types: &[Option<String>], first_id: Opti
         }
         (system, state) => {
             let mut pages = Vec::new();
-            if !state.is_some_and(finished) {
-                pages.push(of_deliveries(&mut conditions, filter, first_id, "open", &None));
+            let states =
+                DeliveryState::ALL.into_iter().filter(|s| !finished(*s) && state.is_none_or(|state| state == *s));
+            for state in states {
+                pages.push(of_deliveries(&mut conditions, filter, first_id, Part::Open(state)));
             }
             match (system, state) {
                 (Some(_), None | Some(DeliveryState::Done)) => {
                     pages.extend(
-                        types.iter().map(|t| of_deliveries(&mut conditions, filter, first_id, "deliveries", t)),
+                        types
+                            .iter()
+                            .map(|t| of_deliveries(&mut conditions, filter, first_id, Part::Finished(t.as_ref()))),
                     );
                 }
                 _ if state.is_none_or(finished) => {
-                    pages.push(of_deliveries(&mut conditions, filter, first_id, "deliveries", &None));
+                    pages.push(of_deliveries(&mut conditions, filter, first_id, Part::Finished(None)));
                 }
                 _ => {}
             }
@@ -204,37 +208,45 @@ fn of_messages(
     format!("SELECT m.seq AS seq FROM messages m {clause} ORDER BY {order} LIMIT {limit}")
 }
 
-/// Starts at deliveries, of one type where `of_type` is given.
-fn of_deliveries(
-    conditions: &mut Conditions,
-    filter: &MessageFilter,
-    first_id: Option<i64>,
-    table: &str,
-    of_type: &Option<String>,
-) -> String {
-    let by_system = of_type.is_some();
-    conditions.equal(by_system, "d.system", &filter.system);
-    conditions.equal(by_system, "d.type", if by_system { of_type } else { &filter.r#type });
-    if let Some(state) = filter.state {
-        // A literal: only so is the index of some states considered.
-        conditions.all.push(format!("d.state = '{}'", state.as_str()));
+/// Deliveries to start a search at.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    /// Those that are done or skipped; of one type, or all.
+    Finished(Option<&'a String>),
+    Open(DeliveryState),
+}
+
+/// Starts at deliveries.
+fn of_deliveries(conditions: &mut Conditions, filter: &MessageFilter, first_id: Option<i64>, part: Part<'_>) -> String {
+    let (table, of_type, indexed) = match part {
+        Part::Finished(of_type) => ("deliveries", of_type.or(filter.r#type.as_ref()), of_type.is_some()),
+        Part::Open(state) => ("open", filter.r#type.as_ref(), HELD_STATES.contains(&state)),
+    };
+    conditions.equal(indexed, "d.system", &filter.system);
+    conditions.equal(indexed && filter.system.is_some(), "d.type", &of_type.cloned());
+    // Literals: only so are the indexes of some states considered.
+    match part {
+        Part::Open(state) if indexed => conditions.and(format!("{HELD} AND d.state = '{}'", state.as_str())),
+        Part::Open(state) => conditions.and(format!("d.state = '{}'", state.as_str())),
+        Part::Finished(_) => {
+            if let Some(state) = filter.state {
+                conditions.and(format!("d.state = '{}'", state.as_str()));
+            }
+        }
     }
     conditions.below("d.message_seq", filter.before);
     if let Some(first) = first_id {
         let first = conditions.value(Value::Int(first));
         conditions.and(format!("d.message_seq >= {first}"));
     }
-    let timed = filter.since_ms.or(filter.until_ms).map(|_| String::new());
-    conditions.within("m.received_at_ms", filter.since_ms, filter.until_ms);
-    let from = match filter.source.as_ref().or(timed.as_ref()) {
-        Some(_) => format!("{table} d JOIN messages m ON m.seq = d.message_seq"),
-        None => format!("{table} d"),
-    };
-    conditions.equal(false, "m.source", &filter.source);
+    // Looked up for each: no database may think of going from the messages to their deliveries.
+    let of_message = |column| format!("(SELECT m.{column} FROM messages m WHERE m.seq = d.message_seq)");
+    conditions.within(&of_message("received_at_ms"), filter.since_ms, filter.until_ms);
+    conditions.equal(true, &of_message("source"), &filter.source);
     let clause = conditions.clause();
     let limit = filter.limit;
     format!(
-        "SELECT d.message_seq AS seq FROM {from} {clause} GROUP BY d.message_seq \
+        "SELECT d.message_seq AS seq FROM {table} d {clause} GROUP BY d.message_seq \
          ORDER BY d.message_seq DESC LIMIT {limit}"
     )
 }
@@ -248,6 +260,8 @@ pub fn delivery(table: &str) -> String {
     )
 }
 
+const HELD_STATES: [DeliveryState; 3] = [DeliveryState::Parked, DeliveryState::Waiting, DeliveryState::Dead];
+const HELD: &str = "d.state IN ('parked', 'waiting', 'dead')";
 const GAVE_UP: &str = "d.state IN ('parked', 'dead')";
 
 /// Deliveries for an operation, by id.
