@@ -7,6 +7,7 @@ use crate::error::Problem;
 use crate::fakes_journal::{KeptMessage, MemoryJournal};
 use crate::intakes::*;
 use crate::journal::*;
+use crate::json::in_json;
 use crate::message::Message;
 use crate::ports::{Chunks, Claim, Claimed, Ready, StateSize, Store};
 use async_trait::async_trait;
@@ -163,6 +164,19 @@ impl Store for MemoryStore {
         };
         let found = data.messages.iter().rev().filter(|(seq, row)| fits(seq, row));
         Ok(found.take(filter.limit as usize).map(|(seq, row)| data.view(*seq, row, false)).collect())
+    }
+
+    async fn search(&self, filter: &MessageFilter, text: &str) -> Result<TextFound, Problem> {
+        let all = MessageFilter { limit: u32::MAX, ..filter.clone() };
+        let fit = self.messages(&all).await?;
+        let horizon = fit.get(MessageFilter::SCANNED_MAX - 1).map(|view| view.seq);
+        let wanted = in_json(text);
+        let scanned = fit.into_iter().take(MessageFilter::SCANNED_MAX);
+        let found = scanned.filter(|view| view.message.data.text().contains(&wanted));
+        let messages: Vec<_> = found.take(filter.limit as usize).collect();
+        let full = messages.len() >= filter.limit as usize;
+        let next = if full { messages.last().map(|view| view.seq) } else { horizon };
+        Ok(TextFound { messages, next })
     }
 
     async fn message(&self, seq: i64) -> Result<Option<MessageView>, Problem> {

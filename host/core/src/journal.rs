@@ -279,6 +279,19 @@ pub struct MessageFilter {
     pub limit: u32,
 }
 
+impl MessageFilter {
+    /// Messages whose data are looked through at once, by [`Store::search`](crate::ports::Store::search).
+    pub const SCANNED_MAX: usize = 20_000;
+}
+
+/// What a search of a text within the data found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TextFound {
+    pub messages: Vec<MessageView>,
+    /// Where to go on ([`MessageFilter::before`]); `None`: there is nothing more.
+    pub next: Option<i64>,
+}
+
 /// States of deliveries that are looked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum States {

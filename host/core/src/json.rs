@@ -114,3 +114,8 @@ impl<'de> Visitor<'de> for Values<'_> {
         Ok(Value::Object(map))
     }
 }
+/// A text as it stands within a string of compact JSON.
+pub fn in_json(text: &str) -> String {
+    let quoted = Value::from(text).to_string();
+    quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_string()
+}

@@ -50,7 +50,7 @@ pub use error::{
 };
 pub use intakes::*;
 pub use journal::*;
-pub use json::parse_json;
+pub use json::{in_json, parse_json};
 pub use lanes::{Job, Lanes, Refill};
 pub use marks::Marks;
 pub use message::{Message, Payload, valid_type};

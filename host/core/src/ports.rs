@@ -72,6 +72,10 @@ pub trait Store: Send + Sync {
 
     async fn messages(&self, filter: &MessageFilter) -> Result<Vec<MessageView>, Problem>;
 
+    /// Messages in whose data this text stands, as JSON has it: at most [`MessageFilter::SCANNED_MAX`] that fit the
+    /// filter are looked through, the newest first.
+    async fn search(&self, filter: &MessageFilter, text: &str) -> Result<TextFound, Problem>;
+
     /// With deliveries and calls.
     async fn message(&self, seq: i64) -> Result<Option<MessageView>, Problem>;
 

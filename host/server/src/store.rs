@@ -368,6 +368,19 @@ impl Store for SqlStore {
         read::messages(&self.reader, self.dialect, find::messages(&filter, &types, first_id)).await
     }
 
+    async fn search(&self, filter: &MessageFilter, text: &str) -> Result<TextFound, Problem> {
+        let Some((filter, first_id)) = self.within(filter).await? else { return Ok(TextFound::default()) };
+        let (found, horizon) = find::with_text(&filter, first_id, self.dialect.contains(), &in_json(text));
+        let messages = read::messages(&self.reader, self.dialect, found).await?;
+        if messages.len() >= usize::try_from(filter.limit).unwrap_or(usize::MAX) {
+            let next = messages.last().map(|view| view.seq);
+            return Ok(TextFound { messages, next });
+        }
+        let rows = read::select(&self.reader, horizon.0, horizon.1).await?;
+        let next = rows.first().map(|row| read::int(row, "seq")).transpose()?;
+        Ok(TextFound { messages, next })
+    }
+
     async fn message(&self, seq: i64) -> Result<Option<MessageView>, Problem> {
         let query = (find::message(), vec![find::Value::Int(seq)]);
         let mut found = read::messages(&self.reader, self.dialect, query).await?;

@@ -86,6 +86,7 @@ contract! {
     cases::unusual_text_comes_back
     cases::large_values_come_back
     cases::concurrent_commits_take_each_id_once
+    search::a_text_is_looked_for_step_by_step
     search::messages_by_each_condition
     search::messages_by_several_conditions
     search::messages_page_by_page

@@ -117,6 +117,13 @@ async fn what_failed_or_came_since_a_time_is_found() {
     assert_eq!(ids("until=2001-01-01T00:00:00Z").await, [""; 0]);
     let since = hub.get(OFFICER, &format!("/v1/deliveries?since={between}")).await.body;
     assert_eq!(since["deliveries"].as_array().unwrap().len(), 1);
+    let with_text = async |query: &str| {
+        let found = hub.get(OFFICER, &format!("/v1/messages?text=account-bef{query}")).await.body;
+        (found["messages"].as_array().unwrap().len(), found["next"].clone())
+    };
+    assert_eq!(with_text("").await, (1, Value::Null));
+    assert_eq!(with_text(&format!("&since={between}&system=billing")).await, (0, Value::Null));
+    hub.get(READER, "/v1/messages?text=account-bef").await.problem(403, "forbidden");
     hub.get(OFFICER, "/v1/messages?since=18:00").await.problem(400, "invalid-event");
     assert!(text(&busbar(&hub, &["messages", "--since", "1h"])).contains("before"));
     let wrong = busbar(&hub, &["messages", "--since", "yesterday"]);

@@ -73,6 +73,9 @@ struct MessagesMeant {
     /// With a delivery in this state: `ready`, `done`, `parked`, `waiting`, `dead` or `skipped`.
     #[arg(long)]
     state: Option<String>,
+    /// This text stands in the data, letter by letter; at most 20,000 messages are looked through at once.
+    #[arg(long)]
+    text: Option<String>,
     /// Received since a time with its offset, or so long ago: `2026-11-29T18:00:00+03:00`, `30m`, `12h`, `7d`.
     #[arg(long)]
     since: Option<Since>,
@@ -151,6 +154,7 @@ pub async fn messages(args: MessagesArgs, json: bool) -> anyhow::Result<ExitCode
                 ("id", f.id),
                 ("system", f.system),
                 ("state", f.state),
+                ("text", f.text),
                 ("since", f.since.as_ref().map(Since::text)),
                 ("until", f.until.as_ref().map(Since::text)),
                 ("after", f.after),

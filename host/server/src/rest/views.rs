@@ -1,7 +1,7 @@
 //! What the journal shows, as JSON.
 
 use super::masks;
-use busbar_core::{Call, Catalog, DeliveryView, ErrorRecord, IntakeKind, IntakeView, MessageView};
+use busbar_core::{Call, Catalog, DeliveryView, ErrorRecord, IntakeKind, IntakeView, MessageView, TextFound};
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -211,6 +211,11 @@ impl Shower<'_> {
     pub fn page(&self, found: Vec<MessageView>, limit: usize) -> Messages {
         let next = if found.len() < limit { None } else { found.last().map(|m| m.seq.to_string()) };
         Messages { messages: found.into_iter().map(|m| self.message(m)).collect(), next }
+    }
+
+    pub fn text_found(&self, found: TextFound) -> Messages {
+        let next = found.next.map(|seq| seq.to_string());
+        Messages { messages: found.messages.into_iter().map(|m| self.message(m)).collect(), next }
     }
 
     fn message(&self, view: MessageView) -> MessageShown {

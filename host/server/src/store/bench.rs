@@ -190,6 +190,8 @@ enum Task {
     Search(Box<MessageFilter>),
     /// The newest messages, one after another, with all that happened to them.
     Trace,
+    /// A text that stands in no message of a minute.
+    Text(Box<MessageFilter>),
     /// Why deliveries fail.
     Failures,
     /// Fifty deliveries that fail, for this cause or for any.
@@ -205,8 +207,11 @@ fn tasks() -> Vec<(&'static str, Task)> {
     let place = Some("/lines/0".to_string());
     let error = ErrorRecord { code: "cause-7".into(), place, by_adapter: true, ..ErrorRecord::default() };
     let cause = Cause::of("billing", "payment.received.v1", &error).id();
+    let minute =
+        MessageFilter { since_ms: Some(AT_MS), until_ms: Some(AT_MS + 60_000), limit: 50, ..MessageFilter::default() };
     let others = [
         ("trace", Task::Trace),
+        ("a text, within a minute", Task::Text(Box::new(minute))),
         ("failures by cause", Task::Failures),
         ("failing", Task::Failing(None)),
         ("failing for one cause", Task::Failing(Some(cause))),
@@ -220,7 +225,7 @@ async fn measure(stores: &[SqlStore], task: &Task) -> Result<Vec<f64>> {
     for run in 0..RUNS {
         for (store, times) in stores.iter().zip(&mut times) {
             let seq = match task {
-                Task::Search(_) | Task::Failures | Task::Failing(_) => None,
+                Task::Search(_) | Task::Text(_) | Task::Failures | Task::Failing(_) => None,
                 Task::Trace => {
                     let newest = MessageFilter { limit: 1 + run as u32, ..MessageFilter::default() };
                     store.messages(&newest).await?.last().map(|view| view.seq)
@@ -230,6 +235,7 @@ async fn measure(stores: &[SqlStore], task: &Task) -> Result<Vec<f64>> {
             match task {
                 Task::Search(filter) => drop(store.messages(filter).await?),
                 Task::Trace => drop(store.message(seq.unwrap_or_default()).await?),
+                Task::Text(filter) => drop(store.search(filter, "1234.50").await?),
                 Task::Failures => drop(store.failures(&FailureFilter::default()).await?),
                 Task::Failing(cause) => drop(store.deliveries(&failing(*cause)).await?),
             }

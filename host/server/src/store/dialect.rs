@@ -65,6 +65,14 @@ impl Dialect {
         }
     }
 
+    /// The function that finds a text in another.
+    pub fn contains(self) -> &'static str {
+        match self {
+            Self::Sqlite => "instr",
+            Self::Postgres => "strpos",
+        }
+    }
+
     /// How large the database is.
     pub fn size(self) -> &'static str {
         match self {

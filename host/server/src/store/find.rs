@@ -11,6 +11,15 @@ pub enum Value {
     Int(i64),
 }
 
+impl Value {
+    fn again(&self) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(text.clone()),
+            Self::Int(number) => Self::Int(*number),
+        }
+    }
+}
+
 pub type Query = (String, Vec<Value>);
 
 #[derive(Default)]
@@ -118,18 +127,18 @@ pub fn messages(filter: &MessageFilter, types: &[Option<String>], first_id: Opti
             let states =
                 DeliveryState::ALL.into_iter().filter(|s| !finished(*s) && state.is_none_or(|state| state == *s));
             for state in states {
-                pages.push(of_deliveries(&mut conditions, filter, first_id, Part::Open(state)));
+                pages.push(of_deliveries(&mut conditions, filter, first_id, StartAt::Open(state)));
             }
             match (system, state) {
                 (Some(_), None | Some(DeliveryState::Done)) => {
                     pages.extend(
                         types
                             .iter()
-                            .map(|t| of_deliveries(&mut conditions, filter, first_id, Part::Finished(t.as_ref()))),
+                            .map(|t| of_deliveries(&mut conditions, filter, first_id, StartAt::Finished(t.as_ref()))),
                     );
                 }
                 _ if state.is_none_or(finished) => {
-                    pages.push(of_deliveries(&mut conditions, filter, first_id, Part::Finished(None)));
+                    pages.push(of_deliveries(&mut conditions, filter, first_id, StartAt::Finished(None)));
                 }
                 _ => {}
             }
@@ -144,6 +153,38 @@ pub fn messages(filter: &MessageFilter, types: &[Option<String>], first_id: Opti
          ORDER BY seq DESC"
     );
     (sql, conditions.values)
+}
+
+/// Messages in whose data a text stands, and the last one that was looked through: the first page is the found ones by
+/// number, the second a number, where there is more to be looked through. `contains`: the database's function.
+pub fn with_text(filter: &MessageFilter, first_id: Option<i64>, contains: &str, wanted: &str) -> (Query, Query) {
+    let mut conditions = Conditions::default();
+    let by_subject = filter.subject.is_some();
+    conditions.equal(true, "m.subject", &filter.subject);
+    let by_type = !by_subject && filter.r#type.is_some();
+    conditions.equal(by_type, if by_type { "lower(m.type)" } else { "m.type" }, &filter.r#type);
+    conditions.equal(false, "m.source", &filter.source);
+    conditions.equal(false, "m.id", &filter.id);
+    // As the indexes have it, where one leads there.
+    let (number, order) = if by_subject || by_type { ("(-m.seq)", "-m.seq") } else { ("m.seq", "m.seq DESC") };
+    let (above, below) = if by_subject || by_type { ("<=", ">") } else { (">=", "<") };
+    for (id, is) in [(first_id, above), (filter.before, below)] {
+        if let Some(id) = id {
+            let id = conditions.value(Value::Int(if by_subject || by_type { id.saturating_neg() } else { id }));
+            conditions.and(format!("{number} {is} {id}"));
+        }
+    }
+    conditions.within("m.received_at_ms", filter.since_ms, filter.until_ms);
+    own_deliveries(&mut conditions, filter, BOTH);
+    let clause = conditions.clause();
+    let most = MessageFilter::SCANNED_MAX;
+    let horizon = format!("SELECT m.seq AS seq FROM messages m {clause} ORDER BY {order} LIMIT 1 OFFSET {}", most - 1);
+    let horizon = (horizon, conditions.values.iter().map(Value::again).collect());
+    let wanted = conditions.value(text(wanted));
+    let limit = conditions.value(Value::Int(filter.limit.into()));
+    let scanned = format!("SELECT m.seq AS seq, m.data AS data FROM messages m {clause} ORDER BY {order} LIMIT {most}");
+    let found = format!("SELECT w.seq FROM ({scanned}) AS w WHERE {contains}(w.data, {wanted}) > 0 LIMIT {limit}");
+    ((format!("{MESSAGE} WHERE seq IN ({found}) ORDER BY seq DESC"), conditions.values), horizon)
 }
 
 fn union(pages: &[String]) -> String {
@@ -186,17 +227,7 @@ fn of_messages(
         conditions.and(if walks { format!("(-m.seq) <= {first}") } else { format!("m.seq >= {first}") });
     }
     conditions.within("m.received_at_ms", filter.since_ms, filter.until_ms);
-    if !tables.is_empty() {
-        let outer = std::mem::take(&mut conditions.all);
-        let mut own = vec![OWN.to_string()];
-        conditions.equal(false, "d.system", &filter.system);
-        own.append(&mut conditions.all);
-        own.extend(filter.state.map(|state| format!("(d.state || '') = '{}'", state.as_str())));
-        let own = own.join(" AND ");
-        let exists = tables.split(' ').map(|table| format!("EXISTS (SELECT 1 FROM {table} d WHERE {own})"));
-        conditions.all = outer;
-        conditions.all.push(format!("({})", exists.collect::<Vec<_>>().join(" OR ")));
-    }
+    own_deliveries(conditions, filter, tables);
     let clause = conditions.clause();
     let limit = filter.limit;
     // What is found by the id is sorted; SQLite would rather walk all messages.
@@ -208,27 +239,47 @@ fn of_messages(
     format!("SELECT m.seq AS seq FROM messages m {clause} ORDER BY {order} LIMIT {limit}")
 }
 
+/// Whether a message has a delivery to the filter's system and in its state, in `tables`; nothing where neither is asked for.
+fn own_deliveries(conditions: &mut Conditions, filter: &MessageFilter, tables: &str) {
+    if !tables.is_empty() && (filter.system.is_some() || filter.state.is_some()) {
+        let outer = std::mem::take(&mut conditions.all);
+        let mut own = vec![OWN.to_string()];
+        conditions.equal(false, "d.system", &filter.system);
+        own.append(&mut conditions.all);
+        own.extend(filter.state.map(|state| format!("(d.state || '') = '{}'", state.as_str())));
+        let own = own.join(" AND ");
+        let exists = tables.split(' ').map(|table| format!("EXISTS (SELECT 1 FROM {table} d WHERE {own})"));
+        conditions.all = outer;
+        conditions.all.push(format!("({})", exists.collect::<Vec<_>>().join(" OR ")));
+    }
+}
+
 /// Deliveries to start a search at.
 #[derive(Clone, Copy)]
-enum Part<'a> {
+enum StartAt<'a> {
     /// Those that are done or skipped; of one type, or all.
     Finished(Option<&'a String>),
     Open(DeliveryState),
 }
 
 /// Starts at deliveries.
-fn of_deliveries(conditions: &mut Conditions, filter: &MessageFilter, first_id: Option<i64>, part: Part<'_>) -> String {
+fn of_deliveries(
+    conditions: &mut Conditions,
+    filter: &MessageFilter,
+    first_id: Option<i64>,
+    part: StartAt<'_>,
+) -> String {
     let (table, of_type, indexed) = match part {
-        Part::Finished(of_type) => ("deliveries", of_type.or(filter.r#type.as_ref()), of_type.is_some()),
-        Part::Open(state) => ("open", filter.r#type.as_ref(), HELD_STATES.contains(&state)),
+        StartAt::Finished(of_type) => ("deliveries", of_type.or(filter.r#type.as_ref()), of_type.is_some()),
+        StartAt::Open(state) => ("open", filter.r#type.as_ref(), HELD_STATES.contains(&state)),
     };
     conditions.equal(indexed, "d.system", &filter.system);
     conditions.equal(indexed && filter.system.is_some(), "d.type", &of_type.cloned());
     // Literals: only so are the indexes of some states considered.
     match part {
-        Part::Open(state) if indexed => conditions.and(format!("{HELD} AND d.state = '{}'", state.as_str())),
-        Part::Open(state) => conditions.and(format!("d.state = '{}'", state.as_str())),
-        Part::Finished(_) => {
+        StartAt::Open(state) if indexed => conditions.and(format!("{HELD} AND d.state = '{}'", state.as_str())),
+        StartAt::Open(state) => conditions.and(format!("d.state = '{}'", state.as_str())),
+        StartAt::Finished(_) => {
             if let Some(state) = filter.state {
                 conditions.and(format!("d.state = '{}'", state.as_str()));
             }

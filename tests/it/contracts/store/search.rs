@@ -223,3 +223,22 @@ pub async fn depths_follow_the_deliveries(store: AnyStore) {
     let expected = [depth("billing", Done, 3), depth("crm", Done, 1), depth("portal", Done, 3)];
     assert_eq!(store.depths().await.unwrap(), expected);
 }
+
+/// So many at once, and then from there on: what was not looked through is not said to be looked through.
+pub async fn a_text_is_looked_for_step_by_step(store: AnyStore) {
+    let most = MessageFilter::SCANNED_MAX;
+    let stated = |n: usize| {
+        admitted(message("/demo/bank", &format!("t-{n}"), json!({"note": if n == 0 { "№ «1»" } else { "" }})), vec![])
+    };
+    for first in (0..=most).step_by(1_000) {
+        write(&store, commit((first..(first + 1_000).min(most + 1)).map(stated).collect())).await;
+    }
+    let filter = MessageFilter { limit: 10, ..MessageFilter::default() };
+    let first = store.search(&filter, "№ «1»").await.unwrap();
+    assert_eq!((first.messages.len(), first.next.is_some()), (0, true));
+    let rest = store.search(&MessageFilter { before: first.next, ..filter.clone() }, "№ «1»").await.unwrap();
+    assert_eq!((rest.messages.len(), rest.next), (1, None));
+    // A full page goes on behind its last one.
+    let page = store.search(&filter, "note").await.unwrap();
+    assert_eq!((page.messages.len(), page.next), (10, page.messages.last().map(|view| view.seq)));
+}

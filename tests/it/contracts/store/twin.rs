@@ -298,6 +298,19 @@ async fn desk(store: &AnyStore, known: &[i64]) -> Vec<String> {
             [(None, None), (Some("crm"), None), (None, Some("/demo/crm")), (Some("crm"), Some("/demo/crm"))]
         {
             let (system, source) = (system.map(Into::into), source.map(Into::into));
+            for (r#type, subject, text) in [
+                (None, None, "n"),
+                (Some("payment.received.v1"), None, "2"),
+                (None, Some("Б"), "1"),
+                (None, None, "\""),
+            ] {
+                let (r#type, subject) = (r#type.map(Into::into), subject.map(Into::into));
+                let filter =
+                    MessageFilter { r#type, subject, since_ms, until_ms, limit: 7, ..MessageFilter::default() };
+                let found = store.search(&filter, text).await.unwrap();
+                let ids: Vec<_> = found.messages.iter().map(|view| &view.message.id).collect();
+                told.push(format!("{text} {filter:?} {} {ids:?}", found.next.is_some()));
+            }
             let filter = MessageFilter { system, source, since_ms, until_ms, ..MessageFilter::default() };
             told.push(format!("{filter:?} {:?}", ids(store, filter.clone()).await));
         }
