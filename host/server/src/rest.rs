@@ -4,6 +4,7 @@ mod auth;
 mod connections;
 mod described;
 mod entries;
+mod greeting;
 mod hooks;
 mod journal;
 mod masks;

@@ -90,7 +90,8 @@ pub async fn parked(args: ParkedArgs, json: bool) -> anyhow::Result<ExitCode> {
                 "-" => drop(std::io::stdin().read_to_string(&mut text)?),
                 path => text = std::fs::read_to_string(path).with_context(|| path.to_string())?,
             }
-            let request = client()?.post(format!("{base}/{id}/edit")).header("content-type", "application/json");
+            let request =
+                client(&args.hub)?.post(format!("{base}/{id}/edit")).header("content-type", "application/json");
             call(request.body(text), &args.hub).await?;
             said(json, "edit", 1);
             Ok(ExitCode::SUCCESS)
@@ -115,7 +116,7 @@ async fn show(args: &ParkedArgs, base: &str, json: bool) -> anyhow::Result<ExitC
     loop {
         let mut query = args.filter.query();
         query.extend([("after", after.clone()), ("limit", Some("500".into()))]);
-        let answer = call(client()?.get(url(base, &query)?), &args.hub).await?;
+        let answer = call(client(&args.hub)?.get(url(base, &query)?), &args.hub).await?;
         list(&answer, "deliveries").iter().for_each(|delivery| line(delivery, json));
         after = answer["next"].as_str().map(str::to_string);
         if after.is_none() {
@@ -151,7 +152,7 @@ async fn operate(args: &ParkedArgs, which: &Which, base: &str, act: &str, json: 
         anyhow::bail!("name deliveries, or give a filter and --all: busbar parked --system billing {act} --all");
     }
     for id in &which.ids {
-        call(client()?.post(format!("{base}/{id}/{act}")), &args.hub).await?;
+        call(client(&args.hub)?.post(format!("{base}/{id}/{act}")), &args.hub).await?;
     }
     let mut done = which.ids.len() as u64;
     let (mut after, mut refused) = (None, 0);
@@ -163,7 +164,7 @@ async fn operate(args: &ParkedArgs, which: &Which, base: &str, act: &str, json: 
             ("limit", Some("200".into())),
             ("rate-per-second", Some(which.rate.to_string())),
         ]);
-        let answer = call(client()?.post(url(&format!("{base}/{act}"), &query)?), &args.hub).await?;
+        let answer = call(client(&args.hub)?.post(url(&format!("{base}/{act}"), &query)?), &args.hub).await?;
         done += answer["done"].as_u64().unwrap_or(0);
         for delivery in list(&answer, "refused") {
             refused += 1;
