@@ -36,6 +36,7 @@ if [ "${1:-}" = tests ]; then
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
   command -v xmllint >/dev/null || missing+=(libxml2-utils)
   command -v openssl >/dev/null || missing+=(openssl)
+  command -v curl >/dev/null || missing+=(curl)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
   { command -v node && command -v npm; } >/dev/null || missing+=(nodejs npm)
   { [ -x /usr/sbin/slapd ] && command -v ldapsearch; } >/dev/null || missing+=(slapd ldap-utils)

@@ -33,7 +33,9 @@ fn furnish(place: &Path, case: &str) -> PathBuf {
         std::fs::create_dir_all(folder.join(below)).unwrap();
     }
     let from = root().join("tests/fixtures/check").join(case);
-    std::fs::copy(from.join("busbar.toml"), folder.join("busbar.toml")).unwrap();
+    for file in ["busbar.toml", "authorities.pem"].into_iter().filter(|file| from.join(file).exists()) {
+        std::fs::copy(from.join(file), folder.join(file)).unwrap();
+    }
     std::fs::write(folder.join("secrets/login"), "user:password\n").unwrap();
     std::fs::write(folder.join("secrets/empty"), "\n").unwrap();
     std::fs::write(folder.join("broken-schemas/a.b/v1.json"), "{").unwrap();

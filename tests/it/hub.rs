@@ -103,7 +103,8 @@ impl Hub {
         Self::furnished("", toml)
     }
 
-    fn made(http: &str, toml: &str, prepare: impl FnOnce(&Path)) -> Self {
+    /// Both.
+    pub fn made(http: &str, toml: &str, prepare: impl FnOnce(&Path)) -> Self {
         let mut hub = Self::furnished(http, toml);
         prepare(hub.folder.path());
         hub.run();

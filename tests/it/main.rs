@@ -20,3 +20,4 @@ mod rules;
 mod samples;
 mod servers;
 mod tidy;
+mod tls;

@@ -66,7 +66,7 @@ codes! {
     KnownDiffers "known-differs" 409 Reject Shown "An input states a known id with other content; the first statement stands." "Compare the two; then accept it as a fact of its own, or dismiss it: POST /v1/intakes/{id}/accept or /dismiss.";
     NotOpen "not-open" 409 Reject Shown "Nothing is to be decided about this intake, or somebody has." "See its outcome; only `differing` and `left-out` ones wait for a person.";
     TooLarge "too-large" 413 Reject Shown "A body, field or batch is over its limit." "Split it, or raise the limit in busbar.toml.";
-    Unauthorized "unauthorized" 401 Reject Hidden "No valid key or credential came with the request." "Send `Authorization: Bearer <key>`.";
+    Unauthorized "unauthorized" 401 Reject Hidden "No valid key or credential came with the request." "Send `Authorization: Bearer <key>`, or show a certificate that an entry of [[http.keys]] names.";
     Throttled "throttled" 429 Retry Shown "Too many wrong keys or passwords came from this address." "Send the right one, which is served at once; a wrong one again after Retry-After.";
     Forbidden "forbidden" 403 Reject Shown "The key or publisher may not do, state or ask this." "See its rights, sources, types and questions in [[http.keys]] or [[amqp.publishers]].";
     UnknownPublisher "unknown-publisher" 403 Reject Shown "The hub does not know who published the message." "Set the property user-id to a user of [[amqp.publishers]], or publish to that publisher's own exchange.";

@@ -120,7 +120,8 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
         tasks.spawn(connections.run(endpoint));
     }
     intakes(&deployment, &hub, base, &intake, &mut tasks)?;
-    tasks.spawn(serve(listener, api.clone(), intake.clone()));
+    let certificates = deployment.certificates.clone();
+    tasks.spawn(serve(listener, certificates, api.clone(), intake.clone()));
     // It answers while what runs ends, and goes with the process.
     if let Some(listener) = probed {
         tokio::spawn(serve_probes(listener, api.clone(), CancellationToken::new()));
@@ -194,6 +195,9 @@ fn housekeeping(
     tasks.spawn(hub.clone().keep_refusals(stop.clone()));
     tasks.spawn(watcher(deployment, store.clone(), base).run(stop.clone()));
     tasks.spawn(hub.pauses.clone().run(stop.clone()));
+    if let Some(certificates) = deployment.certificates.clone() {
+        tasks.spawn(certificates.keep_looking(stop.clone()));
+    }
     let attempter = hub.attempter.clone();
     tasks.spawn(async move { attempter.clear_up().await });
     tasks
@@ -211,6 +215,7 @@ fn watcher(deployment: &Deployment, store: Arc<SqlStore>, base: &Base) -> Watche
         disk: (folder, deployment.config.store.free_bytes_min),
         quotas: base.quotas.clone(),
         transport: base.transport.clone().map(|transport| (transport, dead_max)),
+        certificates: deployment.certificates.clone(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::hub::Quota;
 use crate::store::SqlStore;
+use crate::tls::Certificates;
 use busbar_core::ports::{Clock, Transport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// From this part of a bound on there is an alarm, until it is below the other again.
 const ALARM: f64 = 0.8;
 const CALM: f64 = 0.7;
+/// The alarm of the certificate begins 14 days before its end.
+const CERTIFICATE_S_MIN: f64 = 14.0 * 86_400.0 * ALARM;
 
 /// The bounds that are nearly reached: of what, and which.
 #[derive(Debug, Default)]
@@ -57,6 +60,8 @@ pub struct Watcher {
     pub quotas: BTreeMap<String, (Arc<Quota>, bool)>,
     /// With the messages put aside that are too many.
     pub transport: Option<(Arc<dyn Transport>, u64)>,
+    /// Of the hub's own listener.
+    pub certificates: Option<Arc<Certificates>>,
 }
 
 impl Watcher {
@@ -71,7 +76,15 @@ impl Watcher {
             self.disk().await;
             self.systems().await;
             self.put_aside(&mut aside_since_ms).await;
+            self.certificate();
         }
+    }
+
+    fn certificate(&self) {
+        let Some(certificates) = &self.certificates else { return };
+        let left_s = certificates.left_s();
+        metrics::gauge!("busbar_tls_certificate_expires_seconds").set(left_s as f64);
+        self.bounds.tell("hub", "certificate", CERTIFICATE_S_MIN as u64, left_s.max(0).unsigned_abs());
     }
 
     async fn disk(&self) {

@@ -120,6 +120,15 @@ pub struct HubArgs {
     /// API key.
     #[arg(long, env = "BUSBAR_KEY", hide_env_values = true)]
     key: Option<String>,
+    /// With `https`: file with the authorities (PEM) that may have signed the hub's certificate, instead of the machine's own.
+    #[arg(long, env = "BUSBAR_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// With `https`: file with the certificate (PEM) and its chain to be shown to the hub.
+    #[arg(long, env = "BUSBAR_CERTIFICATE", value_name = "FILE", requires = "certificate_key")]
+    certificate: Option<PathBuf>,
+    /// File with its private key (PEM).
+    #[arg(long, env = "BUSBAR_CERTIFICATE_KEY", value_name = "FILE", requires = "certificate")]
+    certificate_key: Option<PathBuf>,
 }
 
 /// Runs the command.

@@ -7,5 +7,6 @@ pub mod finding;
 mod limits;
 pub mod model;
 pub mod source;
+pub mod tls;
 
 pub use model::Config;

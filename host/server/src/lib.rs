@@ -18,4 +18,5 @@ pub mod retention;
 pub mod running;
 pub mod store;
 pub mod tcp;
+pub mod tls;
 pub mod wasm;

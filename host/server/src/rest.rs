@@ -5,6 +5,7 @@ mod connections;
 mod described;
 mod desk;
 mod entries;
+mod greeting;
 mod hooks;
 mod journal;
 mod masks;

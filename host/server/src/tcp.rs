@@ -2,13 +2,12 @@
 
 use crate::config::connection::host_and_port;
 use crate::config::model::{ConnectionConfig, TlsConfig};
-use anyhow::{Context, bail};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use crate::tls::{certificates, client_config, private_key, roots};
+use anyhow::Context;
+use rustls::ServerConfig;
+use rustls::pki_types::ServerName;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use rustls_platform_verifier::BuilderVerifierExt;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -133,16 +132,10 @@ impl Door {
 }
 
 fn connector(tls: &TlsConfig, key: Option<&SecretString>, folder: &Path) -> anyhow::Result<TlsConnector> {
-    let builder = ClientConfig::builder();
-    let builder = match &tls.ca {
-        Some(ca) => builder.with_root_certificates(roots(&folder.join(ca))?),
-        None => builder.with_platform_verifier()?,
-    };
-    let config = match &tls.certificate {
-        Some(file) => builder.with_client_auth_cert(certificates(&folder.join(file))?, private_key(key)?)?,
-        None => builder.with_no_client_auth(),
-    };
-    Ok(TlsConnector::from(Arc::new(config)))
+    let file = |name: &Option<String>| name.as_ref().map(|name| folder.join(name));
+    let (ca, certificate) = (file(&tls.ca), file(&tls.certificate));
+    let own = certificate.as_deref().map(|certificate| (certificate, key));
+    Ok(TlsConnector::from(Arc::new(client_config(ca.as_deref(), own)?)))
 }
 
 fn acceptor(tls: &TlsConfig, key: Option<&SecretString>, folder: &Path) -> anyhow::Result<TlsAcceptor> {
@@ -156,26 +149,4 @@ fn acceptor(tls: &TlsConfig, key: Option<&SecretString>, folder: &Path) -> anyho
     let file = tls.certificate.as_ref().context("no `certificate`")?;
     let config = builder.with_single_cert(certificates(&folder.join(file))?, private_key(key)?)?;
     Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-fn roots(path: &Path) -> anyhow::Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate)?;
-    }
-    Ok(roots)
-}
-
-fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let read = || CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>();
-    let found = read().map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
-    if found.is_empty() {
-        bail!("{}: no certificate in it", path.display());
-    }
-    Ok(found)
-}
-
-fn private_key(key: Option<&SecretString>) -> anyhow::Result<PrivateKeyDer<'static>> {
-    let key = key.context("a certificate needs its `key`")?;
-    PrivateKeyDer::from_pem_slice(key.expose_secret().as_bytes()).map_err(|e| anyhow::anyhow!("the private key: {e}"))
 }

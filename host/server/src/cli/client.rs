@@ -99,7 +99,7 @@ pub async fn send(args: SendArgs, json: bool) -> anyhow::Result<ExitCode> {
     }
     let events = parse(&text)?;
     for chunk in events.chunks(500) {
-        let request = client()?.post(format!("{}/v1/messages", args.hub.url.trim_end_matches('/')));
+        let request = client(&args.hub)?.post(format!("{}/v1/messages", args.hub.url.trim_end_matches('/')));
         let request =
             request.header("content-type", "application/cloudevents-batch+json").body(serde_json::to_vec(chunk)?);
         let answer = call(request, &args.hub).await?;
@@ -127,7 +127,7 @@ fn parse(text: &str) -> anyhow::Result<Vec<Value>> {
 
 pub async fn messages(args: MessagesArgs, json: bool) -> anyhow::Result<ExitCode> {
     let base = args.hub.url.trim_end_matches('/').to_string();
-    let http = client()?;
+    let http = client(&args.hub)?;
     match args.what {
         Some(JournalLook::Show { seq }) => {
             let answer = call(http.get(format!("{base}/v1/messages/{seq}")), &args.hub).await?;

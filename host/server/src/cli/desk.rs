@@ -78,7 +78,7 @@ fn base(hub: &HubArgs) -> String {
 }
 
 pub async fn systems(args: SystemsArgs, json: bool) -> anyhow::Result<ExitCode> {
-    let answer = call(client()?.get(format!("{}/systems", base(&args.hub))), &args.hub).await?;
+    let answer = call(client(&args.hub)?.get(format!("{}/systems", base(&args.hub))), &args.hub).await?;
     for system in answer.as_array().into_iter().flatten() {
         if json {
             println!("{system}");
@@ -111,7 +111,7 @@ fn show_system(system: &Value) {
 
 pub async fn hold(args: HoldArgs, act: &str, json: bool) -> anyhow::Result<ExitCode> {
     let address = url(&format!("{}/systems/{}/{act}", base(&args.hub), args.system), &[("comment", args.comment)])?;
-    call(client()?.post(address), &args.hub).await?;
+    call(client(&args.hub)?.post(address), &args.hub).await?;
     match json {
         true => println!("{}", json!({ "act": act, "system": args.system })),
         false => println!("{} {}d", args.system, if act == "pause" { "pause" } else { "resume" }),
@@ -121,7 +121,8 @@ pub async fn hold(args: HoldArgs, act: &str, json: bool) -> anyhow::Result<ExitC
 
 pub async fn failures(args: FailuresArgs, json: bool) -> anyhow::Result<ExitCode> {
     let query = [("system", args.system), ("type", args.r#type)];
-    let answer = call(client()?.get(url(&format!("{}/failures", base(&args.hub)), &query)?), &args.hub).await?;
+    let answer =
+        call(client(&args.hub)?.get(url(&format!("{}/failures", base(&args.hub)), &query)?), &args.hub).await?;
     for group in list(&answer, "failures") {
         if json {
             println!("{group}");
@@ -174,7 +175,8 @@ pub async fn audit(args: AuditArgs, json: bool) -> anyhow::Result<ExitCode> {
             ("after", after.clone()),
             ("limit", Some("500".to_string())),
         ];
-        let answer = call(client()?.get(url(&format!("{}/audit", base(&args.hub)), &query)?), &args.hub).await?;
+        let answer =
+            call(client(&args.hub)?.get(url(&format!("{}/audit", base(&args.hub)), &query)?), &args.hub).await?;
         list(&answer, "audit").iter().for_each(|entry| show_decision(entry, json));
         after = answer["next"].as_str().map(str::to_string);
         if after.is_none() {

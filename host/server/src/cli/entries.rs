@@ -12,7 +12,7 @@ pub struct Asked {
 
 /// Decides about those that are named; else lists those that wait for a person.
 pub async fn entries(asked: Asked, base: &str, hub: &HubArgs, json: bool) -> anyhow::Result<()> {
-    let http = client()?;
+    let http = client(hub)?;
     let named = asked.accept.iter().map(|id| (id, "accept")).chain(asked.dismiss.iter().map(|id| (id, "dismiss")));
     let mut decided = 0;
     for (id, act) in named {

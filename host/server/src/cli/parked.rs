@@ -109,7 +109,7 @@ pub async fn parked(args: ParkedArgs, json: bool) -> anyhow::Result<ExitCode> {
                 "-" => drop(std::io::stdin().read_to_string(&mut text)?),
                 path => text = std::fs::read_to_string(path).with_context(|| path.to_string())?,
             }
-            let request = client()?
+            let request = client(&args.hub)?
                 .post(url(&format!("{base}/{id}/edit"), &[("comment", comment.clone())])?)
                 .header("content-type", "application/json");
             call(request.body(text), &args.hub).await?;
@@ -136,7 +136,7 @@ async fn show(args: &ParkedArgs, base: &str, json: bool) -> anyhow::Result<ExitC
     loop {
         let mut query = args.filter.query();
         query.extend([("after", after.clone()), ("limit", Some("500".into()))]);
-        let answer = call(client()?.get(url(base, &query)?), &args.hub).await?;
+        let answer = call(client(&args.hub)?.get(url(base, &query)?), &args.hub).await?;
         list(&answer, "deliveries").iter().for_each(|delivery| line(delivery, json));
         after = answer["next"].as_str().map(str::to_string);
         if after.is_none() {
@@ -173,7 +173,7 @@ async fn operate(args: &ParkedArgs, which: &Which, base: &str, act: &str, json: 
     }
     for id in &which.ids {
         let address = url(&format!("{base}/{id}/{act}"), &[("comment", which.comment.clone())])?;
-        call(client()?.post(address), &args.hub).await?;
+        call(client(&args.hub)?.post(address), &args.hub).await?;
     }
     let mut done = which.ids.len() as u64;
     let (mut after, mut refused) = (None, 0);
@@ -186,7 +186,7 @@ async fn operate(args: &ParkedArgs, which: &Which, base: &str, act: &str, json: 
             ("rate-per-second", Some(which.rate.to_string())),
             ("comment", which.comment.clone()),
         ]);
-        let answer = call(client()?.post(url(&format!("{base}/{act}"), &query)?), &args.hub).await?;
+        let answer = call(client(&args.hub)?.post(url(&format!("{base}/{act}"), &query)?), &args.hub).await?;
         done += answer["done"].as_u64().unwrap_or(0);
         for delivery in list(&answer, "refused") {
             refused += 1;

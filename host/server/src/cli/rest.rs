@@ -1,10 +1,13 @@
 //! Calls of the hub's REST interface, and what a terminal sees of their answers.
 
 use super::HubArgs;
+use crate::tls::client_config;
 use anyhow::{Context, bail};
 use busbar_core::visible;
+use secrecy::SecretString;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 pub fn show_intake(intake: &Value, json: bool) {
     if json {
@@ -28,9 +31,13 @@ pub fn show_intake(intake: &Value, json: bool) {
     }
 }
 
-pub fn client() -> anyhow::Result<reqwest::Client> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Ok(reqwest::Client::builder().build()?)
+/// For one hub: whose certificate is taken, and which one is shown.
+pub fn client(hub: &HubArgs) -> anyhow::Result<reqwest::Client> {
+    let read = |file: &PathBuf| std::fs::read_to_string(file).with_context(|| file.display().to_string());
+    let key = hub.certificate_key.as_ref().map(read).transpose()?.map(SecretString::from);
+    let own = hub.certificate.as_deref().map(|certificate| (certificate, key.as_ref()));
+    let config = client_config(hub.ca.as_deref(), own)?;
+    Ok(reqwest::Client::builder().tls_backend_preconfigured(config).build()?)
 }
 
 pub fn url(base: &str, query: &[(&str, Option<String>)]) -> anyhow::Result<url::Url> {

@@ -55,11 +55,12 @@ pub async fn run(args: RunArgs, json: bool) -> anyhow::Result<ExitCode> {
     }
     let metrics = PrometheusBuilder::new().install_recorder().context("metrics")?;
     let (name, systems) = (deployment.config.name.clone(), deployment.systems.len());
+    let scheme = if deployment.certificates.is_some() { "https" } else { "http" };
     let running = crate::app::start(deployment, Some(metrics)).await?;
     tracing::info!(address = %running.address, deployment = name, systems, "busbar is ready");
     let line = match json {
         true => json!({ "ready": true, "address": running.address.to_string() }).to_string(),
-        false => format!("busbar is ready: http://{}  (deployment {name}, {systems} systems)", running.address),
+        false => format!("busbar is ready: {scheme}://{}  (deployment {name}, {systems} systems)", running.address),
     };
     // A hub whose reader is gone goes on.
     let _ = writeln!(std::io::stdout(), "{line}");

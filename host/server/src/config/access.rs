@@ -1,22 +1,29 @@
 //! Who may do what: keys over REST, publishers over AMQP.
 
 use super::finding::Report;
-use super::model::Config;
+use super::model::{CertificateName, Config};
 use super::source::Source;
 use busbar_core::{Catalog, StatedBy, Stater, covers};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
-/// An API key; `busbar key new` makes one.
+/// Who may call the REST interface: whoever holds an API key (`busbar key new` makes one), or shows a certificate.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct KeyConfig {
     /// Who holds it; appears in the journal.
     pub name: String,
-    /// SHA-256 of the key, hex.
+    /// SHA-256 of the key, hex. Either this, or `certificate`.
+    #[serde(default)]
     #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
-    pub sha256: String,
+    pub sha256: Option<String>,
+    /// What the certificate of a client says, or is, for requests without a key (`http.tls.client-ca`): `cn:` (the
+    /// subject's common name), `dns:`, `uri:` or `email:` (one of its alternative names), e.g. `dns:crm.example`, or
+    /// `sha256:` (the certificate's digest). Names are compared as a whole.
+    #[serde(default)]
+    #[schemars(with = "Option<String>", regex(pattern = r"^((cn|dns|uri|email):.+|sha256:([0-9A-Fa-f]{2}:?){32})$"))]
+    pub certificate: Option<CertificateName>,
     pub rights: Vec<Right>,
     /// Sources that its messages and questions may have, as patterns: `*` at the end stands for anything, but for the
     /// sources `/<deployment>/…`, which are the systems' own: one of those is named in full.

@@ -5,6 +5,7 @@ pub use super::access::{KeyConfig, KnownBy, PublisherConfig, Right};
 pub use super::connection::{ConnectionConfig, TlsConfig};
 pub use super::credentials::CredentialConfig;
 pub use super::limits::{CompileConfig, Grants, Limits};
+pub use super::tls::{CertificateName, ClientCertificates, HttpTlsConfig};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -124,6 +125,8 @@ pub struct HttpConfig {
     /// Address and port for `/healthz`, `/readyz` and `/metrics` alone: then they are not served at `listen`, and whoever
     /// fills that with connections does not keep them from answering.
     pub health_listen: Option<String>,
+    /// TLS; plain HTTP where absent.
+    pub tls: Option<HttpTlsConfig>,
     /// Who may call the REST interface.
     pub keys: Vec<KeyConfig>,
     /// Bytes of a request's body.
@@ -132,7 +135,8 @@ pub struct HttpConfig {
     /// Bytes of a request's headers.
     #[schemars(range(min = 8192))]
     pub header_bytes_max: usize,
-    /// Milliseconds within which the headers of a request must have come; so long may a connection be without one.
+    /// Milliseconds within which the headers of a request must have come; so long may a connection be without one. And
+    /// those for the handshake of TLS.
     #[schemars(range(min = 1))]
     pub header_timeout_ms: u64,
     /// Milliseconds for a whole request.
@@ -152,6 +156,7 @@ impl Default for HttpConfig {
         Self {
             listen: "127.0.0.1:8080".into(),
             health_listen: None,
+            tls: None,
             keys: Vec::new(),
             body_bytes_max: 1 << 20,
             header_bytes_max: 32 << 10,

@@ -1,7 +1,7 @@
 //! The checks of `busbar.toml` itself: shape, schemas, HTTP, systems.
 
 use crate::config::finding::Report;
-use crate::config::model::{Config, CredentialConfig, SystemConfig, ViaKind};
+use crate::config::model::{Config, CredentialConfig, KeyConfig, SystemConfig, ViaKind};
 use crate::config::source::{Source, escape};
 use busbar_core::Catalog;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
@@ -89,7 +89,6 @@ pub fn fill(config: &mut Value) {
     }
     for key in config.pointer_mut("/http/keys").and_then(Value::as_array_mut).into_iter().flatten() {
         put(key, "name", "".into());
-        put(key, "sha256", "".into());
         put(key, "rights", Value::Array(Vec::new()));
     }
     for publisher in config.pointer_mut("/amqp/publishers").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -216,13 +215,34 @@ pub fn http(config: &Config, source: &Source, report: &mut Report) {
             report.error("wrong-value", source.value_span(place), message, "e.g. `127.0.0.1:8080`");
         }
     }
-    let mut names = BTreeSet::new();
-    for (i, key) in config.http.keys.iter().enumerate().filter(|(_, key)| !key.sha256.is_empty()) {
-        if !names.insert(&key.name) || config.http.keys.iter().take(i).any(|k| k.sha256 == key.sha256) {
+    for (i, key) in config.http.keys.iter().enumerate() {
+        let at = format!("/http/keys/{i}");
+        // One that was written in a wrong form is there, and reported already.
+        match ["sha256", "certificate"].map(|name| source.says(&format!("{at}/{name}"))) {
+            [false, false] => report.error(
+                "missing-key",
+                source.key(&at),
+                "nobody is known by this entry",
+                "add `sha256 = …` (`busbar key new`), or `certificate = …`",
+            ),
+            [true, true] => report.error(
+                "wrong-value",
+                source.key(&format!("{at}/certificate")),
+                "an entry is known by `sha256` or by `certificate`: either one would do, both are not asked for",
+                "write two entries, or remove one",
+            ),
+            _ => {}
+        }
+        let same = |other: &KeyConfig| {
+            (!key.name.is_empty() && key.name == other.name)
+                || (key.sha256.is_some() && key.sha256 == other.sha256)
+                || (key.certificate.is_some() && key.certificate == other.certificate)
+        };
+        if config.http.keys.iter().take(i).any(same) {
             let message = format!("key `{}` is there twice", key.name);
             report.error(
                 "duplicate-key",
-                source.value_span(&format!("/http/keys/{i}/name")),
+                source.value_span(&format!("{at}/name")),
                 message,
                 "give every key its own name and value",
             );

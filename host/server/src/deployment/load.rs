@@ -6,13 +6,18 @@ use super::routes::check_routes;
 use crate::config::access;
 use crate::config::credentials::{Credential, CredentialConfig, OAuth2};
 use crate::config::finding::Report;
-use crate::config::model::{BrokerUrls, Config, Reference, SystemConfig, TextOrReference};
+use crate::config::model::{
+    BrokerUrls, ClientCertificates, Config, HttpTlsConfig, Reference, SystemConfig, TextOrReference,
+};
 use crate::config::source::{Source, escape};
+use crate::config::tls;
+use crate::tls::{Certificates, ListenerFiles, TlsFile, certificates as read_certificates};
 use busbar_core::Rules;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A deployment without mistakes, ready to be run.
 pub struct Deployment {
@@ -24,6 +29,8 @@ pub struct Deployment {
     /// The broker's nodes; none without an `[amqp]` section.
     pub amqp_urls: Vec<SecretString>,
     pub amqp_management: Option<SecretString>,
+    /// What `http.listen` shows, and whom it asks for a certificate.
+    pub certificates: Option<Arc<Certificates>>,
 }
 
 /// One system with its secrets and, where it has one, its adapter.
@@ -90,6 +97,7 @@ fn assemble(folder: &Path, config: Config, source: &Source, report: &mut Report)
     let amqp_urls = config.amqp.as_ref().map(|amqp| secrets.brokers(&amqp.url)).unwrap_or_default();
     let management = config.amqp.as_ref().and_then(|amqp| amqp.management.as_ref());
     let amqp_management = management.map(|url| secrets.management(url, &amqp_urls));
+    let certificates = config.http.tls.as_ref().and_then(|tls| secrets.certificates(tls)).map(Arc::new);
     let mut systems = BTreeMap::new();
     for (name, system) in &config.systems {
         let at = format!("/systems/{}", escape(name));
@@ -103,13 +111,17 @@ fn assemble(folder: &Path, config: Config, source: &Source, report: &mut Report)
         systems.insert(name.clone(), System { config: system.clone(), secrets: found, adapter: None, tls_key });
     }
     check::http(&config, source, report);
+    let client_ca = config.http.tls.as_ref().and_then(|tls| tls.client_ca.as_ref());
+    let authorities = client_ca.and_then(|file| read_certificates(&folder.join(file)).ok()).map(|found| found.len());
+    tls::check(&config, authorities, source, report);
     access::check(&config, &catalog, source, report);
     check::systems(&config, source, report);
     check::folders(&config, source, report);
     check_adapters(folder, &config.compile, &catalog, &mut systems, source, report);
     let routes = check_routes(&config, &catalog, &systems, source, report);
     let rules = Arc::new(Rules::new(catalog, routes));
-    Deployment { folder: folder.to_path_buf(), config, rules, systems, store_url, amqp_urls, amqp_management }
+    let folder = folder.to_path_buf();
+    Deployment { folder, config, rules, systems, store_url, amqp_urls, amqp_management, certificates }
 }
 
 /// What is wrong with the URL of a broker.
@@ -227,6 +239,33 @@ impl Secrets<'_> {
             }
         }
         url
+    }
+
+    /// What stands in the files of `[http.tls]`, when all of it is right.
+    fn certificates(&mut self, tls: &HttpTlsConfig) -> Option<Certificates> {
+        let at = |file: TlsFile| format!("/http/tls/{}", file.as_str());
+        let file = |name: &Option<String>| name.as_ref().map(|name| self.folder.join(name));
+        let (client_ca, client_crl) = (file(&tls.client_ca), file(&tls.client_crl));
+        // One that is missing is said already.
+        let (certificate, reference) = (file(&tls.certificate)?, tls.key.as_ref()?);
+        let key_file = match reference {
+            Reference::File(file) => Some(self.folder.join(file)),
+            Reference::Env(_) => None,
+        };
+        let key = self.read(reference, &at(TlsFile::Key));
+        let no_key = key.expose_secret().is_empty();
+        let required = tls.client_certificates != Some(ClientCertificates::Optional);
+        let files = ListenerFiles { certificate, key, key_file, client_ca, client_crl, required };
+        let loaded = Certificates::load(files, Duration::from_millis(tls.look_every_ms));
+        let faults = match loaded {
+            Ok(certificates) => return Some(certificates),
+            Err(faults) => faults,
+        };
+        for (file, fault) in faults.into_iter().filter(|(file, _)| !(no_key && *file == TlsFile::Key)) {
+            let place = self.source.value_span(&at(file));
+            self.report.error("bad-certificate", place, fault.to_string(), fault.remedy());
+        }
+        None
     }
 
     fn read(&mut self, reference: &Reference, pointer: &str) -> SecretString {

@@ -16,7 +16,9 @@ impl Modify for Alike {
     fn modify(&self, openapi: &mut OpenApi) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("An API key of the deployment."))
+            .description(Some(
+                "An API key of the deployment. A client's certificate, where the deployment names one, does instead.",
+            ))
             .build();
         openapi.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(scheme));
         openapi.paths.paths.values_mut().flat_map(operations).for_each(describe);

@@ -1,9 +1,11 @@
 //! The HTTP server with its bounds: connections, header time and size, requests at once, whole time.
 
 use super::connections::{HttpConnections, Seat};
+use super::greeting::{Greeted, Greeter};
 use super::throttle::Peer;
 use super::{ApiProblem, PROBES, Shared, probes, router};
 use crate::config::model::HttpConfig;
+use crate::tls::{Certificates, PeerCertificate};
 use axum::extract::Request;
 use axum::http::{HeaderMap, Version, header};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -36,18 +39,40 @@ const LEAVE_MAX: Duration = Duration::from_secs(1);
 /// Of those who look how the hub is there are few.
 const PROBERS_MAX: usize = 64;
 
-/// Serves until `stop` is cancelled and running requests have ended.
-pub async fn serve(listener: TcpListener, api: Shared, stop: CancellationToken) {
+/// Serves until `stop` is cancelled and running requests have ended, over TLS where there are certificates.
+pub async fn serve(
+    listener: TcpListener,
+    certificates: Option<Arc<Certificates>>,
+    api: Shared,
+    stop: CancellationToken,
+) {
     let most = api.limits.connections_max;
-    serve_all(listener, router(api.clone()), &api.limits, most, stop).await;
+    let within = Duration::from_millis(api.limits.header_timeout_ms);
+    let greeter = certificates.map(|certificates| Greeter::new(certificates, within));
+    serve_all(listener, greeter, router(api.clone()), &api.limits, most, stop).await;
 }
 
 /// Serves health, readiness and metrics alone.
 pub async fn serve_probes(listener: TcpListener, api: Shared, stop: CancellationToken) {
-    serve_all(listener, probes(api.clone()), &api.limits, PROBERS_MAX, stop).await;
+    serve_all(listener, None, probes(api.clone()), &api.limits, PROBERS_MAX, stop).await;
 }
 
-async fn serve_all(listener: TcpListener, app: Router, config: &HttpConfig, most: usize, stop: CancellationToken) {
+/// How a connection is served.
+#[derive(Clone)]
+struct Served {
+    http: http1::Builder,
+    app: Router,
+    greeter: Option<Arc<Greeter>>,
+}
+
+async fn serve_all(
+    listener: TcpListener,
+    greeter: Option<Arc<Greeter>>,
+    app: Router,
+    config: &HttpConfig,
+    most: usize,
+    stop: CancellationToken,
+) {
     let limits = ServeLimits {
         at_once: Arc::new(Semaphore::new(config.concurrency_max)),
         timeout: Duration::from_millis(config.timeout_ms),
@@ -61,6 +86,7 @@ async fn serve_all(listener: TcpListener, app: Router, config: &HttpConfig, most
         // Up to twice the limit the answer is a problem of ours; what is over that, hyper ends with a bare 431.
         .max_buf_size(config.header_bytes_max.saturating_mul(2))
         .max_headers(HEADERS_MAX);
+    let served = Served { http, app, greeter };
     let connections = HttpConnections::new(most);
     let mut running = JoinSet::new();
     loop {
@@ -75,8 +101,8 @@ async fn serve_all(listener: TcpListener, app: Router, config: &HttpConfig, most
         };
         match entered {
             Ok(((stream, peer), seat)) => {
-                let (http, app, stop) = (http.clone(), app.clone(), stop.clone());
-                running.spawn(connection(http, stream, Peer(peer.ip()), app, Arc::new(seat), stop));
+                let connected = connection(served.clone(), stream, Peer(peer.ip()), Arc::new(seat), stop.clone());
+                running.spawn(connected);
             }
             // Out of file descriptors, say: one that nobody uses is given up, and others may finish.
             Err(error) => {
@@ -92,10 +118,36 @@ async fn serve_all(listener: TcpListener, app: Router, config: &HttpConfig, most
     }
 }
 
-async fn connection(
+/// With TLS the handshake comes first. Who is in it has a place like all others, and is the first to leave it.
+async fn connection(served: Served, stream: TcpStream, peer: Peer, seat: Arc<Seat>, stop: CancellationToken) {
+    let Served { http, app, greeter } = served;
+    let Some(greeter) = greeter else { return requests(http, stream, peer, None, app, seat, stop).await };
+    let greeted = tokio::select! {
+        greeted = greeter.greet(stream) => greeted,
+        () = stop.cancelled() => return,
+        () = seat.leave.cancelled() => return,
+    };
+    match greeted {
+        Ok(Greeted::Tls(stream, certificate)) => requests(http, stream, peer, certificate, app, seat, stop).await,
+        Ok(Greeted::Plain(stream)) => {
+            let mut http = http;
+            http.keep_alive(false);
+            requests(http, stream, peer, None, Router::new().fallback(plain), seat, stop).await;
+        }
+        Err(error) => tracing::debug!(%error, "a connection ended in its handshake"),
+    }
+}
+
+/// What came with the request, its key for one, went over the network as it is.
+async fn plain() -> ApiProblem {
+    Problem::new(Code::BadRequest, "plain HTTP came where TLS is spoken: the address begins with `https://`").into()
+}
+
+async fn requests(
     http: http1::Builder,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: Peer,
+    certificate: Option<Arc<PeerCertificate>>,
     app: Router,
     seat: Arc<Seat>,
     stop: CancellationToken,
@@ -103,6 +155,9 @@ async fn connection(
     let (app, asked) = (TowerToHyperService::new(app), seat.clone());
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        if let Some(certificate) = &certificate {
+            request.extensions_mut().insert(certificate.clone());
+        }
         let (asking, answering) = (asked.ask(), app.call(request));
         async move {
             let answer = answering.await;

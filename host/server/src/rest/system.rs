@@ -154,7 +154,7 @@ pub async fn healthz() -> &'static str {
 /// not stopping. `broker-trouble` names what keeps messages from going out: with an alarm of the broker alone they wait, and
 /// the hub is ready. `clock` is false while the clock is too far ahead of the journal for retention (`clock-jumped`), and
 /// `nearly-reached` names bounds that soon are, or are already: `disk`, `dead` (messages in `busbar.dead`), `state-keys`,
-/// `state-bytes`. The hub takes messages all the same. `policies` lists policies of the broker that undo what the hub declares:
+/// `state-bytes`, `certificate` (14 days before the end of the one in `http.tls`). The hub takes messages all the same. `policies` lists policies of the broker that undo what the hub declares:
 /// `queue`, `policy`, `operator-policy`, `key`, `value`, `loses`, `effect`, `remedy`; by one that loses messages the hub is not
 /// ready. It is `not asked` without `amqp.management`, and `not known` while that says nothing; the log says why.
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses((status = 200, body = Value), (status = 503, body = Value)))]
