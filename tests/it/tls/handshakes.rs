@@ -1,7 +1,7 @@
 //! Those who do not shake hands: slow ones, silent ones, and ones that speak something else.
 
 use super::SecureHub;
-use crate::hub::READER;
+use crate::hub::{READER, wait_for};
 use crate::rest::bounds::until_closed;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
@@ -67,6 +67,7 @@ async fn plain_http_is_told_so_and_garbage_costs_no_line_of_log_each() {
     assert_eq!((answer.exit, answer.status), (0, 400), "{answer:?}");
     assert!(answer.body.contains("\"code\":\"bad-request\"") && answer.body.contains("https://"), "{answer:?}");
     let before = secure.hub.log().lines().count();
+    assert_eq!(before, 2, "that it is ready, and plain HTTP: {}", secure.hub.log());
     for number in 0..300u16 {
         let mut stream = connect(&secure).await;
         let garbage: &[u8] = match number % 3 {
@@ -81,4 +82,23 @@ async fn plain_http_is_told_so_and_garbage_costs_no_line_of_log_each() {
     let lines = secure.hub.log().lines().count() - before;
     assert!(lines <= 2, "{lines} lines:\n{}", secure.hub.log());
     assert_eq!(secure.hub.get(READER, "/v1/messages").await.status, 200);
+}
+
+/// As a balancer does that only looks whether somebody listens.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_without_a_word_is_no_line_of_log() {
+    let secure = SecureHub::start("", "", |_| ());
+    for number in 0..20 {
+        let mut stream = connect(&secure).await;
+        if number % 2 == 0 {
+            stream.write_all(&[22, 3, 1]).await.unwrap();
+        }
+    }
+    let counted = r#"busbar_http_handshakes_failed_total{reason="gone"} 20"#;
+    wait_for("all to be gone", async || {
+        let metrics = secure.hub.get("", "/metrics").await.body;
+        metrics.as_str().unwrap().contains(counted).then_some(())
+    })
+    .await;
+    assert_eq!(secure.hub.log().lines().count(), 1, "{}", secure.hub.log());
 }

@@ -23,6 +23,8 @@ pub enum Greeted {
 #[derive(Debug)]
 pub enum NotGreeted {
     Late(Duration),
+    /// The client went, as scanners and balancers do.
+    Gone(io::Error),
     Failed(io::Error),
 }
 
@@ -30,6 +32,7 @@ impl NotGreeted {
     fn reason(&self) -> &'static str {
         match self {
             Self::Late(_) => "late",
+            Self::Gone(_) => "gone",
             Self::Failed(_) => "failed",
         }
     }
@@ -39,16 +42,27 @@ impl fmt::Display for NotGreeted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Late(within) => write!(f, "not done within {} ms (http.header-timeout-ms)", within.as_millis()),
-            Self::Failed(error) => write!(f, "{error}"),
+            Self::Gone(error) | Self::Failed(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl From<io::Error> for NotGreeted {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                Self::Gone(error)
+            }
+            _ => Self::Failed(error),
         }
     }
 }
 
 /// Lets clients in over TLS.
 pub struct Greeter {
-    pub certificates: Arc<Certificates>,
+    certificates: Arc<Certificates>,
     /// For one handshake.
-    pub within: Duration,
+    within: Duration,
     /// When the log was told last, and how many have failed since.
     said: Mutex<(Option<Instant>, u64)>,
 }
@@ -62,13 +76,21 @@ impl Greeter {
     /// Why there is no connection; it was counted.
     pub async fn greet(&self, stream: TcpStream) -> Result<Greeted, NotGreeted> {
         let greeted = match tokio::time::timeout(self.within, self.shake(stream)).await {
-            Ok(greeted) => greeted.map_err(NotGreeted::Failed),
+            Ok(greeted) => greeted.map_err(NotGreeted::from),
             Err(_) => Err(NotGreeted::Late(self.within)),
         };
         match &greeted {
-            Ok(Greeted::Plain(_)) => self.count("plain", &"plain HTTP, or nothing that is known"),
             Ok(Greeted::Tls(..)) => {}
-            Err(error) => self.count(error.reason(), error),
+            Ok(Greeted::Plain(_)) => {
+                count("plain");
+                self.say(&"plain HTTP, or nothing that is known");
+            }
+            Err(error) => {
+                count(error.reason());
+                if !matches!(error, NotGreeted::Gone(_)) {
+                    self.say(error);
+                }
+            }
         }
         greeted
     }
@@ -87,8 +109,7 @@ impl Greeter {
         Ok(Greeted::Tls(Box::new(stream), certificate))
     }
 
-    fn count(&self, reason: &'static str, error: &dyn fmt::Display) {
-        metrics::counter!("busbar_http_handshakes_failed_total", "reason" => reason).increment(1);
+    fn say(&self, error: &dyn fmt::Display) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let (last, since) = &mut *said;
         *since += 1;
@@ -97,4 +118,8 @@ impl Greeter {
             (*last, *since) = (Some(Instant::now()), 0);
         }
     }
+}
+
+fn count(reason: &'static str) {
+    metrics::counter!("busbar_http_handshakes_failed_total", "reason" => reason).increment(1);
 }
