@@ -10,6 +10,7 @@ use crate::leases;
 use crate::message::Message;
 use crate::ports::{Claim, Claimed, Ready};
 use crate::stated::StatedBy;
+use crate::statistics::{Counted, TallyOf};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ pub struct MemoryJournal {
     pub(crate) intakes: BTreeMap<i64, Intake>,
     pub(crate) audit: Vec<AuditEntry>,
     pub(crate) pauses: BTreeMap<String, Pause>,
+    /// Counts and bytes.
+    pub(crate) tallies: BTreeMap<TallyOf, (u64, u64)>,
     leases: BTreeMap<u32, (String, i64)>,
     hubs: BTreeMap<String, i64>,
 }
@@ -107,6 +110,8 @@ impl MemoryJournal {
             self.known.insert(seen.pair, Known { seq: seen.seq, content: seen.content });
         }
         for kept in plan.messages.drain(..) {
+            let of = TallyOf::new(kept.received_at_ms, "", &kept.message.r#type, Counted::Received);
+            self.count(of, if kept.with_data { kept.message.data.text().len() } else { 0 });
             let (message, place, stated_by, intake) = (kept.message, kept.place, kept.stated_by, kept.intake);
             let row = KeptMessage { message, received_at_ms: kept.received_at_ms, place, stated_by, intake };
             self.messages.insert(kept.seq, row);
@@ -153,7 +158,18 @@ impl MemoryJournal {
         self.pauses.entry(system).or_insert(pause);
     }
 
+    fn count(&mut self, of: TallyOf, bytes: usize) {
+        let (count, sum) = self.tallies.entry(of).or_default();
+        *count += 1;
+        *sum += bytes as u64;
+    }
+
     fn put(&mut self, open: &Open) {
+        let was = self.deliveries.get(&open.id).map(|row| row.stored.state);
+        let message = self.messages.get(&open.message_seq);
+        if let (Some(tally), Some(message)) = (Counted::of(open.state, was), message) {
+            self.count(TallyOf::new(open.updated_at_ms, &open.system, &message.message.r#type, tally), 0);
+        }
         if let Some(message) = &open.new {
             self.deliveries.entry(open.id).or_insert_with(|| DeliveryRow::new(open, message));
         }

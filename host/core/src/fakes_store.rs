@@ -10,6 +10,7 @@ use crate::journal::*;
 use crate::json::in_json;
 use crate::message::Message;
 use crate::ports::{Chunks, Claim, Claimed, Ready, StateSize, Store};
+use crate::statistics::{HOUR_MS, HourCount, StatisticsFilter, TallyOf};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -216,6 +217,18 @@ impl Store for MemoryStore {
             group.last_ms = group.last_ms.max(at_ms);
         }
         Ok(groups.into_values().collect())
+    }
+
+    async fn statistics(&self, filter: &StatisticsFilter) -> Result<Vec<HourCount>, Problem> {
+        let same = |wanted: &Option<String>, is: &String| wanted.as_ref().is_none_or(|wanted| wanted == is);
+        let fits = |of: &TallyOf| {
+            same(&filter.system, &of.system)
+                && same(&filter.r#type, &of.r#type)
+                && within(of.hour * HOUR_MS, filter.since_ms, filter.until_ms)
+        };
+        let data = self.data();
+        let found = data.tallies.iter().filter(|(of, _)| fits(of));
+        Ok(found.map(|(of, (count, bytes))| HourCount { of: of.clone(), count: *count, bytes: *bytes }).collect())
     }
 
     async fn pauses(&self) -> Result<Vec<Pause>, Problem> {

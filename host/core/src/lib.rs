@@ -35,6 +35,7 @@ mod schema;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod stated;
+pub mod statistics;
 mod typed;
 
 pub use acks::{Ack, Acks};

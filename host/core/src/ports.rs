@@ -9,6 +9,7 @@ use crate::intakes::*;
 use crate::journal::*;
 use crate::message::{Message, Payload};
 use crate::outcome::{Failure, Rejection};
+use crate::statistics::{HourCount, StatisticsFilter};
 use async_trait::async_trait;
 use std::any::Any;
 use std::fmt::{Debug, Formatter};
@@ -85,6 +86,9 @@ pub trait Store: Send + Sync {
 
     /// Deliveries that fail or failed for good, by cause and state: `parked`, `dead`, and `ready` after a failure.
     async fn failures(&self, filter: &FailureFilter) -> Result<Vec<FailureGroup>, Problem>;
+
+    /// Counts by the hour, in the order of [`TallyOf`](crate::statistics::TallyOf).
+    async fn statistics(&self, filter: &StatisticsFilter) -> Result<Vec<HourCount>, Problem>;
 
     /// Systems that persons hold up.
     async fn pauses(&self) -> Result<Vec<Pause>, Problem>;

@@ -72,6 +72,8 @@ enum Command {
     Resume(desk::HoldArgs),
     /// Why deliveries fail now, grouped by cause; `busbar parked --cause …` lists and mends a group.
     Failures(desk::FailuresArgs),
+    /// How much came in, and what became of it, by hour or day.
+    Stats(desk::StatsArgs),
     /// Who decided what, when and why, and what became of it.
     Audit(desk::AuditArgs),
     /// Deliveries that failed for good: list, retry, edit or skip them.
@@ -154,6 +156,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Pause(args) => desk::hold(args, "pause", json).await,
         Command::Resume(args) => desk::hold(args, "resume", json).await,
         Command::Failures(args) => desk::failures(args, json).await,
+        Command::Stats(args) => desk::stats(args, json).await,
         Command::Audit(args) => desk::audit(args, json).await,
         Command::Parked(args) => parked::parked(args, json).await,
         Command::Adapter(AdapterCommand::New(args)) => new::new(&args, json),

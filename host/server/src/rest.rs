@@ -14,6 +14,7 @@ mod operations;
 mod problem;
 pub mod rights;
 mod serve;
+mod statistics;
 mod system;
 mod throttle;
 mod views;
@@ -139,6 +140,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(operations::deliveries))
         .routes(routes!(desk::failures))
         .routes(routes!(desk::audit))
+        .routes(routes!(statistics::statistics))
         .routes(routes!(operations::retry))
         .routes(routes!(operations::skip))
         .routes(routes!(operations::edit))

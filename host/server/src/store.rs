@@ -20,6 +20,7 @@ mod migrations;
 mod prune;
 mod read;
 mod rows;
+mod statistics;
 mod text;
 mod write;
 
@@ -32,6 +33,7 @@ pub use prune::Day;
 use crate::folder::try_lock;
 use backend::{EitherPool, Pool};
 use busbar_core::ports::{Chunks, Claim, Claimed, Ready, StateSize, Store};
+use busbar_core::statistics::{HourCount, StatisticsFilter};
 use busbar_core::*;
 use days::Days;
 use dialect::Dialect;
@@ -406,6 +408,10 @@ impl Store for SqlStore {
 
     async fn failures(&self, filter: &FailureFilter) -> Result<Vec<FailureGroup>, Problem> {
         desk::failures(&self.reader, filter).await
+    }
+
+    async fn statistics(&self, filter: &StatisticsFilter) -> Result<Vec<HourCount>, Problem> {
+        statistics::statistics(&self.reader, filter).await
     }
 
     async fn pauses(&self) -> Result<Vec<Pause>, Problem> {

@@ -91,8 +91,24 @@ async fn failures_are_grouped_by_what_the_far_end_said() {
     assert_eq!((officer.len(), reader.len()), (3, 3));
     assert_eq!((&officer[0]["comment"], &reader[0]["comment"]), (&json!("a double"), &json!("***")));
     assert_eq!((&officer[0]["by"], &officer[0]["state-now"]), (&json!("operator"), &json!("skipped")));
+    counted(&hub).await;
     let shown = text(&busbar(&hub, &["failures"]));
     assert!(shown.contains("answered 409") && shown.contains("no-answer") && !shown.contains("422"), "{shown}");
+}
+
+/// Seven payments: one delivered, six parked, of which three were skipped.
+async fn counted(hub: &Hub) {
+    let counted = hub.get(READER, "/v1/statistics?by=all").await.body["statistics"].clone();
+    assert_eq!((&counted[0]["received"], counted[0].get("system")), (&json!(7), None), "{counted}");
+    let (system, kind) = ("billing", "payment.received.v1");
+    let billing = json!({ "system": system, "type": kind, "received": 0, "bytes": 0, "done": 1, "parked": 6, "dead": 0, "skipped": 3 });
+    assert_eq!(counted[1], billing);
+    let table = busbar(hub, &["stats", "--by", "hour", "--csv", "--system", "billing"]);
+    assert!(text(&table).lines().nth(1).unwrap().ends_with(",billing,payment.received.v1,0,0,1,6,0,3"), "{table:?}");
+    let asked = format!("{}/v1/statistics?format=csv&by=all&system=billing", hub.url);
+    let csv = hub.client.get(asked).bearer_auth(READER).send().await.unwrap().text().await.unwrap();
+    assert!(csv.ends_with("\r\n,billing,payment.received.v1,0,0,1,6,0,3\r\n"), "{csv}");
+    hub.get(READER, "/v1/statistics?by=week").await.problem(400, "invalid-event");
 }
 
 #[tokio::test]

@@ -29,6 +29,24 @@ CREATE TABLE minutes (
 );
 INSERT INTO minutes (minute, first, last) SELECT received_at_ms / 60000, min(seq), max(seq) FROM messages GROUP BY 1;
 
+-- How much came in, and what became of it, by the hour: see core's statistics.rs. What was written before is counted here.
+CREATE TABLE statistics (
+    hour BIGINT NOT NULL,
+    system TEXT NOT NULL, -- empty: of messages that came in
+    type TEXT NOT NULL,
+    tally TEXT NOT NULL,
+    total BIGINT NOT NULL,
+    bytes BIGINT NOT NULL,
+    PRIMARY KEY (hour, system, type, tally)
+);
+INSERT INTO statistics (hour, system, type, tally, total, bytes)
+    SELECT received_at_ms / 3600000, '', type, 'received', count(*), CAST(coalesce(sum(octet_length(data)), 0) AS BIGINT)
+    FROM messages GROUP BY 1, 3;
+INSERT INTO statistics (hour, system, type, tally, total, bytes)
+    SELECT updated_at_ms / 3600000, system, type, state, count(*), 0 FROM deliveries GROUP BY 1, 2, 3, 4;
+INSERT INTO statistics (hour, system, type, tally, total, bytes)
+    SELECT updated_at_ms / 3600000, system, type, state, count(*), 0 FROM open WHERE state IN ('parked', 'dead') GROUP BY 1, 2, 3, 4;
+
 -- Systems that persons hold up.
 CREATE TABLE pauses (
     system TEXT NOT NULL PRIMARY KEY,

@@ -39,6 +39,33 @@ pub struct FailuresArgs {
 }
 
 #[derive(Args)]
+pub struct StatsArgs {
+    /// Since a time with its offset, or so long ago: `2026-11-01T00:00:00+03:00`, `12h`; seven days where absent.
+    #[arg(long)]
+    since: Option<Since>,
+    /// Before this time.
+    #[arg(long)]
+    until: Option<Since>,
+    /// Only deliveries to this system.
+    #[arg(long)]
+    system: Option<String>,
+    /// Only of this message type.
+    #[arg(long)]
+    r#type: Option<String>,
+    /// `hour`, `day` or `all`.
+    #[arg(long, default_value = "day")]
+    by: String,
+    /// When a day begins: minutes east of Greenwich, e.g. 180 for +03:00.
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    zone_minutes: i32,
+    /// A table for spreadsheets: CSV (RFC 4180).
+    #[arg(long)]
+    csv: bool,
+    #[command(flatten)]
+    hub: HubArgs,
+}
+
+#[derive(Args)]
 pub struct AuditArgs {
     #[command(subcommand)]
     what: Option<AuditCommand>,
@@ -146,6 +173,37 @@ pub async fn failures(args: FailuresArgs, json: bool) -> anyhow::Result<ExitCode
             word(group, "last-at"),
             word(group, "cause")
         );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn stats(args: StatsArgs, json: bool) -> anyhow::Result<ExitCode> {
+    let query = [
+        ("since", args.since.as_ref().map(Since::text)),
+        ("until", args.until.as_ref().map(Since::text)),
+        ("system", args.system),
+        ("type", args.r#type),
+        ("by", Some(args.by)),
+        ("zone-minutes", Some(args.zone_minutes.to_string())),
+    ];
+    let address = url(&format!("{}/statistics", base(&args.hub)), &query)?;
+    let answer = call(client(&args.hub)?.get(address), &args.hub).await?;
+    let counts = ["received", "bytes", "done", "parked", "dead", "skipped"];
+    if args.csv {
+        println!("from,system,type,{}", counts.join(","));
+    }
+    for row in list(&answer, "statistics") {
+        let text = |name: &str| spoken(&row[name]).unwrap_or_default();
+        let numbers = counts.map(|name| row[name].to_string());
+        if json {
+            println!("{row}");
+        } else if args.csv {
+            println!("{},{},{},{}", text("from"), text("system"), text("type"), numbers.join(","));
+        } else {
+            let counted = counts.iter().zip(&numbers).filter(|(_, number)| *number != "0");
+            let counted: Vec<_> = counted.map(|(name, number)| format!("{number} {name}")).collect();
+            println!("{:<26} {:<16} {:<28} {}", text("from"), text("system"), text("type"), counted.join(", "));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

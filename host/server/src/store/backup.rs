@@ -6,11 +6,13 @@ use super::changes::Changes;
 use super::days::day_of_id;
 use super::desk;
 use super::export::{
-    AuditLine, BackupLine, Export, ExportLine, IntakeLine, MessageLine, SeenLine, StateLine, TypeLine,
+    AuditLine, BackupLine, CountLine, Export, ExportLine, IntakeLine, MessageLine, SeenLine, StateLine, TypeLine,
 };
 use super::prune::Archive;
+use super::statistics::statistics;
 use super::write::Write;
 use super::{SqlStore, internal, read};
+use busbar_core::statistics::{Counted, HourCount, StatisticsFilter, TallyOf};
 use busbar_core::{AuditEntry, Code, Depth, ErrorRecord, Pause, Problem};
 use serde::Serialize;
 use sqlx::Executor;
@@ -92,6 +94,11 @@ impl SqlStore {
             counts.dedup_records += page.len() as u64;
             page.into_iter().try_for_each(|seen| out.line(&ExportLine::Seen(seen)))?;
         }
+        for HourCount { of, count, bytes } in statistics(&export.pool, &StatisticsFilter::default()).await? {
+            let TallyOf { hour, system, r#type, tally } = of;
+            let tally = tally.as_str().to_string();
+            out.line(&ExportLine::Count(CountLine { hour, system, r#type, tally, count, bytes }))?;
+        }
         desk::pauses(&export.pool).await?.into_iter().try_for_each(|pause| out.line(&ExportLine::Pause(pause)))?;
         let mut after = 0;
         loop {
@@ -169,7 +176,8 @@ impl SqlStore {
     }
 
     async fn restore_page(&self, page: Vec<ExportLine>, counts: &mut Counts) -> Result<()> {
-        let mut parts = Parts::default();
+        let changes = Changes { restored: true, ..Changes::default() };
+        let mut parts = Parts { changes, ..Parts::default() };
         for line in page {
             match line {
                 ExportLine::Message(message) => {
@@ -188,6 +196,7 @@ impl SqlStore {
                     counts.dedup_records += 1;
                     parts.seen.push(seen);
                 }
+                ExportLine::Count(line) => parts.counts.push(line.count()?),
                 ExportLine::Pause(pause) => parts.pauses.push(pause),
                 ExportLine::Audit(line) => {
                     parts.changes.audit.push(AuditEntry { record: line.record, hash: line.hash });
@@ -248,6 +257,15 @@ struct Parts {
     types: Vec<TypeLine>,
     seen: Vec<SeenLine>,
     pauses: Vec<Pause>,
+    counts: Vec<HourCount>,
+}
+
+impl CountLine {
+    fn count(self) -> Result<HourCount> {
+        let Self { hour, system, r#type, tally, count, bytes } = self;
+        let tally = Counted::parse(&tally).ok_or_else(|| not_a_backup(&format!("a count of `{tally}`")))?;
+        Ok(HourCount { of: TallyOf { hour, system, r#type, tally }, count, bytes })
+    }
 }
 
 impl Parts {
@@ -276,6 +294,7 @@ impl Write {
             .int("content", &parts.seen, |s| s.content)
             .int("type", &parts.seen, |s| s.r#type);
         self.tx.insert("seen", seen, "").await?;
+        self.counts(&parts.counts).await?;
         self.pauses(&parts.pauses).await
     }
 

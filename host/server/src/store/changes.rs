@@ -31,6 +31,8 @@ pub struct Changes {
     pub state: BTreeMap<(String, String), Option<Vec<u8>>>,
     pub audit: Vec<AuditEntry>,
     pub holds: Vec<(i64, Hold)>,
+    /// Of a backup, which has its own counts.
+    pub restored: bool,
     pub operations: i64,
     pub deliveries: Vec<OpenRow>,
     /// Hashes of the types that came up.

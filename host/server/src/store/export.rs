@@ -30,6 +30,7 @@ pub enum ExportLine {
     Seen(SeenLine),
     Pause(Pause),
     Audit(AuditLine),
+    Count(CountLine),
 }
 
 /// When a backup was made, and what was given out until then.
@@ -129,6 +130,18 @@ pub struct SeenLine {
 pub struct AuditLine {
     pub record: AuditRecord,
     pub hash: String,
+}
+
+/// A count of an hour.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CountLine {
+    pub hour: i64,
+    pub system: String,
+    pub r#type: String,
+    pub tally: String,
+    pub count: u64,
+    pub bytes: u64,
 }
 
 /// Reads the journal in order.

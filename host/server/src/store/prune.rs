@@ -20,6 +20,8 @@ type Result<T> = std::result::Result<T, Problem>;
 /// Rows that one transaction removes from SQLite: some milliseconds.
 const PRUNE_ROWS: i64 = 500;
 const SEEN_ROWS: i64 = 5_000;
+/// Counts of an hour stay so long after its messages are gone.
+const STATISTICS_DAYS: i64 = 800;
 
 /// A day in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,8 +235,11 @@ async fn execute(mut tx: Tx, sql: &str, pairs: &[(String, i64)]) -> Result<()> {
 /// What is kept about a day's messages besides, and causes of which nothing is left.
 async fn forget_day(mut tx: Tx, day: i64) -> Result<()> {
     let (first, next) = (first_id(day), first_id(day + 1));
-    let sql =
-        format!("DELETE FROM minutes WHERE first >= {first} AND last < {next}; DELETE FROM causes WHERE total <= 0");
+    let sql = format!(
+        "DELETE FROM minutes WHERE first >= {first} AND last < {next}; DELETE FROM causes WHERE total <= 0; \
+         DELETE FROM statistics WHERE hour < {}",
+        (day - STATISTICS_DAYS) * 24
+    );
     let result = tx.run(&sql).await;
     tx.end(result).await
 }

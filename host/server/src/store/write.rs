@@ -127,6 +127,9 @@ impl Write {
         self.recurred(changes.recurred).await?;
         self.calls(&changes.calls).await?;
         self.state(changes.state).await?;
+        if !changes.restored {
+            self.tally(&changes.messages, &changes.deliveries).await?;
+        }
         self.deliveries(changes.deliveries).await?;
         self.audit(&changes.audit).await?;
         self.holds(&changes.holds).await?;

@@ -2,6 +2,7 @@
 //! Ids may have gaps in a database, so they are compared by their rank.
 
 use super::*;
+use busbar_core::statistics::StatisticsFilter;
 use std::collections::BTreeMap;
 
 /// SplitMix64: the same numbers from the same seed, for ever.
@@ -272,6 +273,10 @@ async fn told(store: &AnyStore) -> String {
 async fn desk(store: &AnyStore, known: &[i64]) -> Vec<String> {
     let mut told = vec![format!("{:?}", store.pauses().await.unwrap())];
     let rank = |id: i64| known.binary_search(&id).unwrap() as i64;
+    for (since_ms, system) in [(None, None), (Some(1), Some("crm".to_string()))] {
+        let filter = StatisticsFilter { since_ms, system, ..StatisticsFilter::default() };
+        told.push(format!("{:?}", store.statistics(&filter).await.unwrap()));
+    }
     for system in SYSTEMS.iter().map(|system| Some(system.to_string())).chain([None]) {
         let groups = store.failures(&FailureFilter { system: system.clone(), r#type: None }).await.unwrap();
         for group in groups {
