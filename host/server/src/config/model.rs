@@ -124,6 +124,8 @@ pub struct HttpConfig {
     /// Address and port for `/healthz`, `/readyz` and `/metrics` alone: then they are not served at `listen`, and whoever
     /// fills that with connections does not keep them from answering.
     pub health_listen: Option<String>,
+    /// Whether the operators' console is served at `/`, for holders of a key with the right `read`.
+    pub console: bool,
     /// Who may call the REST interface.
     pub keys: Vec<KeyConfig>,
     /// Bytes of a request's body.
@@ -152,6 +154,7 @@ impl Default for HttpConfig {
         Self {
             listen: "127.0.0.1:8080".into(),
             health_listen: None,
+            console: true,
             keys: Vec::new(),
             body_bytes_max: 1 << 20,
             header_bytes_max: 32 << 10,

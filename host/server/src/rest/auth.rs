@@ -29,6 +29,13 @@ impl Keys {
         };
         Self(keys.iter().map(key).collect())
     }
+
+    /// Who holds this key.
+    pub fn holder(&self, key: &str) -> Option<KeyHolder> {
+        let digest = key_digest(key);
+        let is_it = |k: &&Key| bool::from(subtle::ConstantTimeEq::ct_eq(k.sha256.as_bytes(), digest.as_bytes()));
+        self.0.iter().find(is_it).map(|key| KeyHolder { stater: key.stater.clone(), rights: key.rights.clone() })
+    }
 }
 
 /// Hex SHA-256 of a key, as it stands in the configuration.
@@ -37,6 +44,7 @@ pub fn key_digest(key: &str) -> String {
 }
 
 /// Who calls.
+#[derive(Clone)]
 pub struct KeyHolder {
     /// Its name, and what it may state and ask.
     pub stater: Arc<Stater>,
@@ -46,12 +54,12 @@ pub struct KeyHolder {
 impl KeyHolder {
     /// # Errors
     /// `forbidden`.
-    pub fn require(&self, right: Right) -> Result<(), ApiProblem> {
+    pub fn require(&self, right: Right) -> Result<(), Problem> {
         if self.may(right) {
             return Ok(());
         }
         let text = format!("the key `{}` lacks the right `{}`", self.name(), right.as_str());
-        Err(Problem::new(Code::Forbidden, text).into())
+        Err(Problem::new(Code::Forbidden, text))
     }
 
     pub fn name(&self) -> &str {
@@ -68,17 +76,11 @@ impl FromRequestParts<Shared> for KeyHolder {
 
     async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiProblem> {
         let Some(key) = credentials(&parts.headers, "Bearer") else {
-            return Err(unknown(parts, api, "", "no key came with the request").await);
+            return Err(unknown(parts, api, "", "no key came with the request").await.into());
         };
-        let digest = key_digest(key);
-        let found = api
-            .keys
-            .0
-            .iter()
-            .find(|k| bool::from(subtle::ConstantTimeEq::ct_eq(k.sha256.as_bytes(), digest.as_bytes())));
-        match found {
-            Some(key) => Ok(Self { stater: key.stater.clone(), rights: key.rights.clone() }),
-            None => Err(unknown(parts, api, key, "the key is not known").await),
+        match api.keys.holder(key) {
+            Some(holder) => Ok(holder),
+            None => Err(unknown(parts, api, key, "the key is not known").await.into()),
         }
     }
 }
@@ -90,7 +92,7 @@ pub fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> 
 }
 
 /// Who calls without a key is part of the record, without what it carried.
-async fn unknown(parts: &Parts, api: &Shared, key: &str, text: &str) -> ApiProblem {
+pub async fn unknown(parts: &Parts, api: &Shared, key: &str, text: &str) -> Problem {
     let problem = Problem::new(Code::Unauthorized, text);
     api.hub.refuse(IntakeKind::Rest, "unknown", parts.uri.path(), &problem).await;
     api.throttle.answer(parts.extensions.get().copied(), key.as_bytes(), problem, api.hub.clock.now_ms())

@@ -2,7 +2,7 @@
 
 use super::connections::{HttpConnections, Seat};
 use super::throttle::Peer;
-use super::{ApiProblem, PROBES, Shared, probes, router};
+use super::{ApiProblem, PROBES, Shared, probes};
 use crate::config::model::HttpConfig;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Version, header};
@@ -36,10 +36,9 @@ const LEAVE_MAX: Duration = Duration::from_secs(1);
 /// Of those who look how the hub is there are few.
 const PROBERS_MAX: usize = 64;
 
-/// Serves until `stop` is cancelled and running requests have ended.
-pub async fn serve(listener: TcpListener, api: Shared, stop: CancellationToken) {
-    let most = api.limits.connections_max;
-    serve_all(listener, router(api.clone()), &api.limits, most, stop).await;
+/// Serves `app` until `stop` is cancelled and running requests have ended.
+pub async fn serve(listener: TcpListener, app: Router, api: Shared, stop: CancellationToken) {
+    serve_all(listener, app, &api.limits, api.limits.connections_max, stop).await;
 }
 
 /// Serves health, readiness and metrics alone.
