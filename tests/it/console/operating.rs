@@ -43,6 +43,8 @@ async fn failures_are_retried_and_skipped_one_by_one_and_those_that_are_marked()
         (trace["deliveries"][0]["attempts"] == json!(2) && trace["deliveries"][0]["by"] == "operator").then_some(())
     })
     .await;
+    let nothing = [("nothing", "yes"), ("id", id(&failing[1])), ("to", "/failures?key=1")];
+    assert_eq!(operator.does("/failures", &nothing).await, "/failures?key=1");
     // What cannot be taken back is asked about first.
     let asked = operator.post("/failures", &[("skip", id(&failing[1]))]).await;
     assert_eq!((asked.status, state(&hub, &failing[1]).await), (200, json!("parked")));

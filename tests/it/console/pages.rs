@@ -6,11 +6,19 @@ use serde_json::{Value, json};
 
 const BYTES_MAX: usize = 60_000;
 
+/// A system whose hook leaves out an entry of what it is sent.
+pub const BANK: &str = r#"
+[systems.bank]
+adapter = "hostile"
+[systems.bank.config]
+behaviour = "leave-out"
+[systems.bank.hook]
+open = true
+"#;
+
 /// A hub with a payment that billing refused, and an entry that an adapter left out.
 async fn eventful(url: &str) -> (Hub, Value) {
-    let bank = "[systems.bank]\nadapter = \"hostile\"\n[systems.bank.config]\nbehaviour = \"leave-out\"\n\
-                [systems.bank.hook]\nopen = true\n";
-    let hub = Hub::start(&format!("{bank}{}", strict(url)));
+    let hub = Hub::start(&format!("{BANK}{}", strict(url)));
     let failing = refused(&hub, 1).await.remove(0);
     let asked = hub.client.post(format!("{}/hooks/bank/leave-out?phone=7900", hub.url));
     assert_eq!(hub.send(asked).await.status, 200);

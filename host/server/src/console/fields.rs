@@ -2,6 +2,10 @@
 
 use url::form_urlencoded;
 
+/// Fields of an address that say what was done just now, and to how many.
+pub const DONE: &str = "done";
+pub const COUNT: &str = "count";
+
 /// Names and values, in their order.
 #[derive(Clone, Debug, Default)]
 pub struct Fields(Vec<(String, String)>);
@@ -34,6 +38,14 @@ pub fn link<'a>(path: &str, fields: impl IntoIterator<Item = (&'a str, &'a str)>
         query if query.is_empty() => path.to_string(),
         query => format!("{path}?{query}"),
     }
+}
+
+/// The same address without the notice of what was done, and with these fields.
+pub fn noting(to: &str, notice: &[(&str, &str)]) -> String {
+    let (path, query) = to.split_once('?').unwrap_or((to, ""));
+    let fields: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let kept = fields.iter().filter(|(name, _)| ![DONE, COUNT].contains(&name.as_str()));
+    link(path, kept.map(|(name, value)| (name.as_str(), value.as_str())).chain(notice.iter().copied()))
 }
 
 /// Where a form wants to lead back to, if that is here: a path of this hub, never another host.
@@ -71,5 +83,7 @@ mod tests {
         assert_eq!((fields.get("type"), fields.get("empty"), fields.get("и")), (Some("a+b"), None, Some("й")));
         assert_eq!(link("/m", [("a", "1&2"), ("b", "")]), "/m?a=1%262");
         assert_eq!(link("/m", [("b", "")]), "/m");
+        assert_eq!(noting("/m?a=1%262&done=skip&count=2", &[(DONE, "retry")]), "/m?a=1%262&done=retry");
+        assert_eq!(noting("/m?done=skip", &[]), "/m");
     }
 }

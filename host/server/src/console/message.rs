@@ -33,6 +33,7 @@ struct MessagePage {
     may_operate: bool,
     may_read_personal: bool,
     seq: String,
+    received_at: Moment,
     attributes: Vec<Attribute>,
     data: CutText,
     event: CutText,
@@ -183,6 +184,7 @@ pub async fn page(State(console): State<Held>, viewer: Viewer, seq: Result<Path<
         data: room.json(trace.message.get("data").unwrap_or(&Value::Null), DATA_BYTES_MAX),
         event: room.json(&trace.message, DATA_BYTES_MAX),
         attributes,
+        received_at: Moment::of(trace.received_at),
         intake: trace.intake.map(IntakeRow::new),
         deliveries: trace
             .deliveries

@@ -22,8 +22,16 @@ struct SystemsPage {
     may_operate: bool,
     wanted: String,
     rows: Vec<SystemRow>,
-    count: usize,
+    summary: Summary,
     next: Option<String>,
+}
+
+/// At a glance: of all systems, whatever the page shows.
+struct Summary {
+    count: usize,
+    silent: usize,
+    paused: usize,
+    gave_up: i64,
 }
 
 struct SystemRow {
@@ -79,15 +87,23 @@ impl SystemRow {
         }
     }
 
+    fn is_silent(&self) -> bool {
+        let connects = self.connection.as_ref().is_none_or(|c| !["failing", "connecting"].contains(&c.state.as_str()));
+        self.down_since.is_some() || !connects
+    }
+
+    /// Deliveries that only a person brings further.
+    fn gave_up(&self) -> i64 {
+        self.deliveries.iter().filter(|(state, _)| ["parked", "dead"].contains(state)).map(|(_, count)| count).sum()
+    }
+
     fn is_well(&self) -> bool {
         !self.paused && self.down_since.is_none() && self.held_until.is_none()
     }
 
     /// Those that somebody must see to come first.
     fn rank(&self) -> u8 {
-        let gave_up = self.deliveries.iter().any(|(state, _)| ["parked", "dead"].contains(state));
-        let connects = self.connection.as_ref().is_none_or(|c| !["failing", "connecting"].contains(&c.state.as_str()));
-        match (self.down_since.is_some() || !connects, self.paused, gave_up || !self.held.is_empty()) {
+        match (self.is_silent(), self.paused, self.gave_up() > 0 || !self.held.is_empty()) {
             (true, _, _) => 0,
             (_, _, true) => 1,
             (_, true, _) => 2,
@@ -104,10 +120,17 @@ pub async fn page(State(console): State<Held>, viewer: Viewer) -> Shown {
     let all = all.into_iter().filter(|shown| shown.name.contains(&wanted));
     let mut rows: Vec<_> = all.map(|shown| SystemRow::new(shown, t)).collect();
     rows.sort_by_key(SystemRow::rank);
-    let (count, until) = (rows.len(), from.saturating_add(PAGE));
-    let next = (until < count).then(|| link("/", [("name", wanted.as_str()), ("from", until.to_string().as_str())]));
+    let summary = Summary {
+        count: rows.len(),
+        silent: rows.iter().filter(|row| row.is_silent()).count(),
+        paused: rows.iter().filter(|row| row.paused).count(),
+        gave_up: rows.iter().map(SystemRow::gave_up).sum(),
+    };
+    let until = from.saturating_add(PAGE);
+    let next =
+        (until < summary.count).then(|| link("/", [("name", wanted.as_str()), ("from", until.to_string().as_str())]));
     let rows = rows.into_iter().skip(from).take(PAGE).collect();
-    page::html(&SystemsPage { t, may_operate: viewer.may_operate(), frame: viewer.frame, wanted, rows, count, next })
+    page::html(&SystemsPage { t, may_operate: viewer.may_operate(), frame: viewer.frame, wanted, rows, summary, next })
 }
 
 /// Pauses one, or goes on with it.

@@ -127,6 +127,10 @@ texts! {
     next_page "Next page" "Дальше";
     first_page "First page" "В начало";
     total "In all:" "Всего:";
+    silent "do not answer:" "не отвечают:";
+    held_by_people "paused:" "приостановлены:";
+    gave_up "deliveries that wait for a person:" "доставки, которые ждут человека:";
+    all_flows "Everything flows." "Всё идёт.";
     number "No." "№";
     received "Received" "Получено";
     type_ "Type" "Тип";
@@ -142,7 +146,7 @@ texts! {
     event "The event as JSON" "Событие в JSON";
     whole "Everything as JSON" "Всё в JSON";
     is_cut "Cut here; the whole is under “Everything as JSON”." "Здесь сокращено; целиком — «Всё в JSON».";
-    came_in_with "Came in with" "Пришло с";
+    came_in_with "The input it came in" "Вход, с которым пришло";
     no_intake "It came as a message of its own." "Пришло отдельным сообщением.";
     no_deliveries "No route leads it anywhere." "Ни один маршрут никуда его не ведёт.";
     key "Key" "Ключ";

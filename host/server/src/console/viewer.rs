@@ -1,6 +1,6 @@
 //! Who looks, and how: the session, the language, the colours; and the forms that they send.
 
-use super::fields::{Fields, back, link};
+use super::fields::{COUNT, DONE, Fields, back, link, noting};
 use super::page::PageProblem;
 use super::sessions::SignedIn;
 use super::shown::Moment;
@@ -22,6 +22,8 @@ pub const LANGUAGE: &str = "busbar-language";
 pub const THEME: &str = "busbar-theme";
 /// A form's field with the token of its session.
 pub const TOKEN: &str = "token";
+/// The button that browsers press when somebody presses Enter in a form of many buttons.
+const NOTHING: &str = "nothing";
 
 /// The colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,13 +83,13 @@ impl PageFrame {
         let here =
             if request.method() == Method::GET { uri.path_and_query().map_or("/", |here| here.as_str()) } else { "/" };
         let query = Fields::parse(uri.query().unwrap_or_default().as_bytes());
-        let done = query.owned("done").map(|done| (done, query.get("count").and_then(|c| c.parse().ok()).unwrap_or(1)));
+        let done = query.owned(DONE).map(|done| (done, query.get(COUNT).and_then(|c| c.parse().ok()).unwrap_or(1)));
         let language = cookie(headers, LANGUAGE).and_then(|text| Language::parse(&text));
         Self {
             language: language.unwrap_or_else(|| Language::wished(headers)),
             theme: cookie(headers, THEME).and_then(|text| Theme::parse(&text)).unwrap_or_default(),
             signed,
-            here: here.to_string(),
+            here: noting(here, &[]),
             path: uri.path().to_string(),
             now_ms: console.api.hub.clock.now_ms(),
             done,
@@ -149,13 +151,8 @@ pub struct Posted {
 impl Posted {
     /// Back to where the form stood, and what was done.
     pub fn done(&self, what: &str, count: usize) -> Response {
-        let to = back(self.form.get("to"));
-        let (path, query) = to.split_once('?').unwrap_or((to, ""));
-        let fields: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        let kept = fields.iter().filter(|(name, _)| !["done", "count"].contains(&name.as_str()));
-        let kept = kept.map(|(name, value)| (name.as_str(), value.as_str()));
         let count = count.to_string();
-        Redirect::to(&link(path, kept.chain([("done", what), ("count", count.as_str())]))).into_response()
+        Redirect::to(&noting(back(self.form.get("to")), &[(DONE, what), (COUNT, &count)])).into_response()
     }
 }
 
@@ -174,6 +171,9 @@ impl FromRequest<Held> for Posted {
         if own.is_empty() || !bool::from(own.as_bytes().ct_eq(given.as_bytes())) {
             let text = "the form does not carry the token of this session: it is an old one, or it was forged";
             return Err(refused(Problem::new(Code::Forbidden, text)));
+        }
+        if form.get(NOTHING).is_some() {
+            return Err(Redirect::to(back(form.get("to"))).into_response());
         }
         Ok(Self { viewer, form })
     }
@@ -199,8 +199,9 @@ pub fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
 
 /// A cookie for this hub alone, which no script reads; over TLS it never goes without.
 pub fn kept(name: &'static str, value: String, headers: &HeaderMap) -> Cookie<'static> {
-    let is_secure =
-        headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+    let proto = headers.get("x-forwarded-proto").and_then(|proto| proto.to_str().ok()).unwrap_or_default();
+    // Of several proxies the first one is where the browser is.
+    let is_secure = proto.split(',').next().is_some_and(|first| first.trim().eq_ignore_ascii_case("https"));
     Cookie::build((name, value)).path("/").http_only(true).same_site(SameSite::Strict).secure(is_secure).build()
 }
 
