@@ -43,6 +43,10 @@ async fn failures_are_retried_and_skipped_one_by_one_and_those_that_are_marked()
         (trace["deliveries"][0]["attempts"] == json!(2) && trace["deliveries"][0]["by"] == "operator").then_some(())
     })
     .await;
+    let alike = "/failures?system=billing&type=payment.received.v1&code=refused";
+    assert!(page.contains(&format!("href=\"{}\"", alike.replace('&', "&#38;"))), "{page}");
+    assert!(operator.page(alike).await.contains(id(&failing[0])));
+    assert!(operator.page(&alike.replace("refused", "transient")).await.contains("Nothing is failing."));
     let nothing = [("nothing", "yes"), ("id", id(&failing[1])), ("to", "/failures?key=1")];
     assert_eq!(operator.does("/failures", &nothing).await, "/failures?key=1");
     // What cannot be taken back is asked about first.

@@ -14,7 +14,7 @@ use askama::Template;
 use axum::extract::State;
 use busbar_core::{DeliveryFilter, Problem, States};
 
-const PAGE: u32 = 30;
+const PAGE: u32 = 25;
 const DETAIL_BYTES_MAX: usize = 240;
 pub const FILTERS: [&str; 5] = ["system", "type", "code", "key", "state"];
 const STATES: [&str; 5] = ["failing", "parked", "dead", "ready", "waiting"];
@@ -46,12 +46,17 @@ struct FailureRow {
     next_at: Option<Moment>,
     since: Moment,
     error: Option<ErrorShown>,
+    /// Those of the same system, type and code.
+    alike: Option<String>,
     fits: Fits,
 }
 
 impl FailureRow {
     fn new(found: DeliveryFound) -> Self {
         let delivery = found.delivery;
+        let code = delivery.error.as_ref().map(|error| error.code.as_str());
+        let of = |code| [("system", delivery.system.as_str()), ("type", found.r#type.as_str()), ("code", code)];
+        let alike = code.map(|code| link("/failures", of(code)));
         Self {
             message: found.message,
             r#type: line(&found.r#type),
@@ -63,6 +68,7 @@ impl FailureRow {
             next_at: delivery.next_at.map(Moment::of),
             since: Moment::of(delivery.updated_at),
             error: delivery.error.map(|error| ErrorShown::new(error, DETAIL_BYTES_MAX)),
+            alike,
             id: delivery.id,
         }
     }

@@ -172,6 +172,7 @@ texts! {
     with_all "With all that match, on every page:" "Со всеми подходящими, на всех страницах:";
     retry_all "Retry all…" "Повторить все…";
     skip_all "Skip all…" "Пропустить все…";
+    alike "Those alike" "Такие же";
     since_title "Since" "С какого времени";
     sure_retry "Retry these deliveries?" "Повторить эти доставки?";
     sure_skip "Skip these deliveries?" "Пропустить эти доставки?";
