@@ -2,8 +2,9 @@
 # Makes sure that adapters can be built here: the wasm target, in the three ways of `busbar adapter build`.
 #   deploy/common/prepare.sh          the wasm target
 #   deploy/common/prepare.sh tests    also RabbitMQ, PostgreSQL, OpenLDAP and Samba, which the tests start for themselves,
-#                                     and what checks XML, makes certificates, and runs what is written in Python,
-#                                     JavaScript and Java. Go 1.23 is taken where it is: Debian's may be older, and the tests say so.
+#                                     what checks XML, makes certificates, and runs what is written in Python, JavaScript
+#                                     and Java, and a browser for the console. Go 1.23 is taken where it is: Debian's may be
+#                                     older, and the tests say so.
 # Installs Debian packages when it is root; otherwise says exactly what to install.
 set -euo pipefail
 
@@ -43,6 +44,7 @@ if [ "${1:-}" = tests ]; then
   { command -v samba && command -v ldbsearch && [ -d /usr/share/samba/setup ] && ls /usr/lib/*/samba/vfs/acl_xattr.so; } >/dev/null 2>&1 ||
     missing+=(samba-ad-dc samba-ad-provision ldb-tools)
   { command -v javac && command -v mvn; } >/dev/null || missing+=(default-jdk-headless maven)
+  command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
 fi
 
 [ ${#missing[@]} -eq 0 ] && exit 0

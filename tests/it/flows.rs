@@ -10,7 +10,7 @@ mod clock;
 mod connection;
 mod disk;
 mod drift;
-mod entries;
+pub mod entries;
 mod farewell;
 mod files;
 mod inbox;

@@ -1,6 +1,6 @@
 //! Hooks of a running hub: payment terminals by OSMP, and signed webhooks in. Deliveries are in `deliveries`.
 
-mod deliveries;
+pub mod deliveries;
 mod people;
 mod refusals;
 mod tokens;

@@ -6,6 +6,7 @@ mod contracts {
 }
 mod check;
 mod conformance;
+mod console;
 mod egress;
 mod faults;
 mod field;

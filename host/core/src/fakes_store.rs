@@ -32,6 +32,7 @@ impl MemoryJournal {
         let d = self.deliveries.get(&id)?;
         Some(DeliveryView {
             id,
+            r#type: self.messages.get(&d.stored.message_seq)?.message.r#type.clone(),
             system: d.stored.system.clone(),
             key: d.stored.key.clone(),
             state: d.stored.state,

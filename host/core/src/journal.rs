@@ -347,6 +347,8 @@ pub struct DeliveryFilter {
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeliveryView {
     pub id: i64,
+    /// Of its message.
+    pub r#type: String,
     pub system: String,
     pub key: Option<String>,
     pub state: DeliveryState,

@@ -3,6 +3,7 @@
 use crate::amqp::{Allowed, Management, Policies, PolicyWatcher, RabbitTransport, SystemQueue, Topology, run_intake};
 use crate::bounds::{Bounds, Watcher};
 use crate::config::model::{KnownBy, PublisherConfig, ViaKind};
+use crate::console;
 use crate::deployment::{Deployment, System, policy, stating, system_rules};
 use crate::egress::Egress;
 use crate::files::Watch;
@@ -13,7 +14,7 @@ use crate::hub::{
     WasmAdapters, WriteAhead, WriterThread,
 };
 use crate::ids::new_id;
-use crate::rest::{Api, Hook, Keys, Throttle, serve, serve_probes};
+use crate::rest::{Api, Hook, Keys, Throttle, router, serve, serve_probes};
 use crate::retention::Retention;
 use crate::running::Running;
 use crate::store::{self, SqlStore};
@@ -121,12 +122,18 @@ pub async fn start(deployment: Deployment, metrics: Option<PrometheusHandle>) ->
     }
     intakes(&deployment, &hub, base, &intake, &mut tasks)?;
     let certificates = deployment.certificates.clone();
-    tasks.spawn(serve(listener, certificates, api.clone(), intake.clone()));
+    tasks.spawn(serve(listener, certificates, served(&deployment, &api), api.clone(), intake.clone()));
     // It answers while what runs ends, and goes with the process.
     if let Some(listener) = probed {
         tokio::spawn(serve_probes(listener, api.clone(), CancellationToken::new()));
     }
     Ok(Running { address, api, intake, delivery, leases, tasks, sharing, driver, transport, store, _lock: lock })
+}
+
+/// REST, and the console where it is on.
+fn served(deployment: &Deployment, api: &Arc<Api>) -> axum::Router {
+    let app = router(api.clone());
+    if deployment.config.http.console { app.merge(console::router(api.clone())) } else { app }
 }
 
 fn api(

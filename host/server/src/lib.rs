@@ -7,6 +7,7 @@ pub mod bounds;
 pub mod cli;
 pub mod cloudevents;
 pub mod config;
+pub mod console;
 pub mod deployment;
 pub mod egress;
 pub mod files;

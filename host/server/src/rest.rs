@@ -17,12 +17,17 @@ mod serve;
 mod statistics;
 mod system;
 mod throttle;
-mod views;
+pub mod views;
 
-pub use auth::{Keys, key_digest};
+pub use auth::{KeyHolder, Keys, key_digest, unknown};
 use described::Alike;
+pub use desk::{AuditShown, FailureShown, because, decisions, grouped};
+pub use journal::{shower, trace};
+pub use messages::read;
+pub use operations::{Operated, operate_each, set_paused};
 pub use problem::ApiProblem;
 pub use serve::{ServeLimits, serve, serve_probes};
+pub use system::{SystemShown, systems_shown};
 pub use throttle::Throttle;
 
 use crate::amqp::Policies;

@@ -127,6 +127,8 @@ pub struct HttpConfig {
     pub health_listen: Option<String>,
     /// TLS; plain HTTP where absent.
     pub tls: Option<HttpTlsConfig>,
+    /// Whether the operators' console is served at `/`, for holders of a key with the right `read`.
+    pub console: bool,
     /// Who may call the REST interface.
     pub keys: Vec<KeyConfig>,
     /// Bytes of a request's body.
@@ -157,6 +159,7 @@ impl Default for HttpConfig {
             listen: "127.0.0.1:8080".into(),
             health_listen: None,
             tls: None,
+            console: true,
             keys: Vec::new(),
             body_bytes_max: 1 << 20,
             header_bytes_max: 32 << 10,

@@ -71,6 +71,7 @@ impl Hub {
         let result = self.committer.commit(commit).await?;
         let outcome = if result.is_ok() { "ok" } else { "refused" };
         metrics::counter!("busbar_operations_total", "act" => name, "outcome" => outcome).increment(1);
+        tracing::info!(system, paused, by = decider.by, "a person decided about a system");
         // Where it cannot be read just now, it is a moment later.
         if let Err(problem) = self.pauses.follow().await {
             tracing::warn!(%problem, system, paused, "it is written, and holds a moment later");

@@ -56,6 +56,11 @@ impl Keys {
             (Some(_), Some(_)) => Err("several entries of `http.keys` name this certificate"),
         }
     }
+
+    /// Who holds this key.
+    pub fn holder(&self, key: &str) -> Option<KeyHolder> {
+        self.of_digest(&key_digest(key)).map(KeyHolder::from)
+    }
 }
 
 /// Hex SHA-256 of a key, as it stands in the configuration.
@@ -64,6 +69,7 @@ pub fn key_digest(key: &str) -> String {
 }
 
 /// Who calls.
+#[derive(Clone)]
 pub struct KeyHolder {
     /// Its name, and what it may state and ask.
     pub stater: Arc<Stater>,
@@ -73,12 +79,12 @@ pub struct KeyHolder {
 impl KeyHolder {
     /// # Errors
     /// `forbidden`.
-    pub fn require(&self, right: Right) -> Result<(), ApiProblem> {
+    pub fn require(&self, right: Right) -> Result<(), Problem> {
         if self.may(right) {
             return Ok(());
         }
         let text = format!("the key `{}` lacks the right `{}`", self.name(), right.as_str());
-        Err(Problem::new(Code::Forbidden, text).into())
+        Err(Problem::new(Code::Forbidden, text))
     }
 
     pub fn name(&self) -> &str {
@@ -96,22 +102,25 @@ impl FromRequestParts<Shared> for KeyHolder {
     async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiProblem> {
         let certificate = parts.extensions.get::<Arc<PeerCertificate>>().cloned();
         match (credentials(&parts.headers, "Bearer"), certificate) {
-            (Some(key), _) => match api.keys.of_digest(&key_digest(key)) {
-                Some(found) => Ok(found.into()),
-                None => Err(unknown(parts, api, key, Problem::new(Code::Unauthorized, "the key is not known")).await),
+            (Some(key), _) => match api.keys.holder(key) {
+                Some(holder) => Ok(holder),
+                None => {
+                    let problem = Problem::new(Code::Unauthorized, "the key is not known");
+                    Err(unknown(parts, api, key, problem).await.into())
+                }
             },
             (None, Some(certificate)) if !parts.headers.contains_key(AUTHORIZATION) => {
                 match by_certificate(&certificate, &parts.headers, &api.keys) {
                     Ok(found) => Ok(found.into()),
                     Err(why) => {
                         let problem = Problem::new(Code::Unauthorized, format!("{why}: {certificate}"));
-                        Err(unknown(parts, api, certificate.digest(), problem).await)
+                        Err(unknown(parts, api, certificate.digest(), problem).await.into())
                     }
                 }
             }
             (None, _) => {
                 let problem = Problem::new(Code::Unauthorized, "no key came with the request");
-                Err(unknown(parts, api, "", problem).await)
+                Err(unknown(parts, api, "", problem).await.into())
             }
         }
     }
@@ -155,7 +164,7 @@ pub fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> 
 }
 
 /// Who calls without a right key is part of the record, without the key; a certificate is no secret.
-async fn unknown(parts: &Parts, api: &Shared, given: &str, problem: Problem) -> ApiProblem {
+pub async fn unknown(parts: &Parts, api: &Shared, given: &str, problem: Problem) -> Problem {
     api.hub.refuse(IntakeKind::Rest, "unknown", parts.uri.path(), &problem).await;
     api.throttle.answer(parts.extensions.get().copied(), given.as_bytes(), problem, api.hub.clock.now_ms())
 }

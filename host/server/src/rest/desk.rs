@@ -86,26 +86,26 @@ pub struct FailuresQuery {
 #[serde(rename_all = "kebab-case")]
 pub struct FailureShown {
     /// Names the cause for ever: `/v1/deliveries?cause=…` lists them, and operations on many take it.
-    cause: String,
-    system: String,
-    r#type: String,
+    pub cause: String,
+    pub system: String,
+    pub r#type: String,
     /// Code of the error, or the adapter's own.
-    code: String,
+    pub code: String,
     /// `retry` (may succeed later by itself), `reject` (never as it is) or `bug`.
     #[schema(value_type = String)]
-    class: Class,
+    pub class: Class,
     /// Where in the data or the input, with `*` for every number in it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    place: Option<String>,
+    pub place: Option<String>,
     /// What the far end said last: the status of its answer, or in a word why there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    answer: Option<String>,
-    total: u64,
+    pub answer: Option<String>,
+    pub total: u64,
     /// The same by state: `parked`, `dead`, and `ready` of those that are tried again.
-    deliveries: BTreeMap<String, u64>,
+    pub deliveries: BTreeMap<String, u64>,
     /// When something happened last to the one that has been left alone longest, and to the newest.
-    first_at: String,
-    last_at: String,
+    pub first_at: String,
+    pub last_at: String,
 }
 
 /// Why deliveries fail now.
@@ -204,60 +204,68 @@ impl AuditQuery {
 #[serde(rename_all = "kebab-case")]
 pub struct AuditShown {
     /// From 1, without gaps.
-    seq: String,
-    at: String,
-    by: String,
-    deed: String,
+    pub seq: String,
+    pub at: String,
+    pub by: String,
+    pub deed: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    system: Option<String>,
+    pub system: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    delivery: Option<String>,
+    pub delivery: Option<String>,
     /// Of a decision about a delivery: its state now; absent when it is not in the journal any more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    state_now: Option<String>,
+    pub state_now: Option<String>,
     /// Id of the entry of an input that it was about.
     #[serde(skip_serializing_if = "Option::is_none")]
-    intake: Option<String>,
+    pub intake: Option<String>,
     /// `***` without the right `read-personal`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    comment: Option<String>,
+    pub comment: Option<String>,
     /// SHA-256 over the hash before it, a line feed, and the entry as it is kept: keep one elsewhere, and `busbar audit verify`
     /// tells whether anything up to it was changed.
-    hash: String,
+    pub hash: String,
 }
 
 /// A page of decisions, newest first.
 #[derive(Serialize, ToSchema)]
-pub struct AuditPage {
-    audit: Vec<AuditShown>,
+pub struct Decisions {
+    pub audit: Vec<AuditShown>,
     /// Give it as `after` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
+    pub next: Option<String>,
 }
 
 /// What persons decided: who, when, why, about what, and what became of it; newest first.
 #[utoipa::path(get, path = "/v1/audit", tag = "operations", security(("key" = ["read"])), params(AuditQuery),
-    responses((status = 200, body = AuditPage), (status = "4XX", body = super::problem::Body)))]
+    responses((status = 200, body = Decisions), (status = "4XX", body = super::problem::Body)))]
 pub async fn audit(
     State(api): State<Shared>,
     caller: KeyHolder,
     query: Result<Query<AuditQuery>, QueryRejection>,
-) -> Result<Json<AuditPage>, ApiProblem> {
-    caller.require(Right::Read)?;
+) -> Result<Json<Decisions>, ApiProblem> {
     let filter = query.map_err(|e| bad(e.body_text()))?.0.filter()?;
-    let found = api.hub.store.audit(&filter).await?;
+    Ok(Json(decisions(&api, &caller, &filter).await?))
+}
+
+/// The same for whoever shows it otherwise.
+///
+/// # Errors
+/// `forbidden`, `store-unavailable`.
+pub async fn decisions(api: &Shared, caller: &KeyHolder, filter: &AuditFilter) -> Result<Decisions, Problem> {
+    caller.require(Right::Read)?;
+    let found = api.hub.store.audit(filter).await?;
     let full = found.len() >= usize::try_from(filter.limit).unwrap_or(usize::MAX);
     let next = found.last().filter(|_| full).map(|entry| entry.record.seq.to_string());
     let personal = caller.may(Right::ReadPersonal);
     let mut audit = Vec::with_capacity(found.len());
     for entry in found {
         let state_now = match entry.record.delivery {
-            Some(delivery) => state_of(&api, delivery).await?,
+            Some(delivery) => state_of(api, delivery).await?,
             None => None,
         };
         audit.push(decision(entry, state_now, personal));
     }
-    Ok(Json(AuditPage { audit, next }))
+    Ok(Decisions { audit, next })
 }
 
 async fn state_of(api: &Shared, delivery: i64) -> Result<Option<DeliveryState>, Problem> {

@@ -45,7 +45,7 @@ pub async fn hook(
             }
             let given = parts.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
             let peer = parts.extensions.get().copied();
-            return Err(api.throttle.answer(peer, given, problem, api.hub.clock.now_ms()));
+            return Err(api.throttle.answer(peer, given, problem, api.hub.clock.now_ms()).into());
         }
     };
     let prefix = format!("/hooks/{system}");

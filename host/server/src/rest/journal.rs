@@ -86,8 +86,16 @@ pub async fn message(
     caller: KeyHolder,
     seq: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Trace>, ApiProblem> {
-    caller.require(Right::Read)?;
     let Path(seq) = seq.map_err(|e| Problem::new(Code::NotFound, e.body_text()))?;
+    Ok(Json(trace(&api, &caller, &seq).await?))
+}
+
+/// The same for whoever shows it otherwise.
+///
+/// # Errors
+/// `forbidden`, `not-found`, `store-unavailable`.
+pub async fn trace(api: &Shared, caller: &KeyHolder, seq: &str) -> Result<Trace, Problem> {
+    caller.require(Right::Read)?;
     let missing = || Problem::new(Code::NotFound, format!("no message with the number `{seq}`"));
     let number = seq.parse().map_err(|_| missing())?;
     let view = api.hub.store.message(number).await?.ok_or_else(missing)?;
@@ -100,7 +108,7 @@ pub async fn message(
             .pop(),
         None => None,
     };
-    Ok(Json(shower(&api, &caller).trace(view, intake)))
+    Ok(shower(api, caller).trace(view, intake))
 }
 
 /// Which inputs.
@@ -133,7 +141,8 @@ pub async fn intakes(
     Ok(Json(Intakes { intakes: found.into_iter().map(|i| shower.intake(i)).collect() }))
 }
 
-fn shower<'a>(api: &'a Shared, caller: &KeyHolder) -> Shower<'a> {
+/// Shows the journal as this caller may see it.
+pub fn shower<'a>(api: &'a Shared, caller: &KeyHolder) -> Shower<'a> {
     Shower { catalog: &api.hub.rules.catalog, personal: caller.may(Right::ReadPersonal) }
 }
 

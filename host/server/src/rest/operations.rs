@@ -2,15 +2,16 @@
 
 use super::auth::KeyHolder;
 use super::desk::{WhyQuery, because, decider, instant};
+use super::journal::shower;
 use super::messages::read;
-use super::views::{DeliveriesFound, DeliveryFound, Shower};
+use super::views::{DeliveriesFound, DeliveryFound};
 use super::{ApiProblem, Shared};
 use crate::config::model::Right;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use busbar_core::{Act, Code, DeliveryFilter, Problem, States, parse_cause, parse_json};
+use busbar_core::{Act, Code, Decider, DeliveryFilter, DeliveryView, Problem, States, parse_cause, parse_json};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
@@ -83,20 +84,20 @@ impl DeliveriesQuery {
 #[serde(rename_all = "kebab-case")]
 pub struct Operated {
     /// Deliveries it was done to.
-    done: usize,
+    pub done: usize,
     /// Those it did not fit, and why: those behind an earlier parked one among them.
-    refused: Vec<OperationRefused>,
+    pub refused: Vec<OperationRefused>,
     /// Give it as `after` for the next ones; absent when there are no more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
+    pub next: Option<String>,
 }
 
 /// One delivery that an operation did not fit.
 #[derive(Serialize, ToSchema)]
 pub struct OperationRefused {
-    id: String,
-    code: String,
-    detail: String,
+    pub id: String,
+    pub code: String,
+    pub detail: String,
 }
 
 fn query(query: Result<Query<DeliveriesQuery>, QueryRejection>) -> Result<DeliveriesQuery, Problem> {
@@ -115,7 +116,7 @@ pub async fn deliveries(
     let filter = query(given)?.filter(States::Failing)?;
     let found = api.hub.store.deliveries(&filter).await?;
     let next = next(&filter, found.last().map(|(_, view)| view.id), found.len());
-    let shower = Shower { catalog: &api.hub.rules.catalog, personal: caller.may(Right::ReadPersonal) };
+    let shower = shower(&api, &caller);
     let deliveries = found.into_iter().map(|(seq, view)| shower.found(seq, view)).collect::<Vec<DeliveryFound>>();
     Ok(Json(DeliveriesFound { deliveries, next }))
 }
@@ -208,26 +209,41 @@ async fn many(
 ) -> Result<Json<Operated>, ApiProblem> {
     caller.require(Right::Operate)?;
     let query = query(given)?;
-    let rate = query.rate_per_second.unwrap_or(RATE_DEFAULT).clamp(1, RATE_MAX);
-    let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
     let filter = query.filter(States::GaveUp)?;
     let decider = because(caller, query.comment)?;
     let found = api.hub.store.deliveries(&filter).await?;
     let next = next(&filter, found.last().map(|(_, view)| view.id), found.len());
-    let mut operated = Operated { done: 0, refused: Vec::new(), next };
+    let rate = query.rate_per_second.unwrap_or(RATE_DEFAULT);
+    Ok(Json(Operated { next, ..operate_each(api, caller, found, rate, (&act, &decider)).await? }))
+}
+
+/// Does the same to each, at most so many a second.
+///
+/// # Errors
+/// `forbidden`, `store-unavailable`: what came before it is done.
+pub async fn operate_each(
+    api: &Shared,
+    caller: &KeyHolder,
+    found: Vec<(i64, DeliveryView)>,
+    rate_per_second: u32,
+    (act, decider): (&Act, &Decider),
+) -> Result<Operated, Problem> {
+    caller.require(Right::Operate)?;
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate_per_second.clamp(1, RATE_MAX));
+    let mut operated = Operated { done: 0, refused: Vec::new(), next: None };
     for (seq, view) in found {
         ticks.tick().await;
-        match api.hub.operate_on(seq, &view, act.clone(), &decider).await {
+        match api.hub.operate_on(seq, &view, act.clone(), decider).await {
             Ok(()) => operated.done += 1,
             Err(problem) if REFUSALS.contains(&problem.code) => operated.refused.push(OperationRefused {
                 id: view.id.to_string(),
                 code: problem.code.as_str().to_string(),
                 detail: problem.detail,
             }),
-            Err(problem) => return Err(problem.into()),
+            Err(problem) => return Err(problem),
         }
     }
-    Ok(Json(operated))
+    Ok(operated)
 }
 
 /// Start no deliveries of this system, at any hub, until it is resumed: a restart does not end it. Nothing is lost meanwhile.
@@ -261,8 +277,22 @@ async fn hold(
     why: Result<Query<WhyQuery>, QueryRejection>,
     paused: bool,
 ) -> Result<axum::http::StatusCode, ApiProblem> {
-    caller.require(Right::Operate)?;
     let Path(system) = system.map_err(|e| Problem::new(Code::NotFound, e.body_text()))?;
-    api.hub.hold(&system, paused, &decider(caller, why)?).await?;
+    set_paused(api, caller, &system, paused, &decider(caller, why)?).await?;
     Ok(axum::http::StatusCode::NO_CONTENT)
+}
+
+/// Pauses a system, or goes on with it.
+///
+/// # Errors
+/// `forbidden`, `not-found`, `store-unavailable`.
+pub async fn set_paused(
+    api: &Shared,
+    caller: &KeyHolder,
+    system: &str,
+    paused: bool,
+    decider: &Decider,
+) -> Result<(), Problem> {
+    caller.require(Right::Operate)?;
+    api.hub.hold(system, paused, decider).await
 }

@@ -3,11 +3,11 @@
 use super::connections::{HttpConnections, Seat};
 use super::greeting::{Greeted, Greeter};
 use super::throttle::Peer;
-use super::{ApiProblem, PROBES, Shared, probes, router};
+use super::{ApiProblem, PROBES, Shared, probes};
 use crate::config::model::HttpConfig;
 use crate::tls::{Certificates, PeerCertificate};
 use axum::extract::Request;
-use axum::http::{HeaderMap, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
 use busbar_core::{Code, Problem};
@@ -39,17 +39,18 @@ const LEAVE_MAX: Duration = Duration::from_secs(1);
 /// Of those who look how the hub is there are few.
 const PROBERS_MAX: usize = 64;
 
-/// Serves until `stop` is cancelled and running requests have ended, over TLS where there are certificates.
+/// Serves `app` until `stop` is cancelled and running requests have ended, over TLS where there are certificates.
 pub async fn serve(
     listener: TcpListener,
     certificates: Option<Arc<Certificates>>,
+    app: Router,
     api: Shared,
     stop: CancellationToken,
 ) {
     let most = api.limits.connections_max;
     let within = Duration::from_millis(api.limits.header_timeout_ms);
     let greeter = certificates.map(|certificates| Greeter::new(certificates, within));
-    serve_all(listener, greeter, router(api.clone()), &api.limits, most, stop).await;
+    serve_all(listener, greeter, app, &api.limits, most, stop).await;
 }
 
 /// Serves health, readiness and metrics alone.
@@ -121,18 +122,20 @@ async fn serve_all(
 /// With TLS the handshake comes first. Who is in it has a place like all others, and is the first to leave it.
 async fn connection(served: Served, stream: TcpStream, peer: Peer, seat: Arc<Seat>, stop: CancellationToken) {
     let Served { http, app, greeter } = served;
-    let Some(greeter) = greeter else { return requests(http, stream, peer, None, app, seat, stop).await };
+    let Some(greeter) = greeter else { return requests(http, stream, peer, Over::Plain, app, seat, stop).await };
     let greeted = tokio::select! {
         greeted = greeter.greet(stream) => greeted,
         () = stop.cancelled() => return,
         () = seat.leave.cancelled() => return,
     };
     match greeted {
-        Ok(Greeted::Tls(stream, certificate)) => requests(http, stream, peer, certificate, app, seat, stop).await,
+        Ok(Greeted::Tls(stream, certificate)) => {
+            requests(http, stream, peer, Over::Tls(certificate), app, seat, stop).await
+        }
         Ok(Greeted::Plain(stream)) => {
             let mut http = http;
             http.keep_alive(false);
-            requests(http, stream, peer, None, Router::new().fallback(plain), seat, stop).await;
+            requests(http, stream, peer, Over::Plain, Router::new().fallback(plain), seat, stop).await;
         }
         Err(error) => tracing::debug!(%error, "a connection ended in its handshake"),
     }
@@ -143,11 +146,17 @@ async fn plain() -> ApiProblem {
     Problem::new(Code::BadRequest, "plain HTTP came where TLS is spoken: the address begins with `https://`").into()
 }
 
+/// What a connection goes over, and the client's certificate where it showed one.
+enum Over {
+    Plain,
+    Tls(Option<Arc<PeerCertificate>>),
+}
+
 async fn requests(
     http: http1::Builder,
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: Peer,
-    certificate: Option<Arc<PeerCertificate>>,
+    over: Over,
     app: Router,
     seat: Arc<Seat>,
     stop: CancellationToken,
@@ -155,8 +164,12 @@ async fn requests(
     let (app, asked) = (TowerToHyperService::new(app), seat.clone());
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        if let Some(certificate) = &certificate {
-            request.extensions_mut().insert(certificate.clone());
+        if let Over::Tls(certificate) = &over {
+            // As a proxy says it that ends TLS in front of the hub; whatever the client says of that is no news.
+            request.headers_mut().insert("x-forwarded-proto", HeaderValue::from_static("https"));
+            if let Some(certificate) = certificate {
+                request.extensions_mut().insert(certificate.clone());
+            }
         }
         let (asking, answering) = (asked.ask(), app.call(request));
         async move {

@@ -51,43 +51,43 @@ pub async fn schema(
 #[derive(Default, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct SystemShown {
-    name: String,
+    pub name: String,
     /// Deliveries running now.
-    in_flight: usize,
+    pub in_flight: usize,
     /// Since when it does not answer, milliseconds since the epoch; absent while it does.
     #[serde(skip_serializing_if = "Option::is_none")]
-    down_since_ms: Option<i64>,
+    pub down_since_ms: Option<i64>,
     /// It asked to be left alone until then (at most `policy.wait-max-ms`), milliseconds since the epoch. A person's
     /// retry of one of its deliveries overrules it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    held_until_ms: Option<i64>,
+    pub held_until_ms: Option<i64>,
     /// A person holds its deliveries up.
-    paused: bool,
+    pub paused: bool,
     /// Who does, since when, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pause: Option<PauseShown>,
+    pub pause: Option<PauseShown>,
     /// Deliveries by state.
-    deliveries: BTreeMap<String, i64>,
+    pub deliveries: BTreeMap<String, i64>,
     /// Bounds of `limits` that are nearly reached, or are: `state-keys`, `state-bytes`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    nearly_reached: Vec<String>,
+    pub nearly_reached: Vec<String>,
     /// Of a system with a TCP connection: how that is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    connection: Option<ConnectionShown>,
+    pub connection: Option<ConnectionShown>,
     /// Of a system with a folder, in or out: what is held up there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    files: Option<FilesShown>,
+    pub files: Option<FilesShown>,
 }
 
 /// Who holds a system's deliveries up.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PauseShown {
-    by: String,
-    at: String,
+    pub by: String,
+    pub at: String,
     /// `***` without the right `read-personal`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    comment: Option<String>,
+    pub comment: Option<String>,
 }
 
 impl PauseShown {
@@ -100,6 +100,14 @@ impl PauseShown {
 /// The systems of the deployment.
 #[utoipa::path(get, path = "/v1/systems", tag = "systems", security(("key" = ["read"])), responses((status = 200, body = Vec<SystemShown>)))]
 pub async fn systems(State(api): State<Shared>, caller: KeyHolder) -> Result<Json<Vec<SystemShown>>, ApiProblem> {
+    Ok(Json(systems_shown(&api, &caller).await?))
+}
+
+/// The same for whoever shows them otherwise.
+///
+/// # Errors
+/// `forbidden`, `store-unavailable`.
+pub async fn systems_shown(api: &Shared, caller: &KeyHolder) -> Result<Vec<SystemShown>, Problem> {
     caller.require(Right::Read)?;
     let mut shown: BTreeMap<String, SystemShown> = BTreeMap::new();
     let now_ms = api.hub.clock.now_ms();
@@ -141,7 +149,7 @@ pub async fn systems(State(api): State<Shared>, caller: KeyHolder) -> Result<Jso
             [&mut files.inbox, &mut files.outbox].into_iter().flatten().for_each(|held| held.reason = None);
         }
     }
-    Ok(Json(shown.into_values().collect()))
+    Ok(shown.into_values().collect())
 }
 
 /// The process is alive.

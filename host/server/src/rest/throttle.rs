@@ -1,7 +1,6 @@
 //! Wrong keys and passwords slow down whoever sends them, and nobody else: a right one is always served, so that somebody
 //! behind the same proxy, or with the same address, cannot be shut out by another's guesses.
 
-use super::ApiProblem;
 use busbar_core::engine::{Bucket, Rate};
 use busbar_core::{Code, Problem};
 use std::collections::HashMap;
@@ -37,8 +36,8 @@ struct WrongKeys {
 
 impl Throttle {
     /// What the sender of a wrong key, or of none, is told: that it is wrong, or to send no more for now.
-    pub fn answer(&self, peer: Option<Peer>, given: &[u8], problem: Problem, now_ms: i64) -> ApiProblem {
-        let Some(Peer(address)) = peer else { return problem.into() };
+    pub fn answer(&self, peer: Option<Peer>, given: &[u8], problem: Problem, now_ms: i64) -> Problem {
+        let Some(Peer(address)) = peer else { return problem };
         let address = network(address);
         let by_key = (!given.is_empty()).then(|| (self.hasher.hash_one((address, given)), KEY));
         let by_address = (self.hasher.hash_one(address), ADDRESS);
@@ -53,10 +52,10 @@ impl Throttle {
                 }
                 let mut problem = Problem::new(Code::Throttled, "too many wrong keys came from here");
                 problem.retry_after_ms = Some(wait_ms);
-                return problem.into();
+                return problem;
             }
         }
-        problem.into()
+        problem
     }
 }
 

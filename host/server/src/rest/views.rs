@@ -19,13 +19,13 @@ pub fn time(ms: i64) -> String {
 #[derive(Serialize, ToSchema)]
 pub struct Error {
     /// Stable, see the list of errors; or the adapter's own.
-    code: String,
-    detail: String,
+    pub code: String,
+    pub detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    place: Option<String>,
+    pub place: Option<String>,
     /// What the far end said last: the status of its answer, or in a word why there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    answer: Option<String>,
+    pub answer: Option<String>,
 }
 
 impl From<ErrorRecord> for Error {
@@ -44,54 +44,56 @@ impl Error {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CallShown {
-    attempt: u32,
-    ordinal: u32,
+    pub attempt: u32,
+    pub ordinal: u32,
     /// `http`, `ask`, `state`, `publish` or `file`.
-    kind: String,
-    request: Value,
+    pub kind: String,
+    pub request: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
-    answer: Option<Value>,
+    pub answer: Option<Value>,
     /// `ok`, `recorded` (answered from the record, not sent again), `withheld` (not sent: an earlier attempt did, and
     /// nobody knows what came of it), or what went wrong.
-    outcome: String,
-    at: String,
-    duration_us: u64,
+    pub outcome: String,
+    pub at: String,
+    pub duration_us: u64,
 }
 
 /// One delivery.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Delivery {
-    id: String,
-    system: String,
+    pub id: String,
+    pub system: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
+    pub key: Option<String>,
     /// `ready`, `done`, `parked`, `waiting` (behind a parked one), `dead` or `skipped`.
-    state: String,
-    attempts: u32,
+    pub state: String,
+    pub attempts: u32,
     /// While `ready` after a failure: not before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    next_at: Option<String>,
-    updated_at: String,
+    pub next_at: Option<String>,
+    pub updated_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Error>,
+    pub error: Option<Error>,
     /// Data that a person put in place of the message's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    edited: Option<Value>,
+    pub edited: Option<Value>,
     /// Who retried, edited or skipped it last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<String>,
+    pub by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    calls: Option<Vec<CallShown>>,
+    pub calls: Option<Vec<CallShown>>,
 }
 
 /// A delivery in a list of deliveries.
 #[derive(Serialize, ToSchema)]
 pub struct DeliveryFound {
     /// `seq` of its message.
-    message: String,
+    pub message: String,
+    /// The type of its message.
+    pub r#type: String,
     #[serde(flatten)]
-    delivery: Delivery,
+    pub delivery: Delivery,
 }
 
 /// A page of deliveries.
@@ -109,46 +111,46 @@ pub struct DeliveriesFound {
 #[schema(as = Message)]
 pub struct MessageShown {
     /// The journal's number of the message.
-    seq: String,
-    id: String,
-    source: String,
-    r#type: String,
+    pub seq: String,
+    pub id: String,
+    pub source: String,
+    pub r#type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<String>,
+    pub subject: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<String>,
-    received_at: String,
-    deliveries: Vec<Delivery>,
+    pub time: Option<String>,
+    pub received_at: String,
+    pub deliveries: Vec<Delivery>,
 }
 
 /// A page of messages, newest first.
 #[derive(Serialize, ToSchema)]
 pub struct Messages {
-    messages: Vec<MessageShown>,
+    pub messages: Vec<MessageShown>,
     /// Give it as `after` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
+    pub next: Option<String>,
 }
 
 /// One message with everything that happened to it.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Trace {
-    seq: String,
-    received_at: String,
+    pub seq: String,
+    pub received_at: String,
     /// The CloudEvent.
-    message: Value,
+    pub message: Value,
     /// Where in the input it was found, in the adapter's words: `***` without the right `read-personal`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    place: Option<String>,
+    pub place: Option<String>,
     /// The key or publisher that stated it: `key:crm`, `publisher:crm`. Absent of what a system states: its source
     /// names it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    stated_by: Option<String>,
+    pub stated_by: Option<String>,
     /// The input it came in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    intake: Option<IntakeShown>,
-    deliveries: Vec<Delivery>,
+    pub intake: Option<IntakeShown>,
+    pub deliveries: Vec<Delivery>,
 }
 
 /// One input from outside.
@@ -156,43 +158,43 @@ pub struct Trace {
 #[serde(rename_all = "kebab-case")]
 #[schema(as = Intake)]
 pub struct IntakeShown {
-    id: String,
+    pub id: String,
     /// `file`, `hook`, `poll`, `rest`, `amqp`, `connection`, `delivery` or `question`.
-    kind: String,
-    system: String,
-    name: String,
-    at: String,
+    pub kind: String,
+    pub system: String,
+    pub name: String,
+    pub at: String,
     /// `accepted`, `repeated`, `incomplete` (some entries wait for a person) or `refused`; of such an entry `left-out`
     /// or `differing`, and `accepted` or `dismissed` once it is decided.
-    outcome: String,
-    messages: u64,
-    duplicates: u64,
+    pub outcome: String,
+    pub messages: u64,
+    pub duplicates: u64,
     /// Known messages whose content differs now; the first one stands.
-    differing: u64,
+    pub differing: u64,
     /// Entries that the adapter left out while it took the others.
-    left_out: u64,
+    pub left_out: u64,
     /// Of an entry: the input that it came in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    part_of: Option<String>,
+    pub part_of: Option<String>,
     /// Of an entry that differs from a known message: what it states, as a CloudEvent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<Value>,
+    pub event: Option<Value>,
     /// Who decided about an entry.
     #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<String>,
+    pub by: Option<String>,
     /// How often it was refused: of refusals of one kind and day the first ones have an entry each, and the last of those
     /// counts the others, a few seconds late.
-    times: u64,
+    pub times: u64,
     /// When it was refused last, where that was more than once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_at: Option<String>,
+    pub last_at: Option<String>,
     /// Of a question: who asked; of what was refused to a key or a publisher: who stated it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    stated_by: Option<String>,
+    pub stated_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Error>,
+    pub error: Option<Error>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    calls: Vec<CallShown>,
+    pub calls: Vec<CallShown>,
 }
 
 /// Inputs, newest first.
@@ -249,7 +251,7 @@ impl Shower<'_> {
     }
 
     pub fn found(&self, seq: i64, view: DeliveryView) -> DeliveryFound {
-        DeliveryFound { message: seq.to_string(), delivery: self.delivery(view, false) }
+        DeliveryFound { message: seq.to_string(), r#type: view.r#type.clone(), delivery: self.delivery(view, false) }
     }
 
     fn delivery(&self, view: DeliveryView, with_calls: bool) -> Delivery {

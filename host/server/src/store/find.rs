@@ -306,7 +306,7 @@ fn of_deliveries(
 pub fn delivery(table: &str) -> String {
     let version = if table == "open" { "d.version" } else { "0 AS version" };
     format!(
-        "d.id, d.message_seq, d.system, d.key, d.state, d.attempts, d.next_at_ms, d.updated_at_ms, d.error, d.edited, \
+        "d.id, d.message_seq, d.type, d.system, d.key, d.state, d.attempts, d.next_at_ms, d.updated_at_ms, d.error, d.edited, \
          d.by_whom, {version}"
     )
 }

@@ -189,6 +189,7 @@ fn delivery(row: &AnyRow) -> Result<(i64, DeliveryView)> {
     let edited = field::<Option<String>>(row, "edited")?.map(|text| event(&text)).transpose()?;
     let view = DeliveryView {
         id: int(row, "id")?,
+        r#type: string(row, "type")?,
         system: string(row, "system")?,
         key: optional(row, "key")?,
         state: parse_state(&string(row, "state")?)?,

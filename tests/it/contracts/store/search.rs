@@ -137,6 +137,7 @@ pub async fn a_message_with_deliveries_and_calls(store: AnyStore) {
     assert_eq!((view.place.as_deref(), view.intake.as_deref()), (Some("line 3"), Some("i-1")));
     let parked = DeliveryView {
         id,
+        r#type: sent.r#type.clone(),
         system: "portal".into(),
         key: Some("k".into()),
         state: DeliveryState::Parked,

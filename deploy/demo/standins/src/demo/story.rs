@@ -180,6 +180,7 @@ fn further(scene: &Scene) {
     more(&format!("curl -H 'Authorization: Bearer {key}' {url}/v1/messages"));
     more(&format!("{url}/v1/messages?type=payment.rejected.v1"));
     more(&format!("{url}/v1/intakes"));
+    more(&format!("the console, in a browser: {url}/ (sign in with {key})"));
     more("without a key:");
     more(&format!("{url}/metrics  {url}/openapi.json"));
     more("busbar messages --url http://127.0.0.1:18080 --key demo-read-key");
