@@ -21,8 +21,8 @@ pub mod views;
 
 pub use auth::{KeyHolder, Keys, key_digest, unknown};
 use described::Alike;
-pub use desk::{AuditShown, FailureShown, because, decisions, grouped};
-pub use journal::{shower, trace};
+pub use desk::{AuditShown, FailureShown, because, decisions, grouped, instant};
+pub use journal::{messages_shown, shower, trace};
 pub use messages::read;
 pub use operations::{Operated, operate_each, set_paused};
 pub use problem::ApiProblem;

@@ -115,7 +115,13 @@ async fn searches_are_addresses_and_pages_lead_on() {
     let seq = page.split("href=\"/messages/").nth(1).unwrap().split('"').next().unwrap();
     let page = reader.page(&format!("/messages/{seq}")).await;
     assert!(page.contains("<dd>&#60;b&#62;&#38;</dd>") && !page.contains("<b>"), "{page}");
-    for wrong in ["state=lost", "after=x"] {
+    let officer = Visitor::sign_in(&hub, OFFICER).await;
+    assert_eq!(ids(&officer.page("/messages?id=n-7&since=2026-01-01T00%3A00").await), ["n-7"]);
+    assert!(officer.page("/messages?id=n-7&until=2026-01-01T00%3A00").await.contains("Nothing was found."));
+    let found = officer.page("/messages?text=%22account%22&subject=1").await;
+    assert!(found.contains("name=\"text\"") && !reader.page("/messages").await.contains("name=\"text\""), "{found}");
+    assert_eq!(reader.get("/messages?text=1").await.status, 403);
+    for wrong in ["state=lost", "after=x", "since=yesterday"] {
         assert_eq!(reader.get(&format!("/messages?{wrong}")).await.status, 400, "{wrong}");
     }
 }

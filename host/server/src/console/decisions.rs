@@ -54,11 +54,7 @@ pub async fn page(State(console): State<Held>, viewer: Viewer) -> Shown {
     };
     let found = decisions(&console.api, &viewer.holder, &filter).await?;
     let same = || FILTERS.iter().map(|name| (*name, query.get(name).unwrap_or_default()));
-    let text = |(name, label): (&'static str, &'static str)| TextFilter {
-        name,
-        label,
-        value: query.owned(name).unwrap_or_default(),
-    };
+    let text = |(name, label): (&'static str, &'static str)| TextFilter::new(query, name, label);
     let choice =
         |known: Deed| Choice { value: known.as_str(), label: t.deed(known.as_str()), is_chosen: Some(known) == deed };
     let row = |entry: crate::rest::AuditShown| DecisionRow {

@@ -3,7 +3,7 @@
 use super::Held;
 use super::fields::{Fields, link};
 use super::message::Fits;
-use super::messages::{Choice, TextFilter, after, chosen};
+use super::messages::{Choice, TextFilter, after, chosen, moment};
 use super::page::{self, Shown};
 use super::shown::{ErrorShown, Moment, line};
 use super::texts::Texts;
@@ -16,7 +16,7 @@ use busbar_core::{DeliveryFilter, FailureFilter, Problem, States, parse_cause};
 
 const PAGE: u32 = 25;
 const DETAIL_BYTES_MAX: usize = 240;
-pub const FILTERS: [&str; 6] = ["system", "type", "code", "key", "state", "cause"];
+pub const FILTERS: [&str; 8] = ["system", "type", "code", "key", "since", "until", "state", "cause"];
 /// Groups on a page; there are more where a filter narrows them down.
 const CAUSES_MAX: usize = 10;
 const STATES: [&str; 5] = ["failing", "parked", "dead", "ready", "waiting"];
@@ -122,6 +122,8 @@ pub fn filter(fields: &Fields, usual: States) -> Result<DeliveryFilter, Problem>
         code: fields.owned("code"),
         cause: chosen(fields, "cause", parse_cause)?,
         key: fields.owned("key"),
+        since_ms: moment(fields, "since")?,
+        until_ms: moment(fields, "until")?,
         after: after(fields)?.unwrap_or(0),
         limit: PAGE,
         ..DeliveryFilter::default()
@@ -145,12 +147,8 @@ pub async fn page(State(console): State<Held>, viewer: Viewer) -> Shown {
     let more = found.len() >= usize::try_from(filter.limit).unwrap_or(usize::MAX);
     let last = found.last().filter(|_| more).map(|(_, view)| view.id.to_string());
     let shower = shower(&console.api, &viewer.holder);
-    let texts = [t.system, t.type_, t.code, t.key].into_iter();
-    let text = |(name, label): (&&'static str, &'static str)| TextFilter {
-        name,
-        label,
-        value: query.owned(name).unwrap_or_default(),
-    };
+    let texts = [t.system, t.type_, t.code, t.key, t.from, t.until].into_iter();
+    let text = |(name, label): (&&'static str, &'static str)| TextFilter::new(query, name, label);
     let state = query.get("state").unwrap_or("failing");
     let choice = |word: &'static str| Choice { value: word, label: t.delivery(word), is_chosen: word == state };
     let all = |act| link("/failures/all", same(query).chain([("act", act)]));

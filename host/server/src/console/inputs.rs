@@ -97,11 +97,7 @@ pub async fn page(State(console): State<Held>, viewer: Viewer) -> Shown {
     let shower = shower(&console.api, &viewer.holder);
     let mut room = Room(ROOM);
     let rows = found.into_iter().map(|view| InputRow::new(shower.intake(view), t, &mut room)).collect();
-    let text = |(name, label): (&'static str, &'static str)| TextFilter {
-        name,
-        label,
-        value: query.owned(name).unwrap_or_default(),
-    };
+    let text = |(name, label): (&'static str, &'static str)| TextFilter::new(query, name, label);
     let choice = |word: &'static str| Choice { value: word, label: t.outcome(word), is_chosen: Some(word) == outcome };
     page::html(&InputsPage {
         may_operate: viewer.may_operate(),

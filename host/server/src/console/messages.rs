@@ -6,8 +6,8 @@ use super::page::{self, Shown};
 use super::shown::{Moment, line};
 use super::texts::Texts;
 use super::viewer::{PageFrame, Viewer};
-use crate::rest::shower;
 use crate::rest::views::MessageShown;
+use crate::rest::{instant, messages_shown};
 use askama::Template;
 use axum::extract::State;
 use busbar_core::{Code, DeliveryState, MessageFilter, Problem};
@@ -15,7 +15,7 @@ use busbar_core::{Code, DeliveryState, MessageFilter, Problem};
 const PAGE: u32 = 50;
 /// Deliveries named in a row; the others are counted.
 const DELIVERIES_MAX: usize = 3;
-const FILTERS: [&str; 6] = ["type", "source", "subject", "id", "system", "state"];
+const FILTERS: [&str; 9] = ["type", "source", "subject", "id", "system", "since", "until", "text", "state"];
 
 #[derive(Template)]
 #[template(path = "messages.html")]
@@ -34,6 +34,28 @@ pub struct TextFilter {
     pub name: &'static str,
     pub label: &'static str,
     pub value: String,
+    /// A day and a time of UTC.
+    pub is_time: bool,
+}
+
+impl TextFilter {
+    /// With what the search says.
+    pub fn new(query: &Fields, name: &'static str, label: &'static str) -> Self {
+        Self { name, label, value: query.owned(name).unwrap_or_default(), is_time: ["since", "until"].contains(&name) }
+    }
+}
+
+/// A day and a time as browsers write it (HTML, section 4.10.5.1.11), of UTC; or with an offset, as REST has it.
+///
+/// # Errors
+/// `invalid-event`.
+pub fn moment(query: &Fields, name: &'static str) -> Result<Option<i64>, Problem> {
+    let text = query.get(name).map(|text| match text.len() {
+        16 => format!("{text}:00Z"),
+        19 => format!("{text}Z"),
+        _ => text.to_string(),
+    });
+    instant(name, text.as_ref())
 }
 
 /// One of several words.
@@ -94,26 +116,24 @@ pub async fn page(State(console): State<Held>, viewer: Viewer) -> Shown {
         id: query.owned("id"),
         system: query.owned("system"),
         state,
+        since_ms: moment(query, "since")?,
+        until_ms: moment(query, "until")?,
         before,
         limit: PAGE,
-        ..MessageFilter::default()
     };
-    let found = console.api.hub.store.messages(&filter).await?;
-    let found = shower(&console.api, &viewer.holder).page(found, usize::try_from(PAGE).unwrap_or(usize::MAX));
+    let found = messages_shown(&console.api, &viewer.holder, &filter, query.get("text")).await?;
     let same = || FILTERS.iter().map(|name| (*name, query.get(name).unwrap_or_default()));
-    let texts = [t.type_, t.source, t.subject, t.id, t.system];
-    let text = |(name, label): (&&'static str, &'static str)| TextFilter {
-        name,
-        label,
-        value: query.owned(name).unwrap_or_default(),
-    };
+    let may_find = |name: &str| name != "text" || viewer.may_read_personal();
+    let texts = [t.type_, t.source, t.subject, t.id, t.system, t.from, t.until, t.text];
+    let text = |(name, label): (&&'static str, &'static str)| TextFilter::new(query, name, label);
     let choice = |known: DeliveryState| Choice {
         value: known.as_str(),
         label: t.delivery(known.as_str()),
         is_chosen: Some(known) == state,
     };
     page::html(&MessagesPage {
-        filters: FILTERS.iter().zip(texts).map(text).collect(),
+        // Whoever may not see a field must not find it out either.
+        filters: FILTERS.iter().zip(texts).filter(|(name, _)| may_find(name)).map(text).collect(),
         states: DeliveryState::ALL.into_iter().map(choice).collect(),
         first: before.map(|_| link("/messages", same())),
         next: found.next.as_deref().map(|next| link("/messages", same().chain([("after", next)]))),

@@ -119,7 +119,7 @@ pub async fn sure_of_all(State(console): State<Held>, viewer: Viewer) -> Shown {
             viewer.query.owned(name).unwrap_or_default()
         }
     };
-    let labels = [t.system, t.type_, t.code, t.key, t.state, t.cause].into_iter();
+    let labels = [t.system, t.type_, t.code, t.key, t.from, t.until, t.state, t.cause].into_iter();
     let scope = labels.zip(FILTERS).map(|(text, name)| (text, label(name))).filter(|(_, value)| !value.is_empty());
     let scope = scope.collect();
     page::html(&ConfirmPage {

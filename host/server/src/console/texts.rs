@@ -137,6 +137,9 @@ texts! {
     source "Source" "Источник";
     subject "Subject" "Предмет";
     id "Id" "Идентификатор";
+    from "From (UTC)" "С (UTC)";
+    until "Until (UTC)" "До (UTC)";
+    text "Text in the data" "Текст в данных";
     any "any" "любое";
     more "more:" "ещё:";
     place "Place" "Место";

@@ -66,16 +66,30 @@ pub async fn messages(
         before: before.transpose()?,
         limit,
     };
-    if let Some(text) = query.text {
-        // Whoever may not see a field must not find it out either.
-        caller.require(Right::ReadPersonal)?;
-        if text.is_empty() {
-            return Err(bad("`text` is empty").into());
-        }
-        return Ok(Json(shower(&api, &caller).text_found(api.hub.store.search(&filter, &text).await?)));
+    Ok(Json(messages_shown(&api, &caller, &filter, query.text.as_deref()).await?))
+}
+
+/// The same for whoever shows it otherwise.
+///
+/// # Errors
+/// `forbidden`, `invalid-event`, `store-unavailable`.
+pub async fn messages_shown(
+    api: &Shared,
+    caller: &KeyHolder,
+    filter: &MessageFilter,
+    text: Option<&str>,
+) -> Result<Messages, Problem> {
+    caller.require(Right::Read)?;
+    let Some(text) = text else {
+        let found = api.hub.store.messages(filter).await?;
+        return Ok(shower(api, caller).page(found, usize::try_from(filter.limit).unwrap_or(usize::MAX)));
+    };
+    // Whoever may not see a field must not find it out either.
+    caller.require(Right::ReadPersonal)?;
+    if text.is_empty() {
+        return Err(bad("`text` is empty"));
     }
-    let found = api.hub.store.messages(&filter).await?;
-    Ok(Json(shower(&api, &caller).page(found, usize::try_from(limit).unwrap_or(usize::MAX))))
+    Ok(shower(api, caller).text_found(api.hub.store.search(filter, text).await?))
 }
 
 /// One message: what came in, what was called, what came back, what went out.
