@@ -85,7 +85,7 @@ impl SqlStore {
         let store = Self { writer, reader, dialect, days: Arc::default() };
         let writer = store.writer.clone();
         whole(async move { migrate(&writer).await.map_err(not_migrated) }).await?;
-        store.count_causes().await?;
+        store.catch_up().await?;
         Ok(store)
     }
 

@@ -31,6 +31,10 @@ async fn fill(store: &AnyStore) -> Vec<Accepted> {
     write(store, operation(id(3), edit)).await;
     write(store, attempt_again(id(3), DeliveryState::Done, 2)).await;
     write(store, attempt(id(6), DeliveryState::Done, 1)).await;
+    for (system, paused) in [("billing", true), ("crm\0", true), ("billing", false)] {
+        let hold = Hold { system: system.into(), paused, decider: operator() };
+        write(store, Commit { hold: Some(hold), at_ms: 4_000, ..Commit::default() }).await;
+    }
     accepted
 }
 
@@ -49,6 +53,11 @@ async fn told(store: &AnyStore) -> String {
     }
     told.push(format!("{:?} {:?}", store.depths().await.unwrap(), intakes(store).await));
     told.push(format!("{:?}", store.state("bank", "k\0").await.unwrap()));
+    told.push(format!("{:?}", store.failures(&FailureFilter::default()).await.unwrap()));
+    let decisions = AuditFilter { limit: 1_000, ..AuditFilter::default() };
+    told.push(format!("{:?} {:?}", store.pauses().await.unwrap(), store.audit(&decisions).await.unwrap()));
+    let minute = MessageFilter { since_ms: Some(0), until_ms: Some(60_000), ..MessageFilter::default() };
+    told.push(format!("{:?}", ids(store, minute).await));
     told.join("\n")
 }
 
@@ -67,6 +76,7 @@ async fn goes_and_comes(from: SqlStore, to: SqlStore, third: SqlStore, folder: &
     let copy: AnyStore = to.clone();
     assert_eq!(to.restore(&file, true, 6_000).await.unwrap(), counts);
     assert_eq!(told(&copy).await, before);
+    assert_eq!(to.verify_audit().await.unwrap().unwrap(), from.verify_audit().await.unwrap().unwrap());
     let after = write(&copy, commit(vec![new("both", "x"), new("new", "a"), new("gone", "x")]).keep()).await;
     assert!(after[0].duplicate && after[2].duplicate);
     let last = accepted.iter().flat_map(|a| &a.deliveries).map(|d| d.id).max().unwrap();
@@ -83,6 +93,9 @@ async fn goes_and_comes(from: SqlStore, to: SqlStore, third: SqlStore, folder: &
     assert_eq!((found.unknown_count, found.unknown.len(), found.lacking_count), (counts.in_flight, 100, 0));
     let unknown = DeliveryFilter { code: Some("unknown-outcome".into()), limit: 5_000, ..DeliveryFilter::default() };
     assert_eq!(parked.deliveries(&unknown).await.unwrap().len() as u64, counts.in_flight);
+    let groups = parked.failures(&FailureFilter::default()).await.unwrap();
+    let groups = groups.iter().filter(|group| group.cause.code == "unknown-outcome");
+    assert_eq!(groups.map(|group| group.count).sum::<u64>(), counts.in_flight);
     let depth = |state, count| Depth { system: "billing".into(), state, count };
     let expected = [depth(DeliveryState::Done, 2), depth(DeliveryState::Parked, 1_203)];
     assert_eq!(third.depths().await.unwrap()[..2], expected);
