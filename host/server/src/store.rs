@@ -370,7 +370,8 @@ impl Store for SqlStore {
 
     async fn search(&self, filter: &MessageFilter, text: &str) -> Result<TextFound, Problem> {
         let Some((filter, first_id)) = self.within(filter).await? else { return Ok(TextFound::default()) };
-        let (found, horizon) = find::with_text(&filter, first_id, self.dialect.contains(), &in_json(text));
+        let types = self.types(&filter).await?;
+        let (found, horizon) = find::with_text(&filter, &types, first_id, self.dialect.contains(), &in_json(text));
         let messages = read::messages(&self.reader, self.dialect, found).await?;
         if messages.len() >= usize::try_from(filter.limit).unwrap_or(usize::MAX) {
             let next = messages.last().map(|view| view.seq);

@@ -23,7 +23,8 @@ async fn fill(store: &AnyStore) -> Vec<Accepted> {
     };
     let accepted = write(store, whole).await;
     let id = |n: usize| accepted[n].deliveries[0].id;
-    let failed = Attempted { error: Some(failed()), ..attempted(id(0), DeliveryState::Parked, 1) };
+    let error = Some(ErrorRecord { answer: Some("unreachable".into()), ..failed() });
+    let failed = Attempted { error, ..attempted(id(0), DeliveryState::Parked, 1) };
     write(store, Commit { attempted: Some(failed), calls: vec![call(1, 0)], ..Commit::default() }).await;
     write(store, attempt(accepted[0].deliveries[1].id, DeliveryState::Dead, 1)).await;
     write(store, attempt(id(3), DeliveryState::Parked, 1)).await;
@@ -84,6 +85,7 @@ async fn goes_and_comes(from: SqlStore, to: SqlStore, third: SqlStore, folder: &
     let again = to.restore(&file, true, 6_000).await.unwrap_err();
     assert_eq!(again.code, Code::Rejected);
 
+    of_before(&store, &file, folder).await;
     // Unless told otherwise nothing is made again.
     let third = Arc::new(third);
     let parked: AnyStore = third.clone();
@@ -104,6 +106,27 @@ async fn goes_and_comes(from: SqlStore, to: SqlStore, third: SqlStore, folder: &
     write(&parked, operation_seen(accepted[0].deliveries[0].id, Act::Skip, DeliveryState::Parked, 0)).await;
     write(&parked, operation_seen(accepted[1].deliveries[0].id, Act::Retry, DeliveryState::Parked, 0)).await;
     assert_eq!(parked.ready("billing", Shards::ALL, 0, 9).await.unwrap().deliveries.len(), 1);
+}
+
+/// A backup by a hub that kept no pauses, no decisions, and no answers with errors.
+async fn of_before(from: &AnyStore, file: &Path, folder: &Path) {
+    let text = String::from_utf8(zstd::decode_all(std::fs::File::open(file).unwrap()).unwrap()).unwrap();
+    let is_old = |line: &&str| !line.starts_with("{\"pause\"") && !line.starts_with("{\"audit\"");
+    let old: Vec<_> =
+        text.lines().filter(is_old).map(|line| line.replace("\"answer\":\"unreachable\"", "\"older\":1")).collect();
+    assert!(old.len() + 5 == text.lines().count() && !old.concat().contains("unreachable"), "{}", old.len());
+    let older = folder.join("older.ndjson.zst");
+    std::fs::write(&older, zstd::encode_all((old.join("\n") + "\n").as_bytes(), 3).unwrap()).unwrap();
+    let to = Arc::new(in_sqlite(folder, "older.db").await);
+    to.restore(&older, true, 6_000).await.unwrap();
+    let copy: AnyStore = to.clone();
+    let failures = async |store: &AnyStore| store.failures(&FailureFilter::default()).await.unwrap();
+    let mut expected = failures(from).await;
+    assert_eq!(expected[0].cause.answer.take().as_deref(), Some("unreachable"));
+    assert_eq!(failures(&copy).await, expected);
+    let minute = MessageFilter { since_ms: Some(0), until_ms: Some(60_000), ..MessageFilter::default() };
+    assert_eq!(ids(&copy, minute).await.len(), 1_000);
+    assert_eq!((to.verify_audit().await.unwrap().unwrap().0, copy.pauses().await.unwrap().len()), (0, 0));
 }
 
 /// What was accepted after the backup and has gone to the archive since: nobody else knows of it.
