@@ -55,10 +55,11 @@ pub fn cause_text(id: i64) -> String {
     format!("{id:016x}")
 }
 
+/// None is 0: that stands where there is no cause.
 pub fn parse_cause(text: &str) -> Option<i64> {
     let hexadecimal = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let id = u64::from_str_radix(text, 16).ok().filter(|_| hexadecimal)?;
-    Some(i64::from_ne_bytes(id.to_ne_bytes()))
+    Some(i64::from_ne_bytes(id.to_ne_bytes())).filter(|id| *id != 0)
 }
 
 /// Deliveries that fail, or failed for good, for one cause.
@@ -142,7 +143,7 @@ mod tests {
         for id in [1, -1, i64::MIN, i64::MAX] {
             assert_eq!(parse_cause(&cause_text(id)), Some(id));
         }
-        for text in ["", "1", "+00000000000001f", "00000000000000001", "00000000000000g1"] {
+        for text in ["", "1", "+00000000000001f", "00000000000000001", "00000000000000g1", "0000000000000000"] {
             assert_eq!(parse_cause(text), None, "{text}");
         }
     }

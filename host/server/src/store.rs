@@ -87,7 +87,7 @@ impl SqlStore {
         let store = Self { writer, reader, dialect, days: Arc::default() };
         let writer = store.writer.clone();
         whole(async move { migrate(&writer).await.map_err(not_migrated) }).await?;
-        store.count_causes().await?;
+        store.catch_up().await?;
         Ok(store)
     }
 
@@ -372,7 +372,8 @@ impl Store for SqlStore {
 
     async fn search(&self, filter: &MessageFilter, text: &str) -> Result<TextFound, Problem> {
         let Some((filter, first_id)) = self.within(filter).await? else { return Ok(TextFound::default()) };
-        let (found, horizon) = find::with_text(&filter, first_id, self.dialect.contains(), &in_json(text));
+        let types = self.types(&filter).await?;
+        let (found, horizon) = find::with_text(&filter, &types, first_id, self.dialect.contains(), &in_json(text));
         let messages = read::messages(&self.reader, self.dialect, found).await?;
         if messages.len() >= usize::try_from(filter.limit).unwrap_or(usize::MAX) {
             let next = messages.last().map(|view| view.seq);

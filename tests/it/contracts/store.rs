@@ -1,6 +1,7 @@
 //! The contract of `Store`: one list of cases over the store in memory, SQLite and PostgreSQL.
 
 mod cases;
+mod desk;
 mod engine;
 mod entries;
 mod keys;
@@ -86,6 +87,7 @@ contract! {
     cases::unusual_text_comes_back
     cases::large_values_come_back
     cases::concurrent_commits_take_each_id_once
+    desk::odd_text_is_found
     search::a_text_is_looked_for_step_by_step
     search::messages_by_each_condition
     search::messages_by_several_conditions

@@ -177,6 +177,30 @@ async fn a_pause_holds_for_all_hubs_and_over_restarts() {
     assert_eq!(deeds, ["resume", "pause", "pause"], "{audit}");
 }
 
+/// Also from the first moment of a start on, and when its system was left out of the deployment meanwhile.
+#[tokio::test]
+async fn a_pause_holds_what_waits_at_a_start() {
+    let standin = billing().await;
+    let toml = toml(&standin.url, "");
+    let mut hub = Hub::start(&toml);
+    assert_eq!(act(&hub, "/v1/systems/billing/pause").await.status, 204);
+    for n in 0..20 {
+        hub.publish(&stated(&n.to_string(), 200)).await;
+    }
+    let file = hub.folder.path().join("busbar.toml");
+    let whole = std::fs::read_to_string(&file).unwrap();
+    let without =
+        whole.replace("[systems.billing", "[systems.elsewhere").replace("to = [\"billing\"]", "to = [\"elsewhere\"]");
+    for content in [&whole, &without, &whole] {
+        std::fs::write(&file, content).unwrap();
+        hub.restart();
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        assert_eq!(standin.seen().len(), 0);
+    }
+    assert_eq!(act(&hub, "/v1/systems/billing/resume").await.status, 204);
+    wait_for("all to be delivered", async || (standin.seen().len() == 20).then_some(())).await;
+}
+
 #[tokio::test]
 async fn the_audit_is_a_chain_that_tells_what_was_changed() {
     let standin = billing().await;

@@ -21,6 +21,16 @@ type Result<T> = std::result::Result<T, Problem>;
 const COUNT_ROWS: i64 = 1_000;
 const AUDIT_ROWS: i64 = 1_000;
 
+/// Whether `causes` and `minutes` lack something, or say too much. What an older hub changed otherwise cannot be seen.
+const LACKS: &str = "SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM counters WHERE name = 'uncounted' AND value <> 0) \
+    OR EXISTS (SELECT 1 FROM open WHERE (state IN ('parked', 'dead') OR (state = 'ready' AND code IS NOT NULL)) \
+    AND code IS NOT NULL AND cause = 0) \
+    OR (SELECT CAST(coalesce(sum(total), 0) AS BIGINT) FROM causes) \
+    <> (SELECT count(*) FROM open WHERE cause <> 0 AND state IN ('parked', 'dead', 'ready')) \
+    THEN 1 ELSE 0 END AS BIGINT) AS causes, \
+    CAST(CASE WHEN EXISTS (SELECT 1 FROM messages WHERE seq > (SELECT coalesce(max(last), -1) FROM minutes)) \
+    THEN 1 ELSE 0 END AS BIGINT) AS minutes";
+
 /// How many there are more of a cause in a state.
 type Totals = BTreeMap<(i64, &'static str), (Cause, i64)>;
 
@@ -96,6 +106,15 @@ impl Write {
             self.tx.execute("UPDATE open SET cause = r.cause FROM {rows} WHERE open.id = r.id", rows).await?;
         }
         self.count(totals).await
+    }
+
+    async fn catch_up(&mut self, causes: bool, minutes: bool) -> Result<()> {
+        // With the writers' lock nothing is counted twice, however many hubs start.
+        self.make_days(&[]).await?;
+        if minutes {
+            self.lacking_minutes().await?;
+        }
+        if causes { self.recount().await } else { Ok(()) }
     }
 
     /// Number and hash of the last decision.
@@ -253,8 +272,9 @@ impl SqlStore {
     /// `store-unavailable`; in the inner one what is wrong with the chain, in words.
     pub async fn verify_audit(&self) -> Result<std::result::Result<(i64, String), String>> {
         let mut before = (0, BEGINNING.to_string());
+        // Whatever its number is: one that somebody put in before the first is shown as well.
+        let mut page = audit_after(&self.reader, i64::MIN).await?;
         loop {
-            let page = audit_after(&self.reader, before.0).await?;
             if page.is_empty() {
                 return Ok(Ok(before));
             }
@@ -265,23 +285,23 @@ impl SqlStore {
                     Err(wrong) => return Ok(Err(wrong)),
                 }
             }
+            page = audit_after(&self.reader, before.0).await?;
         }
     }
 
-    /// Counts what was failing before causes were kept, once.
-    pub(super) async fn count_causes(&self) -> Result<()> {
-        let rows = select(&self.reader, "SELECT value FROM counters WHERE name = 'uncounted'".into(), vec![]).await?;
-        if rows.first().map(|row| int(row, "value")).transpose()?.unwrap_or(0) == 0 {
+    /// Counts and notes what was written by a hub that kept neither causes nor minutes: before they were there, or beside
+    /// the program that brought its tables up to date.
+    pub(super) async fn catch_up(&self) -> Result<()> {
+        let rows = select(&self.reader, LACKS.to_string(), vec![]).await?;
+        let lacks = |column| rows.first().map_or(Ok(false), |row| int(row, column).map(|lacks| lacks != 0));
+        let (causes, minutes) = (lacks("causes")?, lacks("minutes")?);
+        if !causes && !minutes {
             return Ok(());
         }
         let (writer, days) = (self.writer.clone(), self.days.clone());
         super::whole(async move {
             let mut write = Write::begin(&writer, &days).await?;
-            let result = write.make_days(&[]).await;
-            let result = match result {
-                Ok(()) => write.recount().await,
-                Err(problem) => Err(problem),
-            };
+            let result = write.catch_up(causes, minutes).await;
             write.end(result).await
         })
         .await

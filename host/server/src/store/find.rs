@@ -115,30 +115,41 @@ pub fn ids_within(since_ms: Option<i64>, until_ms: Option<i64>) -> Query {
 /// are by type; `None` where no index of these is used.
 pub fn messages(filter: &MessageFilter, types: &[Option<String>], first_id: Option<i64>) -> Query {
     let mut conditions = Conditions::default();
+    let page = page(&mut conditions, filter, types, first_id);
+    (format!("{MESSAGE} WHERE seq IN ({page}) ORDER BY seq DESC"), conditions.values)
+}
+
+/// The numbers of the newest messages that fit, the newest first.
+fn page(
+    conditions: &mut Conditions,
+    filter: &MessageFilter,
+    types: &[Option<String>],
+    first_id: Option<i64>,
+) -> String {
     let by_message = by_message(filter);
     let pages: Vec<String> = match (&filter.system, filter.state) {
-        (None, None) => types.iter().map(|t| of_messages(&mut conditions, filter, first_id, "", t)).collect(),
-        _ if by_message => vec![of_messages(&mut conditions, filter, first_id, BOTH, &None)],
+        (None, None) => types.iter().map(|t| of_messages(conditions, filter, first_id, "", t)).collect(),
+        _ if by_message => vec![of_messages(conditions, filter, first_id, BOTH, &None)],
         (None, Some(DeliveryState::Done)) => {
-            types.iter().map(|t| of_messages(&mut conditions, filter, first_id, DONE, t)).collect()
+            types.iter().map(|t| of_messages(conditions, filter, first_id, DONE, t)).collect()
         }
         (system, state) => {
             let mut pages = Vec::new();
             let states =
                 DeliveryState::ALL.into_iter().filter(|s| !finished(*s) && state.is_none_or(|state| state == *s));
             for state in states {
-                pages.push(of_deliveries(&mut conditions, filter, first_id, StartAt::Open(state)));
+                pages.push(of_deliveries(conditions, filter, first_id, StartAt::Open(state)));
             }
             match (system, state) {
                 (Some(_), None | Some(DeliveryState::Done)) => {
                     pages.extend(
                         types
                             .iter()
-                            .map(|t| of_deliveries(&mut conditions, filter, first_id, StartAt::Finished(t.as_ref()))),
+                            .map(|t| of_deliveries(conditions, filter, first_id, StartAt::Finished(t.as_ref()))),
                     );
                 }
                 _ if state.is_none_or(finished) => {
-                    pages.push(of_deliveries(&mut conditions, filter, first_id, StartAt::Finished(None)));
+                    pages.push(of_deliveries(conditions, filter, first_id, StartAt::Finished(None)));
                 }
                 _ => {}
             }
@@ -147,43 +158,33 @@ pub fn messages(filter: &MessageFilter, types: &[Option<String>], first_id: Opti
     };
     // None: there is no such system or source.
     let pages = if pages.is_empty() { "SELECT seq FROM messages WHERE seq < 0".to_string() } else { union(&pages) };
-    let limit = conditions.value(Value::Int(filter.limit.into()));
-    let sql = format!(
-        "{MESSAGE} WHERE seq IN (SELECT seq FROM ({pages}) AS found GROUP BY seq ORDER BY seq DESC LIMIT {limit}) \
-         ORDER BY seq DESC"
-    );
-    (sql, conditions.values)
+    let limit = filter.limit;
+    format!("SELECT seq FROM ({pages}) AS found GROUP BY seq ORDER BY seq DESC LIMIT {limit}")
 }
 
 /// Messages in whose data a text stands, and the last one that was looked through: the first page is the found ones by
-/// number, the second a number, where there is more to be looked through. `contains`: the database's function.
-pub fn with_text(filter: &MessageFilter, first_id: Option<i64>, contains: &str, wanted: &str) -> (Query, Query) {
+/// number, the second a number, where there may be more to be looked through. `contains`: the database's function.
+pub fn with_text(
+    filter: &MessageFilter,
+    types: &[Option<String>],
+    first_id: Option<i64>,
+    contains: &str,
+    wanted: &str,
+) -> (Query, Query) {
     let mut conditions = Conditions::default();
-    let by_subject = filter.subject.is_some();
-    conditions.equal(true, "m.subject", &filter.subject);
-    let by_type = !by_subject && filter.r#type.is_some();
-    conditions.equal(by_type, if by_type { "lower(m.type)" } else { "m.type" }, &filter.r#type);
-    conditions.equal(false, "m.source", &filter.source);
-    conditions.equal(false, "m.id", &filter.id);
-    // As the indexes have it, where one leads there.
-    let (number, order) = if by_subject || by_type { ("(-m.seq)", "-m.seq") } else { ("m.seq", "m.seq DESC") };
-    let (above, below) = if by_subject || by_type { ("<=", ">") } else { (">=", "<") };
-    for (id, is) in [(first_id, above), (filter.before, below)] {
-        if let Some(id) = id {
-            let id = conditions.value(Value::Int(if by_subject || by_type { id.saturating_neg() } else { id }));
-            conditions.and(format!("{number} {is} {id}"));
-        }
-    }
-    conditions.within("m.received_at_ms", filter.since_ms, filter.until_ms);
-    own_deliveries(&mut conditions, filter, BOTH);
-    let clause = conditions.clause();
     let most = MessageFilter::SCANNED_MAX;
-    let horizon = format!("SELECT m.seq AS seq FROM messages m {clause} ORDER BY {order} LIMIT 1 OFFSET {}", most - 1);
+    let all = MessageFilter { limit: u32::try_from(most).unwrap_or(u32::MAX), ..filter.clone() };
+    // Found as by any search, so that a rare condition has its index.
+    let scanned = page(&mut conditions, &all, types, first_id);
+    let horizon = format!("SELECT min(w.seq) AS seq FROM ({scanned}) AS w HAVING count(*) >= {most}");
     let horizon = (horizon, conditions.values.iter().map(Value::again).collect());
     let wanted = conditions.value(text(wanted));
-    let limit = conditions.value(Value::Int(filter.limit.into()));
-    let scanned = format!("SELECT m.seq AS seq, m.data AS data FROM messages m {clause} ORDER BY {order} LIMIT {most}");
-    let found = format!("SELECT w.seq FROM ({scanned}) AS w WHERE {contains}(w.data, {wanted}) > 0 LIMIT {limit}");
+    let limit = filter.limit;
+    // Looked up for each: PostgreSQL would rather walk all messages, for it thinks that the text is soon found.
+    let data = "(SELECT m.data FROM messages m WHERE m.seq = w.seq)";
+    let found = format!(
+        "SELECT w.seq FROM ({scanned}) AS w WHERE {contains}({data}, {wanted}) > 0 ORDER BY w.seq DESC LIMIT {limit}"
+    );
     ((format!("{MESSAGE} WHERE seq IN ({found}) ORDER BY seq DESC"), conditions.values), horizon)
 }
 

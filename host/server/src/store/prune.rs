@@ -235,8 +235,10 @@ async fn execute(mut tx: Tx, sql: &str, pairs: &[(String, i64)]) -> Result<()> {
 /// What is kept about a day's messages besides, and causes of which nothing is left.
 async fn forget_day(mut tx: Tx, day: i64) -> Result<()> {
     let (first, next) = (first_id(day), first_id(day + 1));
+    // With the writers' lock: a batch that counts the same causes would wait for these rows, and they for its own.
     let sql = format!(
-        "DELETE FROM minutes WHERE first >= {first} AND last < {next}; DELETE FROM causes WHERE total <= 0; \
+        "UPDATE counters SET value = value WHERE name = 'seq'; \
+         DELETE FROM minutes WHERE first >= {first} AND last < {next}; DELETE FROM causes WHERE total <= 0; \
          DELETE FROM statistics WHERE hour < {}",
         (day - STATISTICS_DAYS) * 24
     );

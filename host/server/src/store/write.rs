@@ -17,6 +17,11 @@ use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, Problem>;
 
+/// The ids of a minute are those from the first one to the last.
+const WIDEN: &str = "ON CONFLICT (minute) DO UPDATE SET \
+    first = CASE WHEN excluded.first < minutes.first THEN excluded.first ELSE minutes.first END, \
+    last = CASE WHEN excluded.last > minutes.last THEN excluded.last ELSE minutes.last END";
+
 /// A transaction that holds the writers' lock.
 pub struct Write {
     pub tx: Tx,
@@ -185,10 +190,16 @@ impl Write {
             &minutes,
             |m| m.1.1,
         );
-        let widen = "ON CONFLICT (minute) DO UPDATE SET \
-                     first = CASE WHEN excluded.first < minutes.first THEN excluded.first ELSE minutes.first END, \
-                     last = CASE WHEN excluded.last > minutes.last THEN excluded.last ELSE minutes.last END";
-        self.tx.insert("minutes", values, widen).await
+        self.tx.insert("minutes", values, WIDEN).await
+    }
+
+    /// The same for messages behind all that are noted.
+    pub async fn lacking_minutes(&mut self) -> Result<()> {
+        let sql = format!(
+            "INSERT INTO minutes (minute, first, last) SELECT received_at_ms / 60000, min(seq), max(seq) FROM messages \
+             WHERE seq > (SELECT coalesce(max(last), -1) FROM minutes) GROUP BY 1 {WIDEN}"
+        );
+        self.tx.run(&sql).await
     }
 
     async fn intakes(&mut self, intakes: &[(i64, Intake)]) -> Result<()> {

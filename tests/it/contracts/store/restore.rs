@@ -1,6 +1,7 @@
 //! Backup and restore, within a database and from one to the other.
 
 use super::*;
+use busbar_core::statistics::StatisticsFilter;
 use busbar_server::retention::Retention;
 use std::path::Path;
 
@@ -23,7 +24,8 @@ async fn fill(store: &AnyStore) -> Vec<Accepted> {
     };
     let accepted = write(store, whole).await;
     let id = |n: usize| accepted[n].deliveries[0].id;
-    let failed = Attempted { error: Some(failed()), ..attempted(id(0), DeliveryState::Parked, 1) };
+    let error = Some(ErrorRecord { answer: Some("unreachable".into()), ..failed() });
+    let failed = Attempted { error, ..attempted(id(0), DeliveryState::Parked, 1) };
     write(store, Commit { attempted: Some(failed), calls: vec![call(1, 0)], ..Commit::default() }).await;
     write(store, attempt(accepted[0].deliveries[1].id, DeliveryState::Dead, 1)).await;
     write(store, attempt(id(3), DeliveryState::Parked, 1)).await;
@@ -31,6 +33,10 @@ async fn fill(store: &AnyStore) -> Vec<Accepted> {
     write(store, operation(id(3), edit)).await;
     write(store, attempt_again(id(3), DeliveryState::Done, 2)).await;
     write(store, attempt(id(6), DeliveryState::Done, 1)).await;
+    for (system, paused) in [("billing", true), ("crm\0", true), ("billing", false)] {
+        let hold = Hold { system: system.into(), paused, decider: operator() };
+        write(store, Commit { hold: Some(hold), at_ms: 4_000, ..Commit::default() }).await;
+    }
     accepted
 }
 
@@ -49,6 +55,12 @@ async fn told(store: &AnyStore) -> String {
     }
     told.push(format!("{:?} {:?}", store.depths().await.unwrap(), intakes(store).await));
     told.push(format!("{:?}", store.state("bank", "k\0").await.unwrap()));
+    told.push(format!("{:?}", store.failures(&FailureFilter::default()).await.unwrap()));
+    told.push(format!("{:?}", store.statistics(&StatisticsFilter::default()).await.unwrap()));
+    let decisions = AuditFilter { limit: 1_000, ..AuditFilter::default() };
+    told.push(format!("{:?} {:?}", store.pauses().await.unwrap(), store.audit(&decisions).await.unwrap()));
+    let minute = MessageFilter { since_ms: Some(0), until_ms: Some(60_000), ..MessageFilter::default() };
+    told.push(format!("{:?}", ids(store, minute).await));
     told.join("\n")
 }
 
@@ -67,6 +79,7 @@ async fn goes_and_comes(from: SqlStore, to: SqlStore, third: SqlStore, folder: &
     let copy: AnyStore = to.clone();
     assert_eq!(to.restore(&file, true, 6_000).await.unwrap(), counts);
     assert_eq!(told(&copy).await, before);
+    assert_eq!(to.verify_audit().await.unwrap().unwrap(), from.verify_audit().await.unwrap().unwrap());
     let after = write(&copy, commit(vec![new("both", "x"), new("new", "a"), new("gone", "x")]).keep()).await;
     assert!(after[0].duplicate && after[2].duplicate);
     let last = accepted.iter().flat_map(|a| &a.deliveries).map(|d| d.id).max().unwrap();
@@ -74,6 +87,7 @@ async fn goes_and_comes(from: SqlStore, to: SqlStore, third: SqlStore, folder: &
     let again = to.restore(&file, true, 6_000).await.unwrap_err();
     assert_eq!(again.code, Code::Rejected);
 
+    of_before(&store, &file, folder).await;
     // Unless told otherwise nothing is made again.
     let third = Arc::new(third);
     let parked: AnyStore = third.clone();
@@ -83,6 +97,9 @@ async fn goes_and_comes(from: SqlStore, to: SqlStore, third: SqlStore, folder: &
     assert_eq!((found.unknown_count, found.unknown.len(), found.lacking_count), (counts.in_flight, 100, 0));
     let unknown = DeliveryFilter { code: Some("unknown-outcome".into()), limit: 5_000, ..DeliveryFilter::default() };
     assert_eq!(parked.deliveries(&unknown).await.unwrap().len() as u64, counts.in_flight);
+    let groups = parked.failures(&FailureFilter::default()).await.unwrap();
+    let groups = groups.iter().filter(|group| group.cause.code == "unknown-outcome");
+    assert_eq!(groups.map(|group| group.count).sum::<u64>(), counts.in_flight);
     let depth = |state, count| Depth { system: "billing".into(), state, count };
     let expected = [depth(DeliveryState::Done, 2), depth(DeliveryState::Parked, 1_203)];
     assert_eq!(third.depths().await.unwrap()[..2], expected);
@@ -91,6 +108,28 @@ async fn goes_and_comes(from: SqlStore, to: SqlStore, third: SqlStore, folder: &
     write(&parked, operation_seen(accepted[0].deliveries[0].id, Act::Skip, DeliveryState::Parked, 0)).await;
     write(&parked, operation_seen(accepted[1].deliveries[0].id, Act::Retry, DeliveryState::Parked, 0)).await;
     assert_eq!(parked.ready("billing", Shards::ALL, 0, 9).await.unwrap().deliveries.len(), 1);
+}
+
+/// A backup by a hub that kept no pauses, no decisions, and no answers with errors.
+async fn of_before(from: &AnyStore, file: &Path, folder: &Path) {
+    let text = String::from_utf8(zstd::decode_all(std::fs::File::open(file).unwrap()).unwrap()).unwrap();
+    let new = ["{\"pause\"", "{\"audit\"", "{\"count\""];
+    let is_old = |line: &&str| !new.iter().any(|new| line.starts_with(new));
+    let old: Vec<_> =
+        text.lines().filter(is_old).map(|line| line.replace("\"answer\":\"unreachable\"", "\"older\":1")).collect();
+    assert!(old.len() + 5 < text.lines().count() && !old.concat().contains("unreachable"), "{}", old.len());
+    let older = folder.join("older.ndjson.zst");
+    std::fs::write(&older, zstd::encode_all((old.join("\n") + "\n").as_bytes(), 3).unwrap()).unwrap();
+    let to = Arc::new(in_sqlite(folder, "older.db").await);
+    to.restore(&older, true, 6_000).await.unwrap();
+    let copy: AnyStore = to.clone();
+    let failures = async |store: &AnyStore| store.failures(&FailureFilter::default()).await.unwrap();
+    let mut expected = failures(from).await;
+    assert_eq!(expected[0].cause.answer.take().as_deref(), Some("unreachable"));
+    assert_eq!(failures(&copy).await, expected);
+    let minute = MessageFilter { since_ms: Some(0), until_ms: Some(60_000), ..MessageFilter::default() };
+    assert_eq!(ids(&copy, minute).await.len(), 1_000);
+    assert_eq!((to.verify_audit().await.unwrap().unwrap().0, copy.pauses().await.unwrap().len()), (0, 0));
 }
 
 /// What was accepted after the backup and has gone to the archive since: nobody else knows of it.

@@ -52,6 +52,9 @@ async fn days_go(sql: SqlStore, folder: &Path) {
     };
     let done = retention(&config, 200).run().await.unwrap();
     assert_eq!((done.removed, done.kept), (vec![(100, Some(1_299))], vec![Day { day: 101, unfinished: 1 }]));
+    let since =
+        MessageFilter { since_ms: Some(100 * DAY_MS), until_ms: Some(102 * DAY_MS), ..MessageFilter::default() };
+    assert_eq!(ids(&store, since).await, ["open"]);
     // The archive: every message once, with its deliveries and calls, and the intake.
     let archived = lines(&folder.join("archive/1970-04-11.ndjson.zst"));
     assert_eq!(archived.len(), 1_300);
