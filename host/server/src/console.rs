@@ -14,6 +14,7 @@ mod page;
 mod sessions;
 mod shown;
 mod sign_in;
+mod statistics;
 mod systems;
 mod texts;
 mod viewer;
@@ -63,6 +64,7 @@ pub fn router(api: Shared) -> Router {
         .route("/failures/all", get(operate::sure_of_all).post(operate::all))
         .route("/deliveries/{id}/edit", get(edit::page).post(edit::save))
         .route("/decisions", get(decisions::page))
+        .route("/statistics", get(statistics::page))
         .route("/inputs", get(inputs::page).post(inputs::decide))
         .route("/sign-in", get(sign_in::page).post(sign_in::sign_in))
         .route("/sign-out", post(sign_in::sign_out))

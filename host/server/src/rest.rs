@@ -27,6 +27,7 @@ pub use messages::read;
 pub use operations::{Operated, operate_each, set_paused};
 pub use problem::ApiProblem;
 pub use serve::{ServeLimits, serve, serve_probes};
+pub use statistics::{Span, StatisticsRow, csv, statistics_rows};
 pub use system::{SystemShown, systems_shown};
 pub use throttle::Throttle;
 

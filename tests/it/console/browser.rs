@@ -116,7 +116,7 @@ async fn a_person_on_duty_sees_what_fails_and_mends_it() {
     ];
     for language in ["ru", "en"] {
         browser.told(&["press", &format!("button[name=language][value={language}]")]);
-        for path in ["/", "/failures", "/messages", "/inputs", "/decisions", "/messages/999"]
+        for path in ["/", "/failures", "/messages", "/inputs", "/decisions", "/statistics", "/messages/999"]
             .into_iter()
             .chain(own.iter().map(|p| &**p))
         {

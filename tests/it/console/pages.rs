@@ -27,7 +27,8 @@ async fn eventful(url: &str) -> (Hub, Value) {
 
 fn paths(failing: &Value) -> Vec<String> {
     let seq = failing["message"].as_str().unwrap();
-    let fixed = ["/", "/messages", "/failures", "/inputs", "/decisions", "/failures/all?act=retry"].map(String::from);
+    let fixed = ["/", "/messages", "/failures", "/inputs", "/decisions", "/statistics", "/failures/all?act=retry"]
+        .map(String::from);
     let own = [format!("/messages/{seq}"), format!("/messages/{seq}/raw"), format!("/deliveries/{}/edit", id(failing))];
     fixed.into_iter().chain(own).collect()
 }

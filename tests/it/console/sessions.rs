@@ -165,8 +165,17 @@ async fn each_answer_has_its_headers() {
     let page = reader.page("/").await;
     let files: Vec<_> = page.split('"').filter(|part| part.starts_with("/static/")).collect();
     assert_eq!(files.len(), 3, "{files:?}");
-    let pages =
-        ["/", "/messages", "/failures", "/inputs", "/decisions", "/sign-in", "/messages/999", "/messages?state=lost"];
+    let pages = [
+        "/",
+        "/messages",
+        "/failures",
+        "/inputs",
+        "/decisions",
+        "/statistics",
+        "/sign-in",
+        "/messages/999",
+        "/messages?state=lost",
+    ];
     for path in pages.iter().chain(&files) {
         let answer = reader.get(path).await;
         let policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \

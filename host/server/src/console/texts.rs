@@ -168,6 +168,12 @@ texts! {
     error "Error" "Ошибка";
     comment "Why (kept with the decision)" "Почему (сохранится вместе с решением)";
     why "Why" "Почему";
+    statistics "Statistics" "Статистика";
+    deliveries_by_day "Deliveries by day (UTC): done, and failed for good" "Доставки по дням (UTC): выполненные и окончательно неудачные";
+    failed "failed" "неудачно";
+    day "Day" "День";
+    bytes "Bytes" "Байт";
+    more_in_csv "There are more rows: all of them are in the CSV." "Строк больше: все они есть в файле CSV.";
     cause "Cause" "Причина";
     by_cause "By cause" "По причинам";
     all_causes "All causes" "Все причины";

@@ -49,20 +49,20 @@ pub struct StatisticsQuery {
 pub struct StatisticsRow {
     /// When the hour or day begins; absent of `by=all`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<String>,
+    pub from: Option<String>,
     /// Whose deliveries; absent of messages that came in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    system: Option<String>,
-    r#type: String,
+    pub system: Option<String>,
+    pub r#type: String,
     /// Messages that came in and were new.
-    received: u64,
+    pub received: u64,
     /// Of their data, as far as the journal keeps them.
-    bytes: u64,
+    pub bytes: u64,
     /// Deliveries that came to this: one that was parked, retried and done is counted as both.
-    done: u64,
-    parked: u64,
-    dead: u64,
-    skipped: u64,
+    pub done: u64,
+    pub parked: u64,
+    pub dead: u64,
+    pub skipped: u64,
 }
 
 /// What was counted.
@@ -73,7 +73,7 @@ pub struct Statistics {
 
 /// The span of time that a row is of.
 #[derive(Clone, Copy)]
-enum Span {
+pub enum Span {
     Hour,
     Day { zone_ms: i64 },
     All,
@@ -127,17 +127,30 @@ pub async fn statistics(
     caller: KeyHolder,
     query: Result<Query<StatisticsQuery>, QueryRejection>,
 ) -> Result<Response, ApiProblem> {
-    caller.require(Right::Read)?;
     let Query(query) = query.map_err(|e| bad(e.body_text()))?;
     let (span, is_csv) = (query.span()?, query.is_csv()?);
     let since_ms = instant("since", query.since.as_ref())?.unwrap_or(api.hub.clock.now_ms() - USUAL_MS);
     let until_ms = instant("until", query.until.as_ref())?;
     let filter = StatisticsFilter { since_ms: Some(since_ms), until_ms, system: query.system, r#type: query.r#type };
-    let rows = rows(api.hub.store.statistics(&filter).await?, span);
+    let rows = statistics_rows(&api, &caller, &filter, span).await?;
     match is_csv {
-        true => Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8; header=present")], csv(&rows)).into_response()),
+        true => Ok(csv(&rows)),
         false => Ok(Json(Statistics { statistics: rows }).into_response()),
     }
+}
+
+/// The same for whoever shows it otherwise.
+///
+/// # Errors
+/// `forbidden`, `store-unavailable`.
+pub async fn statistics_rows(
+    api: &Shared,
+    caller: &KeyHolder,
+    filter: &StatisticsFilter,
+    span: Span,
+) -> Result<Vec<StatisticsRow>, Problem> {
+    caller.require(Right::Read)?;
+    Ok(rows(api.hub.store.statistics(filter).await?, span))
 }
 
 fn rows(counts: Vec<HourCount>, span: Span) -> Vec<StatisticsRow> {
@@ -164,7 +177,7 @@ fn rows(counts: Vec<HourCount>, span: Span) -> Vec<StatisticsRow> {
 }
 
 /// RFC 4180. Names of systems and types are words, in which nothing is to be quoted.
-fn csv(rows: &[StatisticsRow]) -> String {
+pub fn csv(rows: &[StatisticsRow]) -> Response {
     let mut text = String::from("from,system,type,received,bytes,done,parked,dead,skipped\r\n");
     for row in rows {
         let StatisticsRow { from, system, r#type, received, bytes, done, parked, dead, skipped } = row;
@@ -172,5 +185,5 @@ fn csv(rows: &[StatisticsRow]) -> String {
         // Writing into a string cannot fail.
         let _ = write!(text, "{from},{system},{type},{received},{bytes},{done},{parked},{dead},{skipped}\r\n");
     }
-    text
+    ([(CONTENT_TYPE, "text/csv; charset=utf-8; header=present")], text).into_response()
 }
