@@ -67,8 +67,8 @@ impl MemoryJournal {
     }
 
     fn facts(&self, names: &Names<'_>) -> Facts {
-        let mut facts = Facts::default();
-        facts.audited = self.audit.last().map(|last| (last.record.seq, last.hash.clone())).unwrap_or_default();
+        let audited = self.audit.last().map(|last| (last.record.seq, last.hash.clone())).unwrap_or_default();
+        let mut facts = Facts { audited, ..Facts::default() };
         for new in &names.messages {
             let pair = new.pair();
             facts.known.extend(self.known.get(&pair).map(|known| (pair, *known)));
