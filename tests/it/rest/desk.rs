@@ -191,13 +191,20 @@ async fn a_pause_holds_what_waits_at_a_start() {
     let whole = std::fs::read_to_string(&file).unwrap();
     let without =
         whole.replace("[systems.billing", "[systems.elsewhere").replace("to = [\"billing\"]", "to = [\"elsewhere\"]");
+    let resume = "/v1/systems/billing/resume";
     for content in [&whole, &without, &whole] {
         std::fs::write(&file, content).unwrap();
         hub.restart();
         tokio::time::sleep(std::time::Duration::from_millis(700)).await;
         assert_eq!(standin.seen().len(), 0);
     }
-    assert_eq!(act(&hub, "/v1/systems/billing/resume").await.status, 204);
+    std::fs::write(&file, &without).unwrap();
+    hub.restart();
+    act(&hub, "/v1/systems/nobody/resume").await.problem(404, "not-found");
+    assert_eq!(act(&hub, resume).await.status, 204);
+    act(&hub, resume).await.problem(404, "not-found");
+    std::fs::write(&file, &whole).unwrap();
+    hub.restart();
     wait_for("all to be delivered", async || (standin.seen().len() == 20).then_some(())).await;
 }
 

@@ -174,6 +174,9 @@ pub async fn failures(args: FailuresArgs, json: bool) -> anyhow::Result<ExitCode
             word(group, "cause")
         );
     }
+    if let (false, Some(more @ 1..)) = (json, answer["more"].as_u64()) {
+        println!("{more} more causes: name a --system and a --type");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

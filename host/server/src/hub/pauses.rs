@@ -62,7 +62,9 @@ impl Hub {
     /// # Errors
     /// `not-found`, `store-unavailable`.
     pub async fn hold(&self, system: &str, paused: bool, decider: &Decider) -> Result<(), Problem> {
-        if !self.committer.statuses().contains_key(system) {
+        // One that was left out of the deployment can still be let go.
+        let is_held = async || Ok::<_, Problem>(self.store.pauses().await?.iter().any(|pause| pause.system == system));
+        if !self.committer.statuses().contains_key(system) && (paused || !is_held().await?) {
             return Err(Problem::new(Code::NotFound, format!("no system `{system}`")));
         }
         let hold = Hold { system: system.to_string(), paused, decider: decider.clone() };

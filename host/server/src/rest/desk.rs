@@ -21,6 +21,7 @@ use utoipa::{IntoParams, ToSchema};
 
 const PAGE: u32 = 50;
 const PAGE_MAX: u32 = 500;
+const CAUSES_MAX: usize = 500;
 
 /// Why somebody does something.
 #[derive(Deserialize, IntoParams)]
@@ -112,6 +113,8 @@ pub struct FailureShown {
 #[derive(Serialize, ToSchema)]
 pub struct Failures {
     failures: Vec<FailureShown>,
+    /// Causes that are not shown: the 500 largest are. Ask for a system and a type.
+    more: usize,
 }
 
 /// Deliveries that failed for good or are tried again after a failure, grouped by cause; the largest group first.
@@ -125,7 +128,10 @@ pub async fn failures(
     caller.require(Right::Read)?;
     let Query(FailuresQuery { system, r#type }) = query.map_err(|e| bad(e.body_text()))?;
     let groups = api.hub.store.failures(&FailureFilter { system, r#type }).await?;
-    Ok(Json(Failures { failures: grouped(groups, caller.may(Right::ReadPersonal)) }))
+    let mut failures = grouped(groups, caller.may(Right::ReadPersonal));
+    let more = failures.len().saturating_sub(CAUSES_MAX);
+    failures.truncate(CAUSES_MAX);
+    Ok(Json(Failures { failures, more }))
 }
 
 /// One entry for each cause, the largest first.

@@ -115,8 +115,11 @@ async fn of_before(from: &AnyStore, file: &Path, folder: &Path) {
     let text = String::from_utf8(zstd::decode_all(std::fs::File::open(file).unwrap()).unwrap()).unwrap();
     let new = ["{\"pause\"", "{\"audit\"", "{\"count\""];
     let is_old = |line: &&str| !new.iter().any(|new| line.starts_with(new));
-    let old: Vec<_> =
-        text.lines().filter(is_old).map(|line| line.replace("\"answer\":\"unreachable\"", "\"older\":1")).collect();
+    let old: Vec<_> = text
+        .lines()
+        .filter(is_old)
+        .map(|line| line.replace("\"answer\":\"unreachable\"", "\"older\":1").replace("\"version\":2", "\"version\":1"))
+        .collect();
     assert!(old.len() + 5 < text.lines().count() && !old.concat().contains("unreachable"), "{}", old.len());
     let older = folder.join("older.ndjson.zst");
     std::fs::write(&older, zstd::encode_all((old.join("\n") + "\n").as_bytes(), 3).unwrap()).unwrap();
