@@ -35,7 +35,7 @@ fi
 step "1/4 The adapters' compile target (the first time up to a minute, later nothing)"
 deploy/common/prepare.sh
 
-step "2/4 The hub and the demo (the first time about ten minutes on two cores, later seconds)"
+step "2/4 The hub and the demo (the first time about six minutes on two cores, later seconds)"
 cargo build --locked --bin busbar --bin busbar-demo
 
 step "3/4 The deployment's adapters (the first time half a minute, later seconds)"
