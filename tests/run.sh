@@ -93,7 +93,7 @@ coverage() {
       cargo install --quiet cargo-tarpaulin --version "$tarpaulin_version" --locked --root "$tools"
     rm -rf "$tools/target"
   fi
-  BUSBAR_SIM_SEEDS=2000 "$tools/bin/cargo-tarpaulin" tarpaulin --engine llvm --locked --skip-clean --target-dir "$CARGO_TARGET_DIR/coverage" \
+  BUSBAR_SIM_SEEDS=2000 "$tools/bin/cargo-tarpaulin" tarpaulin --engine llvm --timeout 900 --locked --skip-clean --target-dir "$CARGO_TARGET_DIR/coverage" \
     --package busbar-core --features simulation --test simulation --fail-under 95 --out Stdout \
     --include-files 'host/core/src/commit*' 'host/core/src/commit/*' 'host/core/src/engine*' 'host/core/src/engine/*' \
     'host/core/src/record.rs' 'host/core/src/lanes.rs'
