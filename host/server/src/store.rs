@@ -374,7 +374,13 @@ impl Store for SqlStore {
         let Some((filter, first_id)) = self.within(filter).await? else { return Ok(TextFound::default()) };
         let types = self.types(&filter).await?;
         let (found, horizon) = find::with_text(&filter, &types, first_id, self.dialect.contains(), &in_json(text));
-        let messages = read::messages(&self.reader, self.dialect, found).await?;
+        let rows = read::select(&self.reader, found.0, found.1).await?;
+        let seqs = rows.iter().map(|row| read::int(row, "seq")).collect::<Result<Vec<_>, _>>()?;
+        let mut messages = Vec::new();
+        if !seqs.is_empty() {
+            messages = read::messages(&self.reader, self.dialect, (find::numbered(&seqs), vec![])).await?;
+            messages.sort_by_key(|view| -view.seq);
+        }
         if messages.len() >= usize::try_from(filter.limit).unwrap_or(usize::MAX) {
             let next = messages.last().map(|view| view.seq);
             return Ok(TextFound { messages, next });

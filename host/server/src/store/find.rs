@@ -162,8 +162,8 @@ fn page(
     format!("SELECT seq FROM ({pages}) AS found GROUP BY seq ORDER BY seq DESC LIMIT {limit}")
 }
 
-/// Messages in whose data a text stands, and the last one that was looked through: the first page is the found ones by
-/// number, the second a number, where there may be more to be looked through. `contains`: the database's function.
+/// The numbers of messages in whose data a text stands, and of the last one that was looked through, where there may be
+/// more to be looked through. `contains`: the database's function.
 pub fn with_text(
     filter: &MessageFilter,
     types: &[Option<String>],
@@ -185,7 +185,13 @@ pub fn with_text(
     let found = format!(
         "SELECT w.seq FROM ({scanned}) AS w WHERE {contains}({data}, {wanted}) > 0 ORDER BY w.seq DESC LIMIT {limit}"
     );
-    ((format!("{MESSAGE} WHERE seq IN ({found}) ORDER BY seq DESC"), conditions.values), horizon)
+    ((found, conditions.values), horizon)
+}
+
+/// These messages, in no order: for one, PostgreSQL would walk all messages.
+pub fn numbered(seqs: &[i64]) -> String {
+    let seqs: Vec<_> = seqs.iter().map(i64::to_string).collect();
+    format!("{MESSAGE} WHERE seq IN ({})", seqs.join(", "))
 }
 
 fn union(pages: &[String]) -> String {
