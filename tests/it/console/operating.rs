@@ -55,7 +55,6 @@ async fn failures_are_retried_and_skipped_one_by_one_and_those_that_are_marked()
     let other = operator.page("/failures?cause=0123456789abcdef").await;
     assert!(other.contains("Nothing is failing.") && !other.contains("By cause"), "{other}");
     let alike = "/failures?system=billing&type=payment.received.v1&code=refused";
-    assert!(page.contains(&format!("href=\"{}\"", alike.replace('&', "&#38;"))), "{page}");
     assert!(operator.page(alike).await.contains(id(&failing[0])));
     assert!(operator.page(&alike.replace("refused", "transient")).await.contains("Nothing is failing."));
     let nothing = [("nothing", "yes"), ("id", id(&failing[1])), ("to", "/failures?key=1")];

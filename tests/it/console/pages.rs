@@ -179,6 +179,8 @@ async fn no_page_is_over_its_bound() {
     .await;
     let failing = json!({ "message": last["seq"], "id": trace["deliveries"][0]["id"] });
     let visitor = Visitor::sign_in(&hub, OFFICER).await.speaking("ru");
+    let failures = visitor.page("/failures").await;
+    assert!(failures.contains("которые не показаны (отбор по системе или типу): 20"), "{failures}");
     let mut wrong = Vec::new();
     for path in paths(&failing).into_iter().filter(|path| !path.ends_with("/raw")) {
         let bytes = visitor.page(&path).await.len();

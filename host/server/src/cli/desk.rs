@@ -2,7 +2,7 @@
 
 use super::HubArgs;
 use super::journal::open;
-use super::rest::{call, client, list, spoken, url, word};
+use super::rest::{call, call_text, client, list, spoken, url, word};
 use super::since::Since;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -188,20 +188,20 @@ pub async fn stats(args: StatsArgs, json: bool) -> anyhow::Result<ExitCode> {
         ("type", args.r#type),
         ("by", Some(args.by)),
         ("zone-minutes", Some(args.zone_minutes.to_string())),
+        ("format", args.csv.then(|| "csv".to_string())),
     ];
     let address = url(&format!("{}/statistics", base(&args.hub)), &query)?;
+    if args.csv {
+        print!("{}", call_text(client(&args.hub)?.get(address), &args.hub).await?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let answer = call(client(&args.hub)?.get(address), &args.hub).await?;
     let counts = ["received", "bytes", "done", "parked", "dead", "skipped"];
-    if args.csv {
-        println!("from,system,type,{}", counts.join(","));
-    }
     for row in list(&answer, "statistics") {
         let text = |name: &str| spoken(&row[name]).unwrap_or_default();
         let numbers = counts.map(|name| row[name].to_string());
         if json {
             println!("{row}");
-        } else if args.csv {
-            println!("{},{},{},{}", text("from"), text("system"), text("type"), numbers.join(","));
         } else {
             let counted = counts.iter().zip(&numbers).filter(|(_, number)| *number != "0");
             let counted: Vec<_> = counted.map(|(name, number)| format!("{number} {name}")).collect();

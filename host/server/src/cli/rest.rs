@@ -51,21 +51,28 @@ pub fn url(base: &str, query: &[(&str, Option<String>)]) -> anyhow::Result<url::
 }
 
 pub async fn call(request: reqwest::RequestBuilder, hub: &HubArgs) -> anyhow::Result<Value> {
+    match call_text(request, hub).await? {
+        text if text.is_empty() => Ok(Value::Null),
+        text => serde_json::from_str(&text).with_context(|| format!("{} answered without JSON", hub.url)),
+    }
+}
+
+/// The same for an answer that is no JSON.
+pub async fn call_text(request: reqwest::RequestBuilder, hub: &HubArgs) -> anyhow::Result<String> {
     let request = match &hub.key {
         Some(key) => request.bearer_auth(key),
         None => request,
     };
     let response = request.send().await.with_context(|| format!("no hub at {}; is it running? see --url", hub.url))?;
     let status = response.status();
-    if status == reqwest::StatusCode::NO_CONTENT {
-        return Ok(Value::Null);
+    let text = response.text().await.with_context(|| format!("the answer of {} was cut off", hub.url))?;
+    if status.is_success() {
+        return Ok(text);
     }
-    let body: Value = response.json().await.with_context(|| format!("{} answered {status} without JSON", hub.url))?;
-    if !status.is_success() {
-        let place = spoken(&body["place"]).map(|p| format!(" at {p}")).unwrap_or_default();
-        bail!("{} ({}){place}\nremedy: {}", word(&body, "detail"), word(&body, "code"), word(&body, "remedy"));
-    }
-    Ok(body)
+    let body: Value =
+        serde_json::from_str(&text).with_context(|| format!("{} answered {status} without JSON", hub.url))?;
+    let place = spoken(&body["place"]).map(|p| format!(" at {p}")).unwrap_or_default();
+    bail!("{} ({}){place}\nremedy: {}", word(&body, "detail"), word(&body, "code"), word(&body, "remedy"));
 }
 
 /// A text as a terminal may see it.

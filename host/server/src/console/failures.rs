@@ -31,6 +31,8 @@ struct FailuresPage {
     filters: Vec<TextFilter>,
     states: Vec<Choice>,
     causes: Vec<CauseRow>,
+    /// Smaller ones, which are not shown.
+    more_causes: usize,
     /// The cause that is looked at.
     cause: Option<String>,
     rows: Vec<FailureRow>,
@@ -82,17 +84,12 @@ struct FailureRow {
     next_at: Option<Moment>,
     since: Moment,
     error: Option<ErrorShown>,
-    /// Those of the same system, type and code.
-    alike: Option<String>,
     fits: Fits,
 }
 
 impl FailureRow {
     fn new(found: DeliveryFound) -> Self {
         let delivery = found.delivery;
-        let code = delivery.error.as_ref().map(|error| error.code.as_str());
-        let of = |code| [("system", delivery.system.as_str()), ("type", found.r#type.as_str()), ("code", code)];
-        let alike = code.map(|code| link("/failures", of(code)));
         Self {
             message: found.message,
             r#type: line(&found.r#type),
@@ -104,7 +101,6 @@ impl FailureRow {
             next_at: delivery.next_at.map(Moment::of),
             since: Moment::of(delivery.updated_at),
             error: delivery.error.map(|error| ErrorShown::new(error, DETAIL_BYTES_MAX)),
-            alike,
             id: delivery.id,
         }
     }
@@ -142,7 +138,9 @@ pub async fn page(State(console): State<Held>, viewer: Viewer) -> Shown {
     let groups = grouped(console.api.hub.store.failures(&groups).await?, viewer.may_read_personal());
     let cause = query.owned("cause");
     let meant = |group: &FailureShown| cause.as_ref().is_none_or(|cause| *cause == group.cause);
-    let causes = groups.into_iter().filter(meant).take(CAUSES_MAX).map(CauseRow::new).collect();
+    let groups: Vec<_> = groups.into_iter().filter(meant).collect();
+    let more_causes = groups.len().saturating_sub(CAUSES_MAX);
+    let causes = groups.into_iter().take(CAUSES_MAX).map(CauseRow::new).collect();
     let found = console.api.hub.store.deliveries(&filter).await?;
     let more = found.len() >= usize::try_from(filter.limit).unwrap_or(usize::MAX);
     let last = found.last().filter(|_| more).map(|(_, view)| view.id.to_string());
@@ -160,6 +158,7 @@ pub async fn page(State(console): State<Held>, viewer: Viewer) -> Shown {
         first: (filter.after > 0).then(|| link("/failures", same(query))),
         next: last.map(|last| link("/failures", same(query).chain([("after", last.as_str())]))),
         causes,
+        more_causes,
         retry_all: all("retry"),
         skip_all: all("skip"),
         cause,

@@ -177,6 +177,8 @@ texts! {
     cause "Cause" "Причина";
     by_cause "By cause" "По причинам";
     all_causes "All causes" "Все причины";
+    more_causes "Smaller groups that are not shown (filter by system or type):" "Меньшие группы, которые не показаны (отбор по системе или типу):";
+    usual_days "The last seven days, unless a time is given; the picture has the last 60 of what is found." "Последние семь дней, если время не задано; на рисунке — последние 60 из найденных.";
     how_many_title "How many" "Сколько";
     decisions "Decisions" "Решения";
     decided_what "What" "Что";
@@ -198,7 +200,6 @@ texts! {
     with_all "With all that match, on every page:" "Со всеми подходящими, на всех страницах:";
     retry_all "Retry all…" "Повторить все…";
     skip_all "Skip all…" "Пропустить все…";
-    alike "Those alike" "Такие же";
     since_title "Since" "С какого времени";
     sure_retry "Retry these deliveries?" "Повторить эти доставки?";
     sure_skip "Skip these deliveries?" "Пропустить эти доставки?";

@@ -32,7 +32,8 @@ pub struct WhyQuery {
     comment: Option<String>,
 }
 
-fn bad(detail: impl Into<String>) -> Problem {
+/// What is wrong with a query.
+pub fn bad(detail: impl Into<String>) -> Problem {
     Problem::new(Code::InvalidEvent, detail).at("query")
 }
 

@@ -1,7 +1,7 @@
 //! Looking things up in the journal.
 
 use super::auth::KeyHolder;
-use super::desk::instant;
+use super::desk::{bad, instant};
 use super::views::{Intakes, Messages, Shower, Trace};
 use super::{ApiProblem, Shared};
 use crate::config::model::Right;
@@ -158,8 +158,4 @@ pub async fn intakes(
 /// Shows the journal as this caller may see it.
 pub fn shower<'a>(api: &'a Shared, caller: &KeyHolder) -> Shower<'a> {
     Shower { catalog: &api.hub.rules.catalog, personal: caller.may(Right::ReadPersonal) }
-}
-
-fn bad(detail: impl Into<String>) -> Problem {
-    Problem::new(Code::InvalidEvent, detail).at("query")
 }

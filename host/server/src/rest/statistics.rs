@@ -1,7 +1,7 @@
 //! How much came in, and what became of it, in hours or days.
 
 use super::auth::KeyHolder;
-use super::desk::instant;
+use super::desk::{bad, instant};
 use super::views::time;
 use super::{ApiProblem, Shared};
 use crate::config::model::Right;
@@ -10,8 +10,8 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use busbar_core::Problem;
 use busbar_core::statistics::{Counted, HOUR_MS, HourCount, StatisticsFilter};
-use busbar_core::{Code, Problem};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -89,10 +89,6 @@ impl Span {
             Self::All => None,
         }
     }
-}
-
-fn bad(detail: String) -> Problem {
-    Problem::new(Code::InvalidEvent, detail).at("query")
 }
 
 impl StatisticsQuery {

@@ -84,11 +84,13 @@ impl Write {
         self.tx.run("DELETE FROM causes; UPDATE counters SET value = 0 WHERE name = 'uncounted'").await?;
         let (mut after, mut totals) = (-1, Totals::new());
         loop {
-            let from = [(after, COUNT_ROWS)];
-            let sql = "SELECT open.id, open.system, open.type, open.state, open.error FROM {rows} CROSS JOIN open \
-                       WHERE open.id > r.after AND open.code IS NOT NULL ORDER BY open.id LIMIT 1000";
-            let rows = Rows::default().int("after", &from, |r| r.0);
-            let found = self.tx.fetch::<(i64, String, String, String, Option<String>)>(sql, rows).await?;
+            let from = [after];
+            let sql = format!(
+                "SELECT open.id, open.system, open.type, open.state, open.error FROM {{rows}} CROSS JOIN open \
+                 WHERE open.id > r.after AND open.code IS NOT NULL ORDER BY open.id LIMIT {COUNT_ROWS}"
+            );
+            let rows = Rows::default().int("after", &from, |after| *after);
+            let found = self.tx.fetch::<(i64, String, String, String, Option<String>)>(&sql, rows).await?;
             let Some(last) = found.last() else { break };
             after = last.0;
             let mut causes = Vec::with_capacity(found.len());
